@@ -1,0 +1,162 @@
+"""Kernel source to machine code: one wrapper owns Numba, and a library of kernels by content.
+
+A kernel is compiled once per process at most, and once per user with the store on disk. Its source text stays on it and is
+registered with `linecache`, so that tracebacks and debuggers show it. Several threads may ask; one compiles at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import linecache
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from irgrad.codegen import plain
+from irgrad.codegen.store import Store, default_folder, environment
+from irgrad.config import CONFIG
+
+SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+
+
+@dataclass(slots=True)
+class Kernel:
+    """A compiled kernel: its name (with the hash of its content), readable source, and address."""
+
+    name: str
+    source: str
+    address: int
+    keep: Any
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a caller's kernels cost: compiled now, loaded from the store, seconds."""
+
+    compiled: int = 0
+    loaded: int = 0
+    seconds: float = 0.0
+
+
+def kernel_key(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()[:24]
+
+
+class Library:
+    """All kernels of this process, by key of their source."""
+
+    def __init__(self) -> None:
+        self.kernels: dict[str, Kernel] = {}
+        self.lock = threading.RLock()
+        self._names: dict[str, Any] | None = None
+        self._engine: Any = None
+        self._store: Store | None = None
+
+    def get(self, source: str, counts: Counts) -> Kernel:
+        """The kernel of this source text (``def kernel(p, n): ...``), compiled or loaded where it is new."""
+        key = kernel_key(source)
+        kernel = self.kernels.get(key)
+        if kernel is not None:
+            return kernel
+        with self.lock:
+            kernel = self.kernels.get(key)
+            if kernel is None:
+                start = time.perf_counter()
+                kernel = self.kernels[key] = self._make(key, source, counts)
+                counts.seconds += time.perf_counter() - start
+        return kernel
+
+    def _make(self, key: str, source: str, counts: Counts) -> Kernel:
+        name = f"kernel_{key}"
+        text = source.replace("def kernel(", f"def {name}(", 1)
+        file = f"<irgrad {name}>"
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+        if CONFIG.dump in ("source", "all"):
+            print(text)  # noqa: T201
+        if CONFIG.evaluate:
+            counts.compiled += 1
+            return plain_kernel(name, text, file)
+        stored = self.store.get(key)
+        if stored is not None:
+            address = self._load(*stored)
+            if address:
+                counts.loaded += 1
+                return Kernel(name, text, address, None)
+        counts.compiled += 1
+        space = self.names
+        exec(compile(text, file, "exec"), space)  # noqa: S102
+        return self._compile(key, name, text, space.pop(name))
+
+    def _compile(self, key: str, name: str, text: str, function: Callable[..., Any]) -> Kernel:
+        from numba import cfunc
+
+        compiled = cfunc("int64(int64,int64)", error_model="numpy")(function)
+        try:
+            symbol, code = compiled._wrapper_name, bytes(compiled._library._get_compiled_object())  # noqa: SLF001
+        except (AttributeError, RuntimeError):  # private names of numba: without them nothing is kept on disk
+            return Kernel(name, text, compiled.address, compiled)
+        self.store.put(key, symbol, code)
+        return Kernel(name, text, compiled.address, compiled)
+
+    def _load(self, symbol: str, code: bytes) -> int:
+        """Address of a stored kernel, 0 where it cannot be linked."""
+        import llvmlite.binding as llvm
+
+        try:
+            if self._engine is None:
+                machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+                self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+            self._engine.finalize_object()
+            return int(self._engine.get_function_address(symbol))
+        except (RuntimeError, AttributeError, ValueError):
+            return 0
+
+    @property
+    def names(self) -> dict[str, Any]:
+        if self._names is None:
+            from irgrad.codegen import native
+
+            self._names = native.names()
+        return self._names
+
+    @property
+    def store(self) -> Store:
+        if self._store is None or self._store.root != default_folder():
+            import llvmlite
+            import llvmlite.binding as llvm
+            import numba
+            import numpy as np
+
+            cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
+            self._store = Store(default_folder(), environment(numba.__version__, llvmlite.__version__, np.__version__, cpu))
+        return self._store
+
+    def forget(self) -> None:
+        """Drop the kernels of this process (for tests and benchmarks of the store)."""
+        with self.lock:
+            self.kernels = {}
+
+
+def plain_kernel(name: str, text: str, file: str) -> Kernel:
+    """The kernel as plain Python behind the same native signature: the oracle of the compiled one."""
+    space = plain.names()
+    exec(compile(text, file, "exec"), space)  # noqa: S102
+    function = space[name]
+
+    def run(pointers: int, sizes: int) -> int:
+        import numpy as np
+
+        with np.errstate(all="ignore"):
+            return int(function(pointers, sizes))
+
+    callback = SIGNATURE(run)
+    address = ctypes.cast(callback, ctypes.c_void_p).value
+    assert address is not None
+    return Kernel(name, text, address, callback)
+
+
+LIBRARY = Library()

@@ -1,0 +1,141 @@
+"""The native driver and the entry: one compiled loop over a program's rows, and one compiled check of a call's arguments.
+
+Both are compiled once per user (Numba's cache) and shared by every program. A program is tables of int64; see
+`irgrad.codegen.program`. The entry reads argument objects itself: type, dtype, dimensions, strides and data address sit at fixed places
+of CPython's and numpy's public object layouts, which `probe` verifies at start; where they differ, Python checks instead.
+This needs no compile per signature, and no boxing.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from irgrad.codegen.native import byte_at, call_kernel, half_at, put, size, stack
+
+# header words
+NUM_ARGS, ARG_TABLE, ROWS, REFS, NUM_OUTS, FIRST_ARG_BASE = range(6)
+# argument kinds; each has ARG_WORDS words in the argument table: kind, type address, dtype address, ndim, shape and strides address
+ARRAY, NUMBER, FREE = 1, 2, 3
+ARG_WORDS = 6
+# row words: kernel address or opcode, first reference, number of references (or guard width), sizes address (or guard table)
+ROW_WORDS = 4
+OP_GUARD, OP_HOST, OP_RETURN = 1, 2, 3
+# results of the driver: code + 16 * row
+DONE, MISMATCH, NEW_PATH, HOST, FAILED = range(5)
+REF_BITS = 16
+
+
+@njit(cache=True)
+def drive(header: int, bases: int, start: int) -> int:
+    """Run rows from `start` until a return, a host call, an unknown guard outcome or a failed kernel."""
+    rows = size(header, ROWS)
+    refs = size(header, REFS)
+    slots = stack(512)
+    row = start
+    while True:
+        at = rows + row * 32
+        kernel = size(at, 0)
+        if kernel > 15:
+            first = refs + 8 * size(at, 1)
+            for j in range(size(at, 2)):
+                ref = size(first, j)
+                put(slots, j, size(bases, ref & 65535) + (ref >> 16))
+            if call_kernel(kernel, slots, size(at, 3)) != 0:
+                return FAILED + 16 * row
+            row += 1
+        elif kernel == OP_GUARD:
+            ref = size(at, 1)
+            address = size(bases, ref & 65535) + (ref >> 16)
+            value = byte_at(address) if size(at, 2) == 1 else size(address, 0)
+            table = size(at, 3)
+            target = -1
+            for k in range(size(table, 0)):
+                if size(table, 1 + 2 * k) == value:
+                    target = size(table, 2 + 2 * k)
+                    break
+            if target < 0:
+                return NEW_PATH + 16 * row
+            row = target
+        elif kernel == OP_HOST:
+            return HOST + 16 * row
+        else:
+            return DONE + 16 * row
+
+
+@njit(cache=True)
+def enter(header: int, bases: int, objects: int) -> int:
+    """Check the objects of a call against the program's signature, take their addresses, and run.
+
+    `objects` is the address of a tuple: arguments, then fresh result arrays.
+    """
+    table = size(header, ARG_TABLE)
+    count = size(header, NUM_ARGS)
+    first = bases + 8 * size(header, FIRST_ARG_BASE)
+    for k in range(count):
+        obj = size(objects + 24, k)
+        want = table + 8 * ARG_WORDS * k
+        if size(obj, 1) != size(want, 1):
+            return MISMATCH
+        if size(want, 0) == NUMBER:
+            put(first, k, obj + 16)
+            continue
+        if size(obj, 7) != size(want, 2):
+            return MISMATCH
+        ndim = size(want, 3)
+        if half_at(obj + 24) != ndim:
+            return MISMATCH
+        dims = size(obj, 4)
+        strides = size(obj, 5)
+        known = size(want, 4)
+        for d in range(ndim):
+            if size(dims, d) != size(known, d):
+                return MISMATCH
+            if size(strides, d) != size(known, ndim + d) and size(dims, d) != 1:
+                return MISMATCH
+        if (half_at(obj + 64) & 256) == 0:
+            return MISMATCH
+        put(first, k, size(obj, 2))
+    for k in range(count, count + size(header, NUM_OUTS)):
+        put(first, k, size(size(objects + 24, k), 2))
+    return drive(header, bases, 0)
+
+
+drive_released = njit(nogil=True)(drive.py_func)
+
+
+@cache
+def probe() -> bool:
+    """Do objects of this interpreter and numpy have the layout that `enter` reads?"""
+    if sys.implementation.name != "cpython" or hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
+        return False
+    a = np.arange(6.0).reshape(2, 3)
+
+    def word(obj: Any, k: int) -> int:
+        import ctypes
+
+        return ctypes.c_int64.from_address(id(obj) + 8 * k).value
+
+    import ctypes
+
+    try:
+        tuple_ok = ctypes.c_int64.from_address(id((a,)) + 24).value == id(a)
+        number_ok = ctypes.c_double.from_address(id(2.5) + 16).value == 2.5
+        scalar = np.float64(3.5)
+        scalar_ok = ctypes.c_double.from_address(id(scalar) + 16).value == 3.5
+        array_ok = (
+            word(a, 1) == id(np.ndarray)
+            and word(a, 2) == a.ctypes.data
+            and ctypes.c_int32.from_address(id(a) + 24).value == 2
+            and word(a, 7) == id(a.dtype)
+            and ctypes.c_int64.from_address(word(a, 4)).value == 2
+            and ctypes.c_int64.from_address(word(a, 5)).value == 24
+            and bool(ctypes.c_int32.from_address(id(a) + 64).value & 256)
+        )
+    except (ValueError, OSError):
+        return False
+    return tuple_ok and number_ok and scalar_ok and array_ok

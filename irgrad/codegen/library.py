@@ -1,0 +1,374 @@
+"""Kernels of operations that are no elementwise nest: matrix products, gathers and scatters, running sums, arg-reductions.
+
+Matrix products call BLAS from SciPy by an address that comes through the pointer table, and are plain loops below a few
+hundred multiplications. A kernel that indexes by data wraps negative indices, checks the range and answers a status.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from irgrad.codegen.lowered import Ref, Row
+from irgrad.ir.graph import Literal, Node
+from irgrad.ir.plan import View, contiguous
+
+if TYPE_CHECKING:
+    from irgrad.codegen.lower import _Lowering
+
+SMALL = 400  # multiplications below which loops beat the call of a BLAS routine
+OUT_OF_RANGE = 2  # status of a kernel that met an index outside its axis
+PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
+
+
+@cache
+def blas_address(name: str) -> int:
+    """Address of a routine of ``scipy.linalg.cython_blas``."""
+    from scipy.linalg import cython_blas
+
+    capsule = cython_blas.__pyx_capi__[name]  # pyright: ignore[reportAttributeAccessIssue]
+    ctypes.pythonapi.PyCapsule_GetName.restype = ctypes.c_char_p
+    ctypes.pythonapi.PyCapsule_GetName.argtypes = [ctypes.py_object]
+    ctypes.pythonapi.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    ctypes.pythonapi.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    address = ctypes.pythonapi.PyCapsule_GetPointer(capsule, ctypes.pythonapi.PyCapsule_GetName(capsule))
+    assert address is not None
+    return int(address)
+
+
+def row(lowering: _Lowering, node: Node, kind: str) -> Row:
+    """The row of one node with a kernel of its own."""
+    return globals()[f"_{kind}"](lowering, node)
+
+
+def _operand(lowering: _Lowering, node: Node, position: int) -> tuple[Ref, tuple[int, ...], tuple[int, ...], View]:
+    operand = node.operands[position]
+    assert not isinstance(operand, Literal)
+    view = lowering.view(operand)
+    return lowering.ref(view), operand.aval.shape, view.strides, view
+
+
+def _result(lowering: _Lowering, node: Node) -> Ref:
+    return lowering.ref(lowering.view(node))
+
+
+# ---- matrix products ----
+
+_LOOPS = """
+    for i in range(rows):
+        for j in range(columns):
+            total = {zero}
+            for k in range(inner):
+                total = total + load(x, i * x0 + k * x1) * load(y, k * y0 + j * y1)
+            store(o, i * columns + j, total)
+"""
+
+_GEMM = """
+        # row-major o = x y is column-major o' = y' x'
+        t = stack(16)
+        half_put(t, 0, columns)
+        half_put(t, 1, rows)
+        half_put(t, 2, inner)
+        half_put(t, 3, {ldy})
+        half_put(t, 4, {ldx})
+        half_put(t, 5, max(columns, 1))
+        put(t, 6, {flagy})
+        put(t, 7, {flagx})
+        alpha = pointer_{dtype}(p, 4)
+        put(t, 8, size(p, 4))
+        call_blas(size(p, 3), (t + 48, t + 56, t, t + 8, t + 16, size(p, 4), size(p, 1), t + 24, size(p, 0), t + 32, size(p, 4) + {width}, size(p, 2), t + 40))
+"""
+
+_DOT_HEAD = """def kernel(p, n):
+    x = pointer_{dtype}(p, 0)
+    y = pointer_{dtype}(p, 1)
+    o = pointer_{dtype}(p, 2)
+    rows = size(n, 0)
+    columns = size(n, 1)
+    inner = size(n, 2)
+    x0 = size(n, 3)
+    x1 = size(n, 4)
+    y0 = size(n, 5)
+    y1 = size(n, 6)
+"""
+
+
+def _matrix(shape: tuple[int, ...], strides: tuple[int, ...], left: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+    """A vector as a row (left operand) or a column (right operand)."""
+    if len(shape) == 2:
+        return (shape[0], shape[1]), (strides[0], strides[1])
+    return ((1, shape[0]), (0, strides[0])) if left else ((shape[0], 1), (strides[0], 0))
+
+
+def _layout(shape: tuple[int, int], strides: tuple[int, int]) -> tuple[bool, bool]:
+    """Can BLAS read the matrix by rows (unit column stride), by columns?"""
+    rows, columns = shape
+    by_rows = (strides[1] == 1 or columns == 1) and (rows == 1 or strides[0] >= max(columns, 1))
+    by_columns = (strides[0] == 1 or rows == 1) and (columns == 1 or strides[1] >= max(rows, 1))
+    return by_rows, by_columns
+
+
+def _dot(lowering: _Lowering, node: Node) -> Row:
+    xref, xshape, xstrides, _ = _operand(lowering, node, 0)
+    yref, yshape, ystrides, _ = _operand(lowering, node, 1)
+    (rows, inner), xs = _matrix(xshape, xstrides, True)
+    (_, columns), ys = _matrix(yshape, ystrides, False)
+    dtype = node.aval.dtype.name
+    zero = f"as_{dtype}(0)" if dtype != "float64" else "0.0"
+    text = _DOT_HEAD.format(dtype=dtype)
+    sizes = [rows, columns, inner, *xs, *ys]
+    pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
+    x_rows, x_columns = _layout((rows, inner), xs)
+    y_rows, y_columns = _layout((inner, columns), ys)
+    loops = _LOOPS.format(zero=zero)
+    if dtype in PREFIX and (x_rows or x_columns) and (y_rows or y_columns):
+        flag = {True: ord("N"), False: ord("T")}
+        gemm = _GEMM.format(
+            dtype=dtype, width=node.aval.dtype.itemsize,
+            ldy="max(y0, columns, 1)" if y_rows else "max(y1, inner, 1)", ldx="max(x0, inner, 1)" if x_rows else "max(x1, rows, 1)",
+            flagy=flag[y_rows], flagx=flag[x_rows],
+        )  # fmt: skip
+        indented = "".join(f"    {line}\n" if line else "" for line in loops.splitlines())
+        text += f"    if rows * columns * inner < {SMALL}:\n{indented}    else:\n{gemm}    return 0\n"
+        pointers += [f"{PREFIX[dtype]}gemm", f"one_zero_{dtype}"]
+    else:
+        text += loops.lstrip("\n") + "    return 0\n"
+    return Row(text, pointers, sizes, "dot", 2 * rows * columns * inner)
+
+
+def _batch_dot(lowering: _Lowering, node: Node) -> Row:
+    xref, xshape, _, _ = _operand(lowering, node, 0)
+    yref, yshape, _, _ = _operand(lowering, node, 1)
+    batch = math.prod(xshape[:-2])
+    rows, inner, columns = xshape[-2], xshape[-1], yshape[-1]
+    dtype = node.aval.dtype.name
+    zero = f"as_{dtype}(0)" if dtype != "float64" else "0.0"
+    pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
+    text = f"""def kernel(p, n):
+    x = pointer_{dtype}(p, 0)
+    y = pointer_{dtype}(p, 1)
+    o = pointer_{dtype}(p, 2)
+    batch = size(n, 0)
+    rows = size(n, 1)
+    columns = size(n, 2)
+    inner = size(n, 3)
+"""
+    loop = f"""    for b in range(batch):
+        for i in range(rows):
+            for j in range(columns):
+                total = {zero}
+                for k in range(inner):
+                    total = total + load(x, (b * rows + i) * inner + k) * load(y, (b * inner + k) * columns + j)
+                store(o, (b * rows + i) * columns + j, total)
+"""
+    if dtype in PREFIX:
+        width = node.aval.dtype.itemsize
+        text += f"    if rows * columns * inner < {SMALL}:\n" + "".join(f"    {line}\n" for line in loop.splitlines())
+        text += f"""    else:
+        t = stack(16)
+        half_put(t, 0, columns)
+        half_put(t, 1, rows)
+        half_put(t, 2, inner)
+        half_put(t, 3, columns)
+        put(t, 6, {ord("N")})
+        for b in range(batch):
+            call_blas(size(p, 3), (t + 48, t + 48, t, t + 8, t + 16, size(p, 4), size(p, 1) + b * inner * columns * {width}, t + 24,
+                                   size(p, 0) + b * rows * inner * {width}, t + 16, size(p, 4) + {width}, size(p, 2) + b * rows * columns * {width}, t + 24))
+    return 0
+"""
+        pointers += [f"{PREFIX[dtype]}gemm", f"one_zero_{dtype}"]
+    else:
+        text += loop + "    return 0\n"
+    return Row(text, pointers, [batch, rows, columns, inner], "batch_dot", 2 * batch * rows * columns * inner)
+
+
+# ---- gathers and scatters ----
+
+
+def _indices(lowering: _Lowering, node: Node, first: int, x_shape: tuple[int, ...], lines: list[str], pointers: list[Ref | str]) -> tuple[tuple[int, ...], list[int]]:
+    """Loops over the broadcast shape of the index arrays, with one checked index variable per array."""
+    arrays = node.operands[first:]
+    shape = np.broadcast_shapes(*[a.aval.shape for a in arrays])
+    sizes: list[int] = list(shape)
+    for d in range(len(shape)):
+        lines.append("    " * (d + 1) + f"for i{d} in range(size(n, {d})):")
+    depth = "    " * (len(shape) + 1)
+    for k, array in enumerate(arrays):
+        dtype = array.aval.dtype.name
+        if isinstance(array, Literal):
+            lines.append(f"{depth}q{k} = {int(array.value)}")
+        else:
+            view = lowering.view(array)
+            at = "0"
+            extra = len(shape) - len(view.strides)
+            for d, (extent, stride) in enumerate(zip(array.aval.shape, view.strides, strict=True)):
+                if extent != 1 and stride != 0:
+                    at += f" + i{d + extra} * size(n, {len(sizes)})"
+                    sizes.append(stride)
+            lines.insert(0, f"    j{k} = pointer_{dtype}(p, {len(pointers)})")
+            pointers.append(lowering.ref(view))
+            lines.append(f"{depth}q{k} = as_int64(load(j{k}, {at}))")
+        extent = f"size(n, {len(sizes)})"
+        sizes.append(x_shape[k])
+        lines.append(f"{depth}if q{k} < 0:")
+        lines.append(f"{depth}    q{k} += {extent}")
+        lines.append(f"{depth}if q{k} < 0 or q{k} >= {extent}:")
+        lines.append(f"{depth}    return {OUT_OF_RANGE}")
+    return shape, sizes
+
+
+def _address(strides: tuple[int, ...], count: int, sizes: list[int]) -> str:
+    parts = []
+    for k in range(count):
+        parts.append(f"q{k} * size(n, {len(sizes)})")
+        sizes.append(strides[k])
+    return " + ".join(parts) or "0"
+
+
+def _tail(lines: list[str], shape: tuple[int, ...], depth: int, sizes: list[int]) -> tuple[int, list[int]]:
+    """Loops over the axes that are not indexed; returns the depth and the places of their extents."""
+    places = []
+    for d, extent in enumerate(shape):
+        lines.append("    " * depth + f"for t{d} in range(size(n, {len(sizes)})):")
+        places.append(len(sizes))
+        sizes.append(extent)
+        depth += 1
+    return depth, places
+
+
+def _flat(first: int, count: int, rest: int, sizes: list[int], shape: tuple[int, ...]) -> str:
+    """Contiguous position of (i0.., t0..) in a value of `shape`."""
+    parts = []
+    for d, stride in enumerate(contiguous(shape)):
+        name = f"i{d}" if d < count else f"t{d - count}"
+        parts.append(f"{name} * size(n, {len(sizes)})")
+        sizes.append(stride)
+    return " + ".join(parts) or "0"
+
+
+def _gather(lowering: _Lowering, node: Node) -> Row:
+    xref, xshape, xstrides, _ = _operand(lowering, node, 0)
+    dtype = node.aval.dtype.name
+    pointers: list[Ref | str] = [xref, _result(lowering, node)]
+    lines: list[str] = []
+    count = len(node.operands) - 1
+    shape, sizes = _indices(lowering, node, 1, xshape, lines, pointers)
+    source = _address(xstrides, count, sizes)
+    depth, _ = _tail(lines, xshape[count:], len(shape) + 1, sizes)
+    for d in range(len(xshape) - count):
+        source += f" + t{d} * size(n, {len(sizes)})"
+        sizes.append(xstrides[count + d])
+    target = _flat(0, len(shape), len(xshape) - count, sizes, node.aval.shape)
+    lines.append("    " * depth + f"store(o, {target}, load(x, {source}))")
+    head = ["def kernel(p, n):", f"    x = pointer_{dtype}(p, 0)", f"    o = pointer_{dtype}(p, 1)"]
+    return Row("\n".join([*head, *lines, "    return 0", ""]), pointers, sizes, "gather")
+
+
+def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
+    buffer, value = node.operands[0], node.operands[1]
+    view = lowering.view(node)
+    bshape, bstrides = buffer.aval.shape, view.strides
+    dtype = node.aval.dtype.name
+    pointers: list[Ref | str] = [lowering.ref(view)]
+    lines: list[str] = []
+    count = len(node.operands) - 2
+    head = ["def kernel(p, n):", f"    o = pointer_{dtype}(p, 0)"]
+    if not isinstance(value, Literal):
+        value_view = lowering.view(value)
+        head.append(f"    x = pointer_{dtype}(p, 1)")
+        pointers.append(lowering.ref(value_view))
+    shape, sizes = _indices(lowering, node, 2, bshape, lines, pointers)
+    target = _address(bstrides, count, sizes)
+    depth, _ = _tail(lines, bshape[count:], len(shape) + 1, sizes)
+    for d in range(len(bshape) - count):
+        target += f" + t{d} * size(n, {len(sizes)})"
+        sizes.append(bstrides[count + d])
+    if isinstance(value, Literal):
+        from irgrad.codegen.scalar import literal
+
+        text = literal(value.value, node.aval.dtype)
+    else:
+        full = (*shape, *bshape[count:])
+        extra = len(full) - len(value.aval.shape)
+        at = "0"
+        for d, (extent, stride) in enumerate(zip(value.aval.shape, value_view.strides, strict=True)):
+            if extent != 1 and stride != 0:
+                place = d + extra
+                at += f" + {f'i{place}' if place < len(shape) else f't{place - len(shape)}'} * size(n, {len(sizes)})"
+                sizes.append(stride)
+        text = f"load(x, {at})"
+    indent = "    " * depth
+    lines.append(f"{indent}at = {target}")
+    lines.append(f"{indent}store(o, at, load(o, at) + {text})" if add else f"{indent}store(o, at, {text})")
+    return Row("\n".join([*head, *lines, "    return 0", ""]), pointers, sizes, node.op.name if node.op else "scatter")
+
+
+def _scatter_add(lowering: _Lowering, node: Node) -> Row:
+    return _scatter(lowering, node, True)
+
+
+def _scatter_update(lowering: _Lowering, node: Node) -> Row:
+    return _scatter(lowering, node, False)
+
+
+# ---- along one axis ----
+
+
+def _along(lowering: _Lowering, node: Node, body: list[str], start: list[str], end: list[str]) -> Row:
+    """Loops over the other axes, then along `axis`: body lines use `at` (operand) and `to` (result)."""
+    xref, xshape, xstrides, _ = _operand(lowering, node, 0)
+    axis = node.params["axis"]
+    out = node.aval
+    ostrides = contiguous(out.shape)
+    same = len(out.shape) == len(xshape)
+    sizes: list[int] = [xshape[axis], xstrides[axis], ostrides[axis] if same else 0]
+    dtype = node.operands[0].aval.dtype.name
+    lines = ["def kernel(p, n):", f"    x = pointer_{dtype}(p, 0)", f"    o = pointer_{out.dtype.name}(p, 1)"]
+    lines += ["    length = size(n, 0)", "    x_step = size(n, 1)", "    o_step = size(n, 2)"]
+    depth = 1
+    source, target = "0", "0"
+    for d, extent in enumerate(xshape):
+        if d == axis:
+            continue
+        lines.append("    " * depth + f"for i{d} in range(size(n, {len(sizes)})):")
+        sizes.append(extent)
+        source += f" + i{d} * size(n, {len(sizes)})"
+        sizes.append(xstrides[d])
+        target += f" + i{d} * size(n, {len(sizes)})"
+        sizes.append(ostrides[d] if same else ostrides[d - (d > axis)])
+        depth += 1
+    indent = "    " * depth
+    lines += [f"{indent}at = {source}", f"{indent}to = {target}", *[indent + line for line in start]]
+    lines += [f"{indent}for k in range(length):", *[f"{indent}    {line}" for line in body], *[indent + line for line in end]]
+    return Row("\n".join([*lines, "    return 0", ""]), [xref, _result(lowering, node)], sizes, node.op.name if node.op else "")
+
+
+def _running(lowering: _Lowering, node: Node, sign: str, first: int) -> Row:
+    name = node.aval.dtype.name
+    body = [f"total = total {sign} as_{name}(load(x, at))", "store(o, to, total)", "at += x_step", "to += o_step"]
+    return _along(lowering, node, body, [f"total = as_{name}({first})"], [])
+
+
+def _cumsum(lowering: _Lowering, node: Node) -> Row:
+    return _running(lowering, node, "+", 0)
+
+
+def _cumprod(lowering: _Lowering, node: Node) -> Row:
+    return _running(lowering, node, "*", 1)
+
+
+def _arg(lowering: _Lowering, node: Node, beats: str) -> Row:
+    body = ["v = load(x, at)", f"if v {beats} best or (v != v and best == best):", "    best = v", "    where = k", "at += x_step"]
+    return _along(lowering, node, body, ["best = load(x, at)", "where = 0"], ["store(o, to, where)"])
+
+
+def _argmax(lowering: _Lowering, node: Node) -> Row:
+    return _arg(lowering, node, ">")
+
+
+def _argmin(lowering: _Lowering, node: Node) -> Row:
+    return _arg(lowering, node, "<")

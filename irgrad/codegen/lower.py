@@ -1,0 +1,489 @@
+"""Lowering: a plan's clusters to kernel text and rows.
+
+Scalar sections keep arrays of a few elements in variables, one per element; nests read and write through accesses
+(`irgrad.codegen.nest`); products and other operations with kernels of their own come from `irgrad.codegen.library`.
+Loads happen at their program position, because an update may change the memory that they read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from irgrad.codegen import library
+from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
+from irgrad.codegen.nest import Nest, NestText, Reduction
+from irgrad.codegen.scalar import MACROS, expand, literal, operand_dtypes
+from irgrad.ir.graph import Graph, Literal, Node, Operand
+from irgrad.ir.plan import Cluster, Plan, View, contiguous, view_through
+from irgrad.ir.primitive import UPDATE
+
+Names = Any  # an object array of variable names, shaped like the value
+
+
+def lower(plan: Plan) -> Lowered:
+    """Rows of a plan."""
+    return _Lowering(plan).run()
+
+
+class _Lowering:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.graph: Graph = plan.graph
+        self.homes: dict[int, tuple[str, int]] = {node.index: ("slot", k) for k, node in enumerate(self.graph.inputs)}
+        self.buffers: list[int] = []
+        self.changed: set[int] = set()
+
+    def run(self) -> Lowered:
+        rows: list[Row | HostRow] = []
+        for cluster in self.plan.clusters:
+            if cluster.kind == "host":
+                rows.append(self.host_row(cluster.inside[0]))
+            elif cluster.kind in ("scalar", "nest"):
+                row = _Writer(self, cluster).write()
+                if row is not None:
+                    rows.append(row)
+            else:
+                rows.append(library.row(self, cluster.inside[0], cluster.kind))
+        exports = [self.export(output) for output in self.graph.outputs]
+        counts = {"clusters": len(rows), "nodes": len(self.graph)}
+        return Lowered(self.graph, rows, self.buffers, exports, frozenset(self.changed), counts)
+
+    def home(self, root: Node) -> tuple[str, int]:
+        """Slot or buffer of a root; an update lives where its buffer lives."""
+        known = self.homes.get(root.index)
+        if known is None:
+            taken = self.plan.updates.get(root.index)
+            if taken is not None:
+                known = self.home(self.plan.views[taken.index].root)
+                if known[0] == "slot":
+                    self.changed.add(known[1])
+            else:
+                known = ("buffer", len(self.buffers))
+                self.buffers.append(root.aval.nbytes)
+            self.homes[root.index] = known
+        return known
+
+    def view(self, node: Node) -> View:
+        known = self.plan.views.get(node.index)
+        if known is None:
+            known = self.plan.views[node.index] = View(node, contiguous(node.aval.shape))
+        return known
+
+    def ref(self, view: View) -> Ref:
+        size = view.root.aval.dtype.itemsize
+        terms = tuple((k, tuple(s * size for s in strides)) for k, strides in view.terms)
+        return Ref(self.home(view.root), view.offset * size, terms)
+
+    def export(self, output: Operand) -> Export:
+        if isinstance(output, Literal):
+            return Export(None, (), output.aval.dtype.type(output.value))
+        view = self.view(output)
+        return Export(self.ref(view), view.strides)
+
+    def host_row(self, node: Node) -> HostRow:
+        operands: list[Any] = []
+        for operand, dtype in zip(node.operands, operand_dtypes(node), strict=True):
+            if isinstance(operand, Literal):
+                operands.append(operand.value if operand.static is False else dtype.type(operand.value))
+            else:
+                view = self.view(operand)
+                size = operand.aval.dtype.itemsize
+                operands.append((self.ref(view), operand.aval, tuple(s * size for s in view.strides)))
+        assert node.op is not None
+        params = {k: v for k, v in node.params.items() if k != "dynamic"}
+        return HostRow(node.op, params, operands, (self.ref(self.view(node)), node.aval), node.op.name)
+
+
+def region_view(node: Node, buffer: View) -> View:
+    """The view that an update writes: its params are those of a slice."""
+    params = node.params
+    start, step, drop = params["start"], params["step"], params["drop"]
+    kept = tuple(s * d for axis, (s, d) in enumerate(zip(buffer.strides, step, strict=True)) if axis not in drop)
+    dynamic = params.get("dynamic")
+    if dynamic is None:
+        return View(buffer.root, kept, buffer.offset + sum(a * s for a, s in zip(start, buffer.strides, strict=True)), buffer.terms)
+    return View(buffer.root, kept, buffer.offset, (*buffer.terms, (dynamic, buffer.strides)))
+
+
+class _Writer:
+    """Writes one scalar or nest cluster."""
+
+    def __init__(self, lowering: _Lowering, cluster: Cluster) -> None:
+        self.lowering = lowering
+        self.plan = lowering.plan
+        self.cluster = cluster
+        self.pointers: dict[Any, str] = {}
+        self.table: list[Ref | str] = []
+        self.head: list[str] = []
+        self.lines: list[str] = []
+        self.values: dict[int, Names] = {}
+        self.loads: dict[int, Names] = {}
+        self.inside: dict[int, str] = {}
+        self.inside_loads: dict[Any, str] = {}
+        self.count = 0
+        self.sizes: list[int] = []
+        self.flops = 0
+
+    def write(self) -> Row | None:
+        for node in self.cluster.before:
+            self.scalar(node)
+        if self.cluster.inside:
+            self.nest()
+        for node in self.cluster.after:
+            self.scalar(node)
+        if not self.table:
+            return None
+        source = "def kernel(p, n):\n" + "".join(f"    {line}\n" for line in [*self.head, *self.lines, "return 0"])
+        what = " ".join(dict.fromkeys(node.op.name for node in self.cluster.nodes if node.op is not None))
+        return Row(source, self.table, self.sizes, what, self.flops)
+
+    def fresh(self) -> str:
+        self.count += 1
+        return f"v{self.count}"
+
+    def pointer(self, view: View, dtype: np.dtype[Any]) -> str:
+        ref = self.lowering.ref(view)
+        key = (ref, dtype.name)
+        known = self.pointers.get(key)
+        if known is None:
+            known = self.pointers[key] = f"p{len(self.table)}"
+            self.head.append(f"{known} = pointer_{dtype.name}(p, {len(self.table)})")
+            self.table.append(ref)
+        return known
+
+    def root_pointer(self, view: View, dtype: np.dtype[Any]) -> str:
+        """The pointer of a scalar access: the static offset is an index in the text."""
+        return self.pointer(View(view.root, view.strides, 0, view.terms), dtype)
+
+    # -- scalar sections ---------------------------------------------------------------------------------------------
+
+    def names(self, operand: Operand, dtype: np.dtype[Any]) -> Names:
+        """The variable of each element of a tiny operand; memory is loaded on first use."""
+        if isinstance(operand, Literal):
+            made = np.empty(np.shape(operand.value), object)
+            made[...] = literal(operand.value, dtype)
+            return made
+        known = self.values.get(operand.index)
+        if known is None:
+            known = self.loads.get(operand.index)
+        if known is None:
+            known = self.loads[operand.index] = self.load_all(operand)
+        return known
+
+    def load_all(self, operand: Node) -> Names:
+        view = self.lowering.view(operand)
+        pointer = self.root_pointer(view, operand.aval.dtype)
+        made = np.empty(operand.aval.shape, object)
+        for index in np.ndindex(*operand.aval.shape):
+            at = view.offset + sum(i * s for i, s in zip(index, view.strides, strict=True))
+            name = self.fresh()
+            self.lines.append(f"{name} = load({pointer}, {at})")
+            made[index] = name
+        return made
+
+    def scalar(self, node: Node) -> None:
+        op = node.op
+        assert op is not None
+        if node.index in self.plan.updates:
+            self.store_region(node)
+            return
+        dtypes = operand_dtypes(node)
+        operands = [self.names(o, d) for o, d in zip(node.operands, dtypes, strict=True)]
+        handler = getattr(self, f"tiny_{op.name}", None)
+        made = handler(node, *operands) if handler is not None else self.tiny_elementwise(node, operands)
+        self.values[node.index] = made
+        if node.index in self.plan.stored:
+            self.store_all(node, made)
+
+    def store_all(self, node: Node, made: Names) -> None:
+        view = self.lowering.view(node)
+        pointer = self.root_pointer(view, node.aval.dtype)
+        for index in np.ndindex(*node.aval.shape):
+            at = view.offset + sum(i * s for i, s in zip(index, view.strides, strict=True))
+            self.lines.append(f"store({pointer}, {at}, {made[index]})")
+
+    def store_region(self, node: Node) -> None:
+        """An update of a few elements of a large buffer."""
+        assert node.op is not None
+        buffer = node.operands[0]
+        assert isinstance(buffer, Node)
+        view = region_view(node, self.lowering.view(node))
+        shape = tuple(n for axis, n in enumerate(node.params["count"]) if axis not in node.params["drop"])
+        values = np.broadcast_to(self.names(node.operands[1], node.aval.dtype), shape)
+        pointer = self.root_pointer(view, node.aval.dtype)
+        for index in np.ndindex(*shape):
+            at = view.offset + sum(i * s for i, s in zip(index, view.strides, strict=True))
+            value = values[index]
+            if node.op.name == "slice_add":
+                old = self.fresh()
+                self.lines.append(f"{old} = load({pointer}, {at})")
+                value = self.let(f"{old} + {value}")
+            self.lines.append(f"store({pointer}, {at}, {value})")
+        home = self.lowering.home(node)
+        self.loads = {k: v for k, v in self.loads.items() if self.lowering.home(self.plan.views[k].root) != home}
+
+    def let(self, text: str) -> str:
+        name = self.fresh()
+        self.lines.append(f"{name} = {text}")
+        return name
+
+    def tiny_elementwise(self, node: Node, operands: list[Names]) -> Names:
+        made = np.empty(node.aval.shape, object)
+        spread = [np.broadcast_to(o, node.aval.shape) for o in operands]
+        known: dict[tuple[str, ...], str] = {}
+        for index in np.ndindex(*node.aval.shape):
+            texts = tuple(str(o[index]) for o in spread)
+            if texts not in known:
+                known[texts] = self.let(expand(node, list(texts)))
+            made[index] = known[texts]
+        return made
+
+    def tiny_reshape(self, node: Node, x: Names) -> Names:
+        return x.reshape(node.params["shape"])
+
+    def tiny_transpose(self, node: Node, x: Names) -> Names:
+        return x.transpose(node.params["axes"])
+
+    def tiny_broadcast_to(self, node: Node, x: Names) -> Names:
+        return np.broadcast_to(x, node.params["shape"])
+
+    def tiny_slice(self, node: Node, x: Names) -> Names:
+        found = x[_region(node.params)]
+        if isinstance(found, np.ndarray):
+            return found
+        made = np.empty((), object)
+        made[()] = found
+        return made
+
+    def tiny_slice_add(self, node: Node, buffer: Names, x: Names) -> Names:
+        return self.changed_region(node, buffer, x, True)
+
+    def tiny_slice_update(self, node: Node, buffer: Names, x: Names) -> Names:
+        return self.changed_region(node, buffer, x, False)
+
+    def changed_region(self, node: Node, buffer: Names, x: Names, add: bool) -> Names:
+        made = np.array(buffer, object)
+        numbers = np.arange(made.size).reshape(made.shape)[_region(node.params)]
+        flat = made.reshape(-1)
+        for position, value in zip(np.ravel(numbers), np.ravel(np.broadcast_to(x, np.shape(numbers))), strict=True):
+            flat[position] = self.let(f"{flat[position]} + {value}") if add else value
+        return flat.reshape(made.shape)
+
+    def tiny_concatenate(self, node: Node, *parts: Names) -> Names:
+        return np.concatenate(parts, axis=node.params["axis"])
+
+    def tiny_pad(self, node: Node, x: Names, value: Names) -> Names:
+        made = np.empty(node.aval.shape, object)
+        made[...] = value[()]
+        made[tuple(slice(low, low + n) for low, n in zip(node.params["low"], x.shape, strict=True))] = x
+        return made
+
+    def tiny_full(self, node: Node, value: Names) -> Names:
+        made = np.empty(node.aval.shape, object)
+        made[...] = value[()]
+        return made
+
+    def tiny_zeros(self, node: Node) -> Names:
+        made = np.empty(node.aval.shape, object)
+        made[...] = literal(0, node.aval.dtype)
+        return made
+
+    tiny_empty = tiny_zeros
+
+    def tiny_iota(self, node: Node) -> Names:
+        made = np.empty(node.aval.shape, object)
+        for i in range(node.aval.size):
+            made[i] = literal(i, node.aval.dtype)
+        return made
+
+    def tiny_cumsum(self, node: Node, x: Names) -> Names:
+        moved = np.array(np.moveaxis(x, node.params["axis"], 0), object)
+        for i in range(1, len(moved)):
+            for index in np.ndindex(*moved.shape[1:]):
+                moved[(i, *index)] = self.let(f"{moved[(i - 1, *index)]} + {moved[(i, *index)]}")
+        return np.moveaxis(moved, 0, node.params["axis"])
+
+    def tiny_dot(self, node: Node, x: Names, y: Names) -> Names:
+        left = x if x.ndim == 2 else x[None, :]
+        right = y if y.ndim == 2 else y[:, None]
+        made = np.empty((left.shape[0], right.shape[1]), object)
+        for i, j in np.ndindex(*made.shape):
+            total = ""
+            for k in range(left.shape[1]):
+                term = f"{left[i, k]} * {right[k, j]}"
+                total = term if not total else f"{total} + {term}"
+            made[i, j] = self.let(total) if total else literal(0, node.aval.dtype)
+        return made.reshape(node.aval.shape)
+
+    def tiny_reduction(self, node: Node, x: Names) -> Names:
+        dtype = node.operands[0].aval.dtype
+        axes = node.params["axes"]
+        moved = np.moveaxis(x, axes, range(len(axes))) if axes else x[None]
+        flat = moved.reshape((-1, *node.aval.shape)) if moved.size or not axes else moved.reshape((0, *node.aval.shape))
+        made = np.empty(node.aval.shape, object)
+        initial, combine = _fold(node, dtype)
+        for index in np.ndindex(*node.aval.shape):
+            column = [str(flat[(i, *index)]) for i in range(len(flat))]
+            column = [_enter(node, c, dtype) for c in column]
+            total = column[0] if column else initial
+            for c in column[1:]:
+                if node.op is not None and node.op.name in ("reduce_max", "reduce_min"):
+                    total = self.let(total) if not total.isidentifier() else total
+                total = combine(total, c)
+            made[index] = self.let(total)
+        return made
+
+    tiny_reduce_sum = tiny_reduce_prod = tiny_reduce_max = tiny_reduce_min = tiny_reduce_any = tiny_reduce_all = tiny_reduction
+
+    # -- the nest ----------------------------------------------------------------------------------------------------
+
+    def nest(self) -> None:
+        cluster = self.cluster
+        assert cluster.space is not None
+        nest = Nest(cluster.space, cluster.reduced or ())
+        for node in cluster.inside:
+            self.in_nest(nest, node)
+        text = NestText(nest, len(self.sizes))
+        lines, sizes = text.write()
+        self.sizes.extend(sizes)
+        self.lines.extend(lines and [line.removeprefix("    ") if line.startswith("    ") else line for line in lines])
+        self.flops += math.prod(cluster.space) * len(cluster.inside)
+        for node in cluster.inside:
+            total = self.inside.get(node.index)
+            if total is not None and node.op is not None and node.op.name.startswith("reduce_") and node.aval.size == 1:
+                made = np.empty(node.aval.shape, object)
+                made[...] = total
+                self.values[node.index] = made
+                if node.index in self.plan.stored:
+                    self.store_all(node, made)
+
+    def in_nest(self, nest: Nest, node: Node) -> None:
+        op = node.op
+        assert op is not None
+        if op.name == "empty":
+            self.lowering.home(node)
+            return
+        if op.name.startswith("reduce_"):
+            self.reduction(nest, node)
+            return
+        dtypes = operand_dtypes(node)
+        if op.has(UPDATE):
+            self.update(nest, node)
+            return
+        operands = [self.operand(nest, o, d) for o, d in zip(node.operands, dtypes, strict=True)]
+        if op.name == "zeros":
+            text = literal(0, node.aval.dtype)
+        elif op.name == "full":
+            text = operands[0] if node.operands[0].aval.dtype == node.aval.dtype else f"as_{node.aval.dtype.name}({operands[0]})"
+        elif op.name == "iota":
+            text = "i0" if node.aval.dtype == np.int64 else f"as_{node.aval.dtype.name}(i0)"
+        else:
+            text = expand(node, operands)
+        name = self.fresh()
+        nest.body.append(f"{name} = {text}")
+        self.inside[node.index] = name
+        if node.index in self.plan.stored:
+            number = self.access(nest, self.lowering.view(node), node.aval.dtype)
+            nest.body.append(f"store({nest.accesses[number].pointer}, @{number}@, {name})")
+
+    def access(self, nest: Nest, view: View, dtype: np.dtype[Any]) -> int:
+        pointer = self.pointer(view, dtype)
+        extra = len(nest.space) - len(view.strides)
+        return nest.access(pointer, (0,) * extra + view.strides)
+
+    def operand(self, nest: Nest, operand: Operand, dtype: np.dtype[Any]) -> str:
+        """The text of an operand inside the nest: a variable, a literal, or a load through an access."""
+        if isinstance(operand, Literal):
+            return literal(operand.value, dtype)
+        known = self.inside.get(operand.index)
+        if known is not None:
+            return known
+        if operand.index in self.values:
+            return str(self.values[operand.index].reshape(-1)[0])
+        view = self.lowering.view(operand)
+        shape = operand.aval.shape
+        if operand.aval.size == 1:
+            return str(self.names(operand, dtype).reshape(-1)[0])
+        strides = tuple(0 if n == 1 else s for n, s in zip(shape, view.strides, strict=True))
+        key = (view.where, strides)
+        name = self.inside_loads.get(key)
+        if name is None:
+            number = self.access(nest, View(view.root, strides, view.offset, view.terms), operand.aval.dtype)
+            name = self.inside_loads[key] = self.fresh()
+            nest.body.append(f"{name} = load({nest.accesses[number].pointer}, @{number}@)")
+        return name
+
+    def update(self, nest: Nest, node: Node) -> None:
+        assert node.op is not None
+        value = self.operand(nest, node.operands[1], node.aval.dtype)
+        number = self.access(nest, region_view(node, self.lowering.view(node)), node.aval.dtype)
+        pointer = nest.accesses[number].pointer
+        if node.op.name == "slice_add":
+            name = self.fresh()
+            nest.body.append(f"{name} = load({pointer}, @{number}@) + {value}")
+            value = name
+        nest.body.append(f"store({pointer}, @{number}@, {value})")
+
+    def reduction(self, nest: Nest, node: Node) -> None:
+        assert node.op is not None
+        operand = node.operands[0]
+        value = self.operand(nest, operand, operand.aval.dtype)
+        value = _enter(node, value, operand.aval.dtype)
+        initial, combine = _fold(node, operand.aval.dtype)
+        kind = "sum" if node.op.name == "reduce_sum" and node.aval.dtype.kind in "fc" else "fold"
+        name = f"a{len(nest.reductions)}"
+        out = None
+        axes = node.params["axes"]
+        if node.aval.size > 1:
+            strides = iter(contiguous(node.aval.shape))
+            spread = tuple(0 if axis in axes else next(strides) for axis in range(len(nest.space)))
+            view = self.lowering.view(node)
+            out = nest.access(self.pointer(view, node.aval.dtype), spread)
+        nest.reductions.append(Reduction(name, kind, node.aval.dtype.name, initial, value, combine, out))
+        self.inside[node.index] = name
+
+
+def _region(params: dict[str, Any]) -> tuple[Any, ...]:
+    parts: list[Any] = []
+    for axis, (at, n, by) in enumerate(zip(params["start"], params["count"], params["step"], strict=True)):
+        stop = at + n * by
+        parts.append(at if axis in params["drop"] else slice(at, None if stop < 0 else stop, by) if n else slice(0, 0))
+    return tuple(parts)
+
+
+def _enter(node: Node, text: str, dtype: np.dtype[Any]) -> str:
+    """The text that a reduction folds: truth for any and all, the total's dtype otherwise."""
+    assert node.op is not None
+    if node.op.name in ("reduce_any", "reduce_all"):
+        return text if dtype.kind == "b" else f"({text} != 0)"
+    return text if node.aval.dtype == dtype else f"as_{node.aval.dtype.name}({text})"
+
+
+def _fold(node: Node, dtype: np.dtype[Any]) -> tuple[str, Any]:
+    """Initial text and combination of a reduction."""
+    assert node.op is not None
+    name, out = node.op.name, node.aval.dtype
+    if name == "reduce_sum":
+        return literal(0, out), lambda a, v: f"{a} + {v}"
+    if name == "reduce_prod":
+        return literal(1, out), lambda a, v: f"{a} * {v}"
+    if name == "reduce_any":
+        return "False", lambda a, v: f"{a} | {v}"
+    if name == "reduce_all":
+        return "True", lambda a, v: f"{a} & {v}"
+    high = name == "reduce_max"
+    if out.kind == "f":
+        initial = literal(-math.inf if high else math.inf, out)
+    elif out.kind == "b":
+        initial = "False" if high else "True"
+        return initial, lambda a, v: f"{a} | {v}" if high else f"{a} & {v}"
+    else:
+        initial = literal(np.iinfo(out).min if high else np.iinfo(out).max, out)
+    macro = MACROS["maximum" if high else "minimum"]
+    return initial, lambda a, v: macro.format(a, v)
+
+
+__all__ = ["lower", "view_through"]

@@ -1,0 +1,64 @@
+"""What a template becomes: rows of kernel calls over slots and buffers, independent of any instance's bindings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from irgrad.ir.aval import Aval
+from irgrad.ir.graph import Graph
+
+Terms = tuple[tuple[int, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Memory of an instance: `home` is ("slot", k) for its k-th input or ("buffer", k); `offset` in bytes; each term
+    (k, byte strides) adds the instance's k-th start times strides."""
+
+    home: tuple[str, int]
+    offset: int = 0
+    terms: Terms = ()
+
+
+@dataclass(slots=True)
+class Row:
+    """One kernel call: source text, pointer table entries (references, or names of library routines) and the size table."""
+
+    source: str
+    pointers: list[Ref | str]
+    sizes: list[int]
+    what: str
+    flops: int = 0
+
+
+@dataclass(slots=True)
+class HostRow:
+    """One call into Python: ``store(result, op.evaluate(*operands, **params))``."""
+
+    op: Any
+    params: dict[str, Any]
+    operands: list[tuple[Ref, Aval, tuple[int, ...]] | Any]  # memory with aval and strides in bytes, or a number
+    result: tuple[Ref, Aval]
+    what: str
+
+
+@dataclass(slots=True)
+class Export:
+    """Where an exported value lives, with strides in elements; or the number it is."""
+
+    ref: Ref | None
+    strides: tuple[int, ...] = ()
+    number: Any = None
+
+
+@dataclass(slots=True)
+class Lowered:
+    """A template's rows, the sizes of its buffers in bytes, its exports, and which input slots it changes in place."""
+
+    graph: Graph
+    rows: list[Row | HostRow]
+    buffers: list[int]
+    exports: list[Export]
+    changed: frozenset[int]
+    counts: dict[str, int] = field(default_factory=dict)

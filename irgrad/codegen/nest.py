@@ -1,0 +1,252 @@
+"""One loop nest as text.
+
+The nest runs over a space; every memory access is a pointer and strides over the axes of that space. Axes are merged where every
+access allows, so that most elementwise kernels are one flat loop; extents and outer strides are run-time sizes, while the class
+of each innermost stride (0, 1, other) is text, because the vectoriser needs it.
+
+Sums keep numpy's pairwise bound: within blocks of 128 elements LLVM may reassociate, block sums combine pairwise by a binary
+counter (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+BLOCK = 128
+
+
+@dataclass(slots=True)
+class Access:
+    """A pointer read or written in the nest, with strides (elements) over the axes of the space."""
+
+    pointer: str
+    strides: tuple[int, ...]
+
+    def placeholder(self, number: int) -> str:
+        return f"@{number}@"
+
+
+@dataclass(slots=True)
+class Reduction:
+    """An accumulator: `combine(acc, value)` text, initial text, and where totals go."""
+
+    name: str
+    kind: str  # "sum" for blocked summation, "fold" otherwise
+    dtype: str
+    initial: str
+    value: str
+    combine: Callable[[str, str], str]
+    out: int | None = None  # number of the access that stores the totals
+
+
+@dataclass
+class Nest:
+    """What goes into a nest before it is text: accesses by number, body lines with ``@k@`` for the index of access k."""
+
+    space: tuple[int, ...]
+    reduced: tuple[int, ...]
+    accesses: list[Access] = field(default_factory=list)
+    body: list[str] = field(default_factory=list)
+    reductions: list[Reduction] = field(default_factory=list)
+    uses_index: bool = False
+
+    def access(self, pointer: str, strides: tuple[int, ...]) -> int:
+        self.accesses.append(Access(pointer, strides))
+        return len(self.accesses) - 1
+
+
+class NestText:
+    """Writes a nest: lines of Python, and the sizes its text reads in order from `first` on."""
+
+    def __init__(self, nest: Nest, first: int) -> None:
+        self.nest = nest
+        self.first = first
+        self.sizes: list[int] = []
+        self.head: list[str] = []
+        self.lines: list[str] = []
+        self.axes = self._merged()
+        self.extents = [self._size(f"n{i}", extent) for i, (extent, _, _) in enumerate(self.axes)]
+        self.inner_kept = bool(self.axes) and not self.axes[-1][1]
+
+    def _size(self, name: str, value: int) -> str:
+        self.head.append(f"{name} = size(n, {self.first + len(self.sizes)})")
+        self.sizes.append(value)
+        return name
+
+    def _merged(self) -> list[tuple[int, bool, list[int]]]:
+        """Axes as (extent, reduced, stride per access) after dropping axes of 1 and merging neighbours."""
+        nest = self.nest
+        axes: list[tuple[int, bool, list[int]]] = []
+        for axis, extent in enumerate(nest.space):
+            if extent == 1:
+                continue
+            strides = [a.strides[axis] for a in nest.accesses]
+            reduced = axis in nest.reduced
+            if axes and axes[-1][1] == reduced and all(o == s * extent for o, s in zip(axes[-1][2], strides, strict=True)):
+                axes[-1] = (axes[-1][0] * extent, reduced, strides)
+            else:
+                axes.append((extent, reduced, strides))
+        if nest.reductions and axes and axes[-1][1]:  # totals in registers: kept axes outside
+            axes.sort(key=lambda a: a[1])
+        return axes
+
+    def write(self) -> tuple[list[str], list[int]]:
+        reductions = self.nest.reductions
+        if reductions and self.inner_kept:
+            self._accumulate_in_memory()
+        elif reductions:
+            self._accumulate_in_registers()
+        else:
+            self._loops(range(len(self.axes)), 1, {}, self._body)
+        return self.head + self.lines, self.sizes
+
+    # -- loops -------------------------------------------------------------------------------------------------------
+
+    def _line(self, depth: int, text: str) -> None:
+        self.lines.append("    " * depth + text)
+
+    def _loops(self, axes: range, depth: int, bases: dict[int, str], body: Callable[[int, dict[int, str]], None], only: set[int] | None = None) -> None:
+        """Open loops over `axes`, keep each access's base, and write the body inside."""
+        if not axes:
+            body(depth, bases)
+            return
+        axis = axes[0]
+        last = len(axes) == 1
+        self._line(depth, f"for i{axis} in range({self.extents[axis]}):")
+        body_bases = self._advance(axis, depth + 1, bases, last, only)
+        self._loops(axes[1:], depth + 1, body_bases, body, only)
+
+    def _advance(self, axis: int, depth: int, bases: dict[int, str], last: bool, only: set[int] | None) -> dict[int, str]:
+        new = dict(bases)
+        made: dict[tuple[str, int], str] = {}
+        for number in range(len(self.nest.accesses)):
+            if only is not None and number not in only:
+                continue
+            stride = self.axes[axis][2][number]
+            if stride == 0:
+                continue
+            base = bases.get(number)
+            key = (base or "", stride)
+            known = made.get(key)
+            if known is not None:
+                new[number] = known
+                continue
+            innermost = axis == len(self.axes) - 1
+            if stride == 1 and innermost:
+                term = f"i{axis}"
+            else:
+                term = f"i{axis} * {self._stride(axis, number, stride)}"
+            expression = term if base is None else f"{base} + {term}"
+            if last and (base is None or stride == 1) and stride == 1 and innermost:
+                made[key] = new[number] = expression if base is None else f"({expression})"
+            else:
+                name = f"b{number}_{axis}"
+                self._line(depth, f"{name} = {expression}")
+                made[key] = new[number] = name
+        return new
+
+    def _stride(self, axis: int, number: int, stride: int) -> str:
+        return self._size(f"s{number}_{axis}", stride)
+
+    def _body(self, depth: int, bases: dict[int, str]) -> None:
+        for line in self.nest.body:
+            self._line(depth, self._fill(line, bases))
+
+    def _fill(self, line: str, bases: dict[int, str]) -> str:
+        parts = line.split("@")
+        for k in range(1, len(parts), 2):
+            parts[k] = bases.get(int(parts[k]), "0")
+        return "".join(parts)
+
+    # -- reductions --------------------------------------------------------------------------------------------------
+
+    def _accumulate_in_memory(self) -> None:
+        """Totals along the innermost axis: initialise them, then add whole rows (numpy's own order)."""
+        kept = [a for a, (_, reduced, _) in enumerate(self.axes) if not reduced]
+        outs = {r.out for r in self.nest.reductions if r.out is not None}
+
+        def start(depth: int, bases: dict[int, str]) -> None:
+            for r in self.nest.reductions:
+                self._line(depth, f"store({self.nest.accesses[r.out or 0].pointer}, {bases.get(r.out or 0, '0')}, {r.initial})")
+
+        self._chosen_loops(kept, 1, {}, start, outs)
+
+        def step(depth: int, bases: dict[int, str]) -> None:
+            self._body(depth, bases)
+            for r in self.nest.reductions:
+                pointer, at = self.nest.accesses[r.out or 0].pointer, bases.get(r.out or 0, "0")
+                self._line(depth, f"{r.name} = load({pointer}, {at})")
+                self._line(depth, f"store({pointer}, {at}, {r.combine(r.name, r.value)})")
+
+        self._loops(range(len(self.axes)), 1, {}, step)
+
+    def _chosen_loops(self, axes: list[int], depth: int, bases: dict[int, str], body: Callable[[int, dict[int, str]], None], only: set[int]) -> None:
+        if not axes:
+            body(depth, bases)
+            return
+        axis = axes[0]
+        self._line(depth, f"for i{axis} in range({self.extents[axis]}):")
+        self._chosen_loops(axes[1:], depth + 1, self._advance(axis, depth + 1, bases, len(axes) == 1, only), body, only)
+
+    def _accumulate_in_registers(self) -> None:
+        """Totals in scalar variables: kept axes outside, reduced axes inside, the innermost in blocks."""
+        kept = range(sum(not reduced for _, reduced, _ in self.axes))
+        inner = range(len(kept), len(self.axes))
+        sums = [r for r in self.nest.reductions if r.kind == "sum" and inner]
+
+        def totals(depth: int, bases: dict[int, str]) -> None:
+            for r in self.nest.reductions:
+                self._line(depth, f"{r.name} = {r.initial}")
+            if sums:
+                self._line(depth, "count = 0")
+                for r in sums:
+                    self._line(depth, f"top_{r.name} = 0")
+            if not inner:
+                self._fold(depth, bases)
+            else:
+                self._loops(inner[:-1], depth, bases, lambda d, b: self._blocks(inner[-1], d, b, sums))
+            for r in sums:
+                self._collect(depth, r)
+            for r in self.nest.reductions:
+                if r.out is not None:
+                    self._line(depth, f"store({self.nest.accesses[r.out].pointer}, {bases.get(r.out, '0')}, {r.name})")
+
+        for r in sums:
+            self.head.append(f"part_{r.name} = scratch_{r.dtype}(0)")
+        self._loops(kept, 1, {}, totals)
+
+    def _fold(self, depth: int, bases: dict[int, str], sums: list[Reduction] | None = None) -> None:
+        self._body(depth, bases)
+        for r in self.nest.reductions:
+            if sums and r in sums:
+                self._line(depth, f"{r.name} = add_any_order({r.name}, {r.value})")
+            else:
+                self._line(depth, f"{r.name} = {r.combine(r.name, r.value)}")
+
+    def _blocks(self, axis: int, depth: int, bases: dict[int, str], sums: list[Reduction]) -> None:
+        extent = self.extents[axis]
+        if not sums:
+            self._line(depth, f"for i{axis} in range({extent}):")
+            self._fold(depth + 1, self._advance(axis, depth + 1, bases, True, None))
+            return
+        self._line(depth, f"for j{axis} in range(0, {extent}, {BLOCK}):")
+        for r in sums:
+            self._line(depth + 1, f"{r.name} = {r.initial}")
+        self._line(depth + 1, f"for i{axis} in range(j{axis}, min(j{axis} + {BLOCK}, {extent})):")
+        self._fold(depth + 2, self._advance(axis, depth + 2, bases, True, None), sums)
+        self._line(depth + 1, "count += 1")
+        for r in sums:
+            self._line(depth + 1, "carry = count")
+            self._line(depth + 1, "while carry & 1 == 0:")
+            self._line(depth + 2, f"top_{r.name} -= 1")
+            self._line(depth + 2, f"{r.name} = load(part_{r.name}, top_{r.name}) + {r.name}")
+            self._line(depth + 2, "carry >>= 1")
+            self._line(depth + 1, f"store(part_{r.name}, top_{r.name}, {r.name})")
+            self._line(depth + 1, f"top_{r.name} += 1")
+
+    def _collect(self, depth: int, r: Reduction) -> None:
+        self._line(depth, f"{r.name} = {r.initial}")
+        self._line(depth, f"while top_{r.name} > 0:")
+        self._line(depth + 1, f"top_{r.name} -= 1")
+        self._line(depth + 1, f"{r.name} = {r.name} + load(part_{r.name}, top_{r.name})")

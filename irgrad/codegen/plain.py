@@ -1,0 +1,98 @@
+"""Stand-ins for `irgrad.codegen.native` on numpy: with them a kernel's source runs as plain Python, the oracle of its tests.
+
+A pointer is a numpy array over the memory at an address; loads answer numpy scalars, so dtypes are numpy's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import Any
+
+import numpy as np
+
+
+class Pointer:
+    """Elements of one dtype from an address on; an index may lead anywhere."""
+
+    __slots__ = ("address", "dtype")
+
+    def __init__(self, address: int, dtype: str) -> None:
+        self.address = int(address)
+        self.dtype = np.dtype(dtype)
+
+    def at(self, index: int) -> Any:
+        raw = (ctypes.c_char * self.dtype.itemsize).from_address(self.address + int(index) * self.dtype.itemsize)
+        return np.frombuffer(raw, self.dtype, 1)
+
+
+def load(pointer: Pointer, index: int) -> Any:
+    return pointer.at(index)[0]
+
+
+def store(pointer: Pointer, index: int, value: Any) -> None:
+    pointer.at(index)[0] = value
+
+
+def size(table: int, index: int) -> int:
+    return int(Pointer(table, "int64").at(index)[0])
+
+
+def select(condition: Any, a: Any, b: Any) -> Any:
+    return a if condition else b
+
+
+def put(table: int, index: int, value: int) -> None:
+    Pointer(table, "int64").at(index)[0] = value
+
+
+_kept: list[Any] = []
+
+
+def stack(count: int) -> int:
+    table = np.zeros(512, np.int64)
+    _kept[:] = [*_kept[-8:], table]
+    return int(table.ctypes.data)
+
+
+def call_blas(function: int, arguments: tuple[int, ...]) -> None:
+    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(arguments))(int(function))(*[int(a) for a in arguments])
+
+
+def _complex_of(re: Any, im: Any) -> Any:
+    return (np.complex64 if np.asarray(re).dtype == np.float32 else np.complex128)(complex(re, im))
+
+
+def _scratch(name: str) -> Any:
+    class Scratch:
+        def __init__(self, unused: int) -> None:
+            self.data = np.empty(64, name)
+
+        def at(self, index: int) -> Any:
+            return self.data[index : index + 1]
+
+    return Scratch
+
+
+def names() -> dict[str, Any]:
+    """The same names as `native.names`, in numpy."""
+    found: dict[str, Any] = {
+        "load": load, "store": store, "size": size, "select": select, "add_any_order": lambda a, b: a + b,
+        "floor_divide_int": np.floor_divide, "remainder_int": np.remainder, "math": math, "inf": math.inf, "nan": math.nan,
+        "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
+        "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,
+        "complex_of": _complex_of, "floor_divide": np.floor_divide, "remainder": np.remainder, "stack": stack, "put": put,
+        "half_put": put, "isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite, "call_blas": call_blas,
+    }  # fmt: skip
+    for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",
+                 "floor", "ceil", "trunc", "rint", "fabs", "fmod", "hypot", "copysign", "nextafter"):  # fmt: skip
+        found[name] = getattr(np, name)
+    for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh"):
+        found["c_" + name] = getattr(np, name)
+    for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh"):
+        found["c_" + name] = getattr(np, "arc" + name[1:])
+    for name in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64", "complex128"):
+        found[f"pointer_{name}"] = lambda table, index, name=name: Pointer(size(table, index), name)
+        found[f"as_{name}"] = np.dtype(name).type
+        found[f"scratch_{name}"] = _scratch(name)
+    return found

@@ -1,0 +1,146 @@
+"""Programs: an optimised path tree as plain data, run by the native driver.
+
+A program is a table of rows over bases: base 0 is the arena, base 1 the block of numbers, then one base per input, per result and
+per library routine. A reference is an int64, base in the low 16 bits and a byte offset above. Programs are read-only and
+reentrant: what a call changes is in its `Context` (bases and arena), taken from a free list and given back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from irgrad.codegen.driver import ARG_WORDS, ROW_WORDS
+from irgrad.codegen.library import blas_address
+
+ARENA, NUMBERS, FIRST_INPUT = 0, 1, 2
+REF_BITS = 16
+
+
+def reference(base: int, offset: int) -> int:
+    return base | (offset << REF_BITS)
+
+
+class Numbers:
+    """The block of literal numbers of a program, equal bits stored once."""
+
+    def __init__(self) -> None:
+        self.bytes = bytearray()
+        self.known: dict[bytes, int] = {}
+
+    def offset(self, value: Any, dtype: np.dtype[Any]) -> int:
+        raw = dtype.type(value).tobytes()
+        raw += b"\0" * (-len(raw) % 8)
+        found = self.known.get(raw)
+        if found is None:
+            found = self.known[raw] = len(self.bytes)
+            self.bytes += raw
+        return found
+
+    def pair(self, dtype: np.dtype[Any]) -> int:
+        """One and zero side by side: the scale factors of a BLAS call."""
+        raw = np.array([1, 0], dtype).tobytes()
+        found = self.known.get(b"pair" + raw)
+        if found is None:
+            self.bytes += b"\0" * (-len(self.bytes) % 16)
+            found = self.known[b"pair" + raw] = len(self.bytes)
+            self.bytes += raw + b"\0" * (-len(raw) % 8)
+        return found
+
+
+@dataclass(slots=True)
+class HostCall:
+    """A row that Python runs: operands are numbers or (reference, shape, byte strides, dtype)."""
+
+    op: Any
+    params: dict[str, Any]
+    operands: list[Any]
+    result: tuple[int, tuple[int, ...], np.dtype[Any]]
+
+
+@dataclass(slots=True)
+class Argument:
+    """What the entry checks of one input."""
+
+    kind: int
+    type: type
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in bytes
+
+
+class Context:
+    """Bases and arena of one call in flight."""
+
+    __slots__ = ("address", "arena", "bases")
+
+    def __init__(self, program: Program) -> None:
+        self.arena = np.empty(program.arena_bytes + 64, np.uint8)
+        self.bases = program.initial_bases.copy()
+        start = self.arena.ctypes.data
+        self.bases[ARENA] = start + (-start % 64)
+        self.address = int(self.bases.ctypes.data)
+
+
+@dataclass(slots=True)
+class Program:
+    """Tables of one path tree for one signature."""
+
+    rows: np.ndarray[Any, Any]
+    refs: np.ndarray[Any, Any]
+    sizes: np.ndarray[Any, Any]
+    tables: np.ndarray[Any, Any]
+    numbers: np.ndarray[Any, Any]
+    arguments: list[Argument]
+    arena_bytes: int
+    initial_bases: np.ndarray[Any, Any]
+    leaves: dict[int, Any]
+    guards: dict[int, Any]
+    hosts: dict[int, HostCall]
+    kernels: list[Any]
+    keep: list[Any] = field(default_factory=list)
+    header: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(8, np.int64))
+    address: int = 0
+    contexts: list[Context] = field(default_factory=list)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(int(a.nbytes) for a in (self.rows, self.refs, self.sizes, self.tables, self.numbers, self.initial_bases, self.header))
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.rows)
+
+    def seal(self, num_outs: int) -> None:
+        """Fill the header that the driver reads."""
+        table = np.zeros(max(len(self.arguments), 1) * ARG_WORDS, np.int64)
+        for k, argument in enumerate(self.arguments):
+            dims = np.array([*argument.shape, *argument.strides, 0], np.int64)
+            self.keep.append(dims)
+            table[k * ARG_WORDS : k * ARG_WORDS + 5] = (argument.kind, id(argument.type), id(argument.dtype), len(argument.shape), dims.ctypes.data)
+            self.keep += [argument.type, argument.dtype]
+        self.keep.append(table)
+        self.header[:6] = (len(self.arguments), table.ctypes.data, self.rows.ctypes.data, self.refs.ctypes.data, num_outs, FIRST_INPUT)
+        self.address = int(self.header.ctypes.data)
+
+    def context(self) -> Context:
+        try:
+            return self.contexts.pop()
+        except IndexError:
+            return Context(self)
+
+    def release(self, context: Context) -> None:
+        if len(self.contexts) < 8:
+            self.contexts.append(context)
+
+
+def symbol_address(name: str, numbers: Numbers) -> int | tuple[int, int]:
+    """What a named pointer stands for: a library routine's address, or a reference into the numbers."""
+    if name.startswith("one_zero_"):
+        return (NUMBERS, numbers.pair(np.dtype(name.removeprefix("one_zero_"))))
+    return blas_address(name)
+
+
+__all__ = ["ROW_WORDS", "Argument", "Context", "HostCall", "Numbers", "Program", "reference", "symbol_address"]

@@ -1,0 +1,61 @@
+"""Every IRGRAD_* setting, read once at import and validated.
+
+| setting | meaning |
+|---|---|
+| IRGRAD_DUMP | print graphs: a pass's name, `all`, or `source` for kernels |
+| IRGRAD_CHECK | 1: verify graphs after tracing and after every pass |
+| IRGRAD_EXPLAIN | 1: say why a call was traced or compiled |
+| IRGRAD_TIME | 1: print seconds per phase |
+| IRGRAD_EVALUATE | 1: run programs with kernels as plain Python, without Numba |
+| IRGRAD_FUEL | stop rewriting graphs after so many rewrites, to bisect a wrong answer |
+| IRGRAD_STORE | folder of compiled kernels (default: $XDG_CACHE_HOME/irgrad) |
+| IRGRAD_MAX_NODES | hard limit of recorded operations in one trace |
+| IRGRAD_MAX_PATHS | compiled paths per signature before a function stays eager on new ones |
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+def _flag(name: str) -> bool:
+    text = os.environ.get(name, "0")
+    if text not in ("", "0", "1"):
+        raise ValueError(f"{name} is 0 or 1, not {text!r}")
+    return text == "1"
+
+
+def _count(name: str, default: int | None) -> int | None:
+    text = os.environ.get(name)
+    if text is None or text == "":
+        return default
+    if not text.isdigit():
+        raise ValueError(f"{name} is a whole number, not {text!r}")
+    return int(text)
+
+
+def _store() -> Path:
+    chosen = os.environ.get("IRGRAD_STORE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "irgrad"
+
+
+@dataclass
+class Config:
+    """The settings in force; tests change fields, users set the environment."""
+
+    dump: str = field(default_factory=lambda: os.environ.get("IRGRAD_DUMP", ""))
+    check: bool = field(default_factory=lambda: _flag("IRGRAD_CHECK"))
+    explain: bool = field(default_factory=lambda: _flag("IRGRAD_EXPLAIN"))
+    time: bool = field(default_factory=lambda: _flag("IRGRAD_TIME"))
+    evaluate: bool = field(default_factory=lambda: _flag("IRGRAD_EVALUATE"))
+    fuel: int | None = field(default_factory=lambda: _count("IRGRAD_FUEL", None))
+    store: Path = field(default_factory=_store)
+    max_nodes: int = field(default_factory=lambda: _count("IRGRAD_MAX_NODES", 5_000_000) or 5_000_000)
+    max_paths: int = field(default_factory=lambda: _count("IRGRAD_MAX_PATHS", 256) or 256)
+
+
+CONFIG = Config()

@@ -1,0 +1,406 @@
+"""What handlers are made of: entries for numpy's functions, and primitives on operands.
+
+A *handler* is written once, ``impl(trace, *numpy's arguments)``, and lowers a numpy function onto primitives. `handles` gives it
+three entries: ``__array_function__`` (plain ``import numpy``), the ndarray method, and the public function of `irgrad.numpy`.
+Without an open trace, and in eager traces without a traced argument, the public function is numpy's own. While a handler
+runs, its trace is *inside*: everything it records is at the user's site.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
+from irgrad.errors import IrgradError, UnsupportedError, translate
+from irgrad.frontend.context import current
+from irgrad.frontend.trace import GraphTrace, Trace, describe, here
+from irgrad.frontend.tracer import FUNCTIONS, METHODS, Tracer
+from irgrad.ir.primitive import REGISTRY
+
+Shape = tuple[int, ...]
+Handler = Callable[..., Any]
+
+PUBLIC: dict[Any, Callable[..., Any]] = {}  # numpy function or ufunc -> its public form in irgrad.numpy
+NO_VALUE: Any = np._NoValue  # type: ignore[attr-defined]
+_NUMBERS = (bool, int, float, complex, np.generic)
+_SEQUENCES = (list, tuple)
+
+# ---- finding tracers ----
+
+
+def find_tracer(values: Iterable[Any]) -> Tracer | None:
+    """The first tracer among `values` and the lists and tuples in them."""
+    for value in values:
+        kind = type(value)
+        if kind is Tracer:
+            return value
+        if kind in _SEQUENCES:
+            found = find_tracer(value)
+            if found is not None:
+                return found
+    return None
+
+
+def find_in_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tracer | None:
+    """The first tracer among the arguments of a call."""
+    found = find_tracer(args)
+    return find_tracer(kwargs.values()) if found is None and kwargs else found
+
+
+def has_data(values: Iterable[Any]) -> bool:
+    """Is there an array or a sequence among `values`?"""
+    return any(isinstance(value, (np.ndarray, list, tuple)) for value in values)
+
+
+def unwrap(value: Any) -> Any:
+    """`value` with tracers replaced by their concrete values."""
+    kind = type(value)
+    if kind is Tracer:
+        return value.value
+    if kind in _SEQUENCES:
+        return kind(unwrap(v) for v in value)
+    return value
+
+
+def open_trace(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Trace | None:
+    """The trace that records a call: the open one, or that of a traced argument; None if numpy itself should run."""
+    trace = current()
+    if trace is not None and trace.is_graph:
+        return trace
+    found = find_in_call(args, kwargs)
+    return found.trace if found is not None else None
+
+
+# ---- entries ----
+
+
+def run(trace: Trace, name: str, impl: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Run a handler at the user's site; numpy's errors get the call and the user's line."""
+    if trace.inside:
+        return impl(trace, *args, **kwargs)
+    if isinstance(trace, GraphTrace):
+        trace.locate()
+    trace.inside = True
+    try:
+        return impl(trace, *args, **kwargs)
+    except IrgradError:
+        raise
+    except (ValueError, IndexError, TypeError) as error:
+        raise translate(error, f"{name}({', '.join(describe(a) for a in args)}): {error} ({here()})") from error
+    finally:
+        trace.inside = False
+
+
+def handles(*functions: Any, method: str | None = None, creates: bool = False) -> Callable[[Handler], Handler]:
+    """Register a handler for numpy functions; `creates` says that a graph records the call even on plain numbers."""
+
+    def register(impl: Handler) -> Handler:
+        for function in functions:
+            FUNCTIONS[function] = _protocol_entry(function, impl)
+            PUBLIC[function] = _public_entry(function, impl, creates)
+        if method is not None:
+            METHODS[method] = _method_entry(method, impl)
+        return impl
+
+    return register
+
+
+def handles_method(*names: str) -> Callable[[Handler], Handler]:
+    """Register a handler for ndarray methods only."""
+
+    def register(impl: Handler) -> Handler:
+        for name in names:
+            METHODS[name] = _method_entry(name, impl)
+        return impl
+
+    return register
+
+
+def _protocol_entry(function: Any, impl: Handler) -> Callable[..., Any]:
+    name = function.__name__
+
+    def entry(*args: Any, **kwargs: Any) -> Any:
+        trace = open_trace(args, kwargs)
+        if trace is None:
+            unsupported(f"{name} on this kind of argument")
+        return run(trace, name, impl, args, kwargs)
+
+    return entry
+
+
+def _method_entry(name: str, impl: Handler) -> Callable[..., Any]:
+    def entry(self: Tracer, /, *args: Any, **kwargs: Any) -> Any:
+        return run(self.trace, name, impl, (self, *args), kwargs)
+
+    return entry
+
+
+def _public_entry(function: Any, impl: Handler, creates: bool) -> Callable[..., Any]:
+    name = function.__name__
+
+    def public(*args: Any, **kwargs: Any) -> Any:
+        trace = current()
+        if trace is None:
+            return function(*args, **kwargs)
+        if trace.is_graph:
+            if not creates and find_in_call(args, kwargs) is None and not has_data(args) and not has_data(kwargs.values()):
+                return function(*args, **kwargs)
+        elif find_in_call(args, kwargs) is None:
+            return function(*args, **kwargs)
+        return run(trace, name, impl, args, kwargs)
+
+    public.__name__ = public.__qualname__ = name
+    public.__doc__ = function.__doc__
+    public.__wrapped__ = function  # type: ignore[attr-defined]
+    return public
+
+
+def inspects(*functions: Any) -> None:
+    """Functions that ask about shape, dtype or type only: numpy answers for the concrete values, nothing is recorded."""
+
+    def bind(function: Any) -> Callable[..., Any]:
+        def public(*args: Any, **kwargs: Any) -> Any:
+            return function(*[unwrap(a) for a in args], **{k: unwrap(v) for k, v in kwargs.items()})
+
+        public.__name__ = public.__qualname__ = function.__name__
+        public.__doc__ = function.__doc__
+        return public
+
+    for function in functions:
+        FUNCTIONS[function] = PUBLIC[function] = bind(function)
+
+
+def unsupported(what: str, instead: str = "") -> NoReturn:
+    """Raise the error for something that is not traced."""
+    advice = instead or "compute it outside the traced function, or declare it with irgrad.extend.primitive"
+    raise UnsupportedError(f"numpy.{what} is not traced yet ({here()}); {advice}")
+
+
+def refuse(name: str, **options: Any) -> None:
+    """Refuse keywords that a handler does not know, where they are given: not None, not numpy's "no value"."""
+    for keyword, value in options.items():
+        if value is not None and value is not NO_VALUE:
+            if keyword == "out":
+                unsupported(f"{name}(out=)", "use the returned array")
+            unsupported(f"{name}({keyword}=)", f"leave {keyword} out")
+
+
+def _unsupported_function(function: Any) -> NoReturn:
+    module = getattr(function, "__module__", "numpy") or "numpy"
+    prefix = module[len("numpy.") :] + "." if module.startswith("numpy.") and not module.startswith("numpy._") else ""
+    unsupported(prefix + getattr(function, "__name__", str(function)))
+
+
+FUNCTIONS["unsupported"] = _unsupported_function
+
+# ---- operands ----
+
+
+def operand(trace: Trace, x: Any) -> Any:
+    """`x` as something with a shape and a dtype where it is an array or a sequence; numbers stay numbers."""
+    kind = type(x)
+    if kind is Tracer or kind is float or kind is int:
+        return x
+    if isinstance(x, _NUMBERS):
+        return x
+    if isinstance(x, _SEQUENCES):
+        return as_array(trace, x)
+    return trace.lift(x if isinstance(x, np.ndarray) else np.asarray(x))
+
+
+def as_array(trace: Trace, x: Any, dtype: Any = None) -> Any:
+    """`x` as an array operand, converted to `dtype`; numbers become 0-d arrays, nested sequences of tracers are stacked."""
+    if type(x) is Tracer:
+        made: Any = x if isinstance(x.value, np.ndarray) else call(trace, "reshape", x, shape=())
+    elif isinstance(x, _SEQUENCES) and find_tracer(x) is not None:
+        made = _stack_nested(trace, x)
+    elif isinstance(x, _NUMBERS):
+        target = np.dtype(dtype) if dtype is not None else np.asarray(x).dtype
+        return trace.lift(np.asarray(x, target)) if target.kind not in "biufc" else full(trace, (), x, target)
+    else:
+        made = trace.lift(x if isinstance(x, np.ndarray) else np.asarray(x))
+    return made if dtype is None else cast(trace, made, dtype)
+
+
+def _stack_nested(trace: Trace, rows: Sequence[Any]) -> Any:
+    """An array from nested sequences of tracers and numbers, as numpy.array makes it."""
+    leaves: list[Any] = []
+    shape = _nested_shape(rows, leaves)
+    dtype = np.result_type(*[np.asarray(unwrap(leaf)).dtype for leaf in leaves])
+    inner = np.shape(unwrap(leaves[0]))
+    parts = [reshape(trace, as_array(trace, leaf, dtype) if inner else leaf_number(trace, leaf, dtype), (1, *inner)) for leaf in leaves]
+    return reshape(trace, join(trace, parts, 0), (*shape, *inner))
+
+
+def leaf_number(trace: Trace, x: Any, dtype: np.dtype[Any]) -> Any:
+    """A scalar as an operand of `dtype`; a plain number becomes a recorded constant of extent 1."""
+    if type(x) is Tracer:
+        return cast(trace, x, dtype)
+    return full(trace, (1,), x, dtype)
+
+
+def _nested_shape(rows: Any, leaves: list[Any]) -> Shape:
+    """Shape of the nesting down to arrays and numbers, which are collected in `leaves`.
+
+    Raises ValueError where the nesting is ragged.
+    """
+    if not isinstance(rows, _SEQUENCES) or type(rows) is Tracer:
+        leaves.append(rows if type(rows) is Tracer or isinstance(rows, _NUMBERS) else np.asarray(rows))
+        return ()
+    first = len(leaves)
+    shapes = [_nested_shape(row, leaves) for row in rows]
+    values = {np.shape(unwrap(leaf)) for leaf in leaves[first:]}
+    if len(set(shapes)) > 1 and len({s + np.shape(unwrap(leaves[first])) for s in shapes}) > 1 or len(values) > 1:
+        raise ValueError("setting an array element with a sequence: the nested sequences have an inhomogeneous shape")
+    return (len(rows), *(shapes[0] if shapes else ()))
+
+
+def shape_of(x: Any) -> Shape:
+    """Shape of an operand."""
+    value = x.value if type(x) is Tracer else x
+    return value.shape if isinstance(value, (np.ndarray, np.generic)) else np.shape(value)
+
+
+def dtype_of(x: Any) -> np.dtype[Any]:
+    """Dtype of an operand; Python numbers have their default dtype."""
+    value = x.value if type(x) is Tracer else x
+    return value.dtype if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value).dtype
+
+
+def weak_of(x: Any) -> Any:
+    """What numpy's promotion takes of an operand: a Python number itself, or a dtype."""
+    value = x.value if type(x) is Tracer else x
+    return value.dtype if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def alias(x: Any, value: Any = NO_VALUE) -> Any:
+    """Another tracer of the same recorded value, with another concrete form (a scalar for a 0-d array) if one is given."""
+    if type(x) is not Tracer:
+        return x
+    made = Tracer(x.trace, x.value if value is NO_VALUE else value, x.op, x.operands, x.params, x.index)
+    if x.trace.is_graph:
+        made.segment = x.segment
+        made.site = x.site
+    return made
+
+
+# ---- primitives ----
+
+
+def call(trace: Trace, name: str, *args: Any, **params: Any) -> Any:
+    """Record a primitive."""
+    return trace.call(REGISTRY[name], args, params)
+
+
+def apply(trace: Trace, name: str, fn: Callable[..., Any], *args: Any) -> Any:
+    """Record an elementwise primitive; `fn` computes its value."""
+    return trace.apply(REGISTRY[name], fn, *args)
+
+
+def cast(trace: Trace, x: Any, dtype: Any) -> Any:
+    """`x` with `dtype`; no node where it has it."""
+    target = np.dtype(dtype)
+    if type(x) is not Tracer and isinstance(x, _NUMBERS):
+        return target.type(x)
+    value = x.value if type(x) is Tracer else x
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype == target:
+        return x
+    if target.kind not in "biufc":
+        unsupported(f"astype({target})", "convert to a bool, integer, float or complex dtype")
+    return call(trace, "convert", x, dtype=target.name)
+
+
+def reshape(trace: Trace, x: Any, shape: Shape) -> Any:
+    """`x` with `shape`, which is complete; no node where it has it."""
+    return x if shape_of(x) == shape and _is_array(x) else call(trace, "reshape", x, shape=shape)
+
+
+def transpose(trace: Trace, x: Any, axes: Sequence[int]) -> Any:
+    """`x` with permuted axes; no node for the identity."""
+    order = tuple(axes)
+    return x if order == tuple(range(len(order))) else call(trace, "transpose", x, axes=order)
+
+
+def broadcast(trace: Trace, x: Any, shape: Shape) -> Any:
+    """`x` broadcast to `shape`; no node where it has it."""
+    return x if shape_of(x) == shape and _is_array(x) else call(trace, "broadcast_to", x, shape=shape)
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x.value if type(x) is Tracer else x, np.ndarray)
+
+
+def join(trace: Trace, parts: Sequence[Any], axis: int) -> Any:
+    """Arrays of one dtype joined along an axis; one part is itself."""
+    return parts[0] if len(parts) == 1 else call(trace, "concatenate", *parts, axis=axis)
+
+
+def full(trace: Trace, shape: Shape, value: Any, dtype: np.dtype[Any]) -> Any:
+    """An array of one value."""
+    if type(value) is not Tracer:
+        if value == 0 and not np.signbit(np.real(value)):
+            return call(trace, "zeros", shape=shape, dtype=dtype.name)
+        value = dtype.type(value) if dtype.name not in _WIDE else dtype.type(value).item()
+    return call(trace, "full", value, shape=shape, dtype=dtype.name)
+
+
+_WIDE = ("int64", "float64")  # literals of these dtypes stay Python numbers
+
+
+def iota(trace: Trace, n: int, dtype: Any = np.int64) -> Any:
+    """0, 1, ..., n-1."""
+    return call(trace, "iota", n=n, dtype=np.dtype(dtype).name)
+
+
+def take_slice(trace: Trace, x: Any, axis: int, start: int, count: int, step: int = 1, drop: bool = False) -> Any:
+    """`count` entries of one axis from `start`; no node for all of them in order."""
+    shape = shape_of(x)
+    if not drop and start == 0 and count == shape[axis] and step == 1:
+        return x
+    n = len(shape)
+    starts, steps = [0] * n, [1] * n
+    starts[axis], steps[axis] = (start if count else 0), (step if count else 1)
+    counts = (*shape[:axis], count, *shape[axis + 1 :])
+    return call(trace, "slice", x, start=tuple(starts), count=counts, step=tuple(steps), drop=(axis,) if drop else ())
+
+
+# ---- arguments ----
+
+
+def axis_index(axis: Any, ndim: int) -> int:
+    """A single axis in range.
+
+    Raises AxisError, as numpy does.
+    """
+    index = operator.index(axis)
+    if not -ndim <= index < ndim:
+        raise np.exceptions.AxisError(index, ndim)
+    return index % ndim if ndim else 0
+
+
+def axis_tuple(axis: Any, ndim: int) -> Shape:
+    """Axes in range in the given order; None means all of them.
+
+    Raises ValueError for a repeated axis, AxisError for one out of range.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    if not isinstance(axis, _SEQUENCES):
+        return (axis_index(axis, ndim),)
+    axes = tuple(axis_index(a, ndim) for a in axis)
+    if len(set(axes)) != len(axes):
+        raise ValueError("duplicate value in 'axis'")
+    return axes
+
+
+def shape_tuple(shape: Any) -> Shape:
+    """A shape argument as plain integers."""
+    if type(shape) is Tracer or not isinstance(shape, (list, tuple, np.ndarray)):
+        if type(shape) is Tracer and np.ndim(shape.value) == 1:
+            return tuple(operator.index(n) for n in shape)
+        return (operator.index(shape),)
+    return tuple(operator.index(n) for n in shape)

@@ -1,0 +1,273 @@
+"""Elementwise functions that are no ufuncs: parts of complex numbers, clip, where, rounding, closeness, nan_to_num."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from irgrad.frontend.handlers.core import (
+    NO_VALUE,
+    alias,
+    apply,
+    as_array,
+    call,
+    cast,
+    dtype_of,
+    handles,
+    handles_method,
+    operand,
+    refuse,
+    run,
+    unwrap,
+    weak_of,
+)
+from irgrad.frontend.trace import Trace
+from irgrad.frontend.tracer import ATTRIBUTES, Tracer
+from irgrad.ir.primitive import REGISTRY
+
+# ---- parts ----
+
+
+@handles(np.real)
+def real(trace: Trace, val: Any) -> Any:
+    x = operand(trace, val)
+    if dtype_of(x).kind != "c":
+        return alias(x)
+    return apply(trace, "real", lambda v: REGISTRY["real"].evaluate(v), x)
+
+
+@handles(np.imag)
+def imag(trace: Trace, val: Any) -> Any:
+    return apply(trace, "imag", lambda v: REGISTRY["imag"].evaluate(v), operand(trace, val))
+
+
+ATTRIBUTES["real"] = lambda x: run(x.trace, "real", real, (x,), {})
+ATTRIBUTES["imag"] = lambda x: run(x.trace, "imag", imag, (x,), {})
+
+
+@handles(np.angle)
+def angle(trace: Trace, z: Any, deg: bool = False) -> Any:
+    x = operand(trace, z)
+    if dtype_of(x).kind in "biu":
+        x = cast(trace, x, np.float64)
+    made = apply(trace, "angle", np.angle, x)
+    return apply(trace, "mul", np.multiply, made, 180 / np.pi) if deg else made
+
+
+@handles(np.real_if_close)
+def real_if_close(trace: Trace, a: Any, tol: float = 100) -> Any:
+    x = as_array(trace, a)
+    if dtype_of(x).kind != "c":
+        return alias(x)
+    bound = float(tol) * float(np.finfo(dtype_of(x)).eps) if tol > 1 else float(tol)
+    part = imag(trace, x)
+    small = call(trace, "reduce_all", apply(trace, "less", np.less, apply(trace, "abs", np.absolute, part), bound), axes=_all(x))
+    return real(trace, x) if bool(small) else alias(x)
+
+
+def _all(x: Any) -> tuple[int, ...]:
+    return tuple(range(np.ndim(unwrap(x))))
+
+
+@handles(np.iscomplex)
+def iscomplex(trace: Trace, x: Any) -> Any:
+    return apply(trace, "not_equal", np.not_equal, imag(trace, operand(trace, x)), 0)
+
+
+@handles(np.isreal)
+def isreal(trace: Trace, x: Any) -> Any:
+    return apply(trace, "equal", np.equal, imag(trace, operand(trace, x)), 0)
+
+
+@handles(np.isposinf)
+def isposinf(trace: Trace, x: Any, out: Any = None) -> Any:
+    refuse("isposinf", out=out)
+    return apply(trace, "equal", np.equal, operand(trace, x), np.inf)
+
+
+@handles(np.isneginf)
+def isneginf(trace: Trace, x: Any, out: Any = None) -> Any:
+    refuse("isneginf", out=out)
+    return apply(trace, "equal", np.equal, operand(trace, x), -np.inf)
+
+
+# ---- selection ----
+
+
+@handles(np.where)
+def where(trace: Trace, condition: Any, x: Any = NO_VALUE, y: Any = NO_VALUE, /) -> Any:
+    if x is NO_VALUE and y is NO_VALUE:
+        from irgrad.frontend.handlers.indexing import nonzero
+
+        return nonzero(trace, condition)
+    if x is NO_VALUE or y is NO_VALUE:
+        raise ValueError("either both or neither of x and y should be given")
+    return apply(trace, "where", np.where, operand(trace, condition), operand(trace, x), operand(trace, y))
+
+
+@handles(np.select)
+def select(trace: Trace, condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
+    if len(condlist) != len(choicelist):
+        raise ValueError("list of cases must be same length as list of conditions")
+    if not condlist:
+        raise ValueError("select with an empty condition list is not possible")
+    choices = [operand(trace, c) for c in choicelist]
+    made = operand(trace, default)
+    dtype = np.result_type(*[weak_of(c) for c in (*choices, made)])
+    made = cast(trace, made, dtype)
+    for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
+        if np.asarray(unwrap(condition)).dtype.kind != "b":
+            raise TypeError("invalid entry in condlist: should be boolean ndarray")
+        made = apply(trace, "where", np.where, operand(trace, condition), cast(trace, choice, dtype), made)
+    return made
+
+
+@handles(np.clip, method="clip")
+def clip(
+    trace: Trace, a: Any, a_min: Any = NO_VALUE, a_max: Any = NO_VALUE, out: Any = None, *, min: Any = NO_VALUE, max: Any = NO_VALUE, **more: Any
+) -> Any:  # fmt: skip
+    refuse("clip", out=out, **more)
+    low, high = (given if given is not NO_VALUE else other for given, other in ((a_min, min), (a_max, max)))
+    x = operand(trace, a)
+    low = None if low is None or low is NO_VALUE else operand(trace, low)
+    high = None if high is None or high is NO_VALUE else operand(trace, high)
+    if low is None and high is None:
+        return apply(trace, "identity", np.positive, x) if dtype_of(x).kind != "b" else alias(x)
+    if high is None:
+        return apply(trace, "maximum", lambda v, lo: np.clip(v, lo, None), x, low)
+    if low is None:
+        return apply(trace, "minimum", lambda v, hi: np.clip(v, None, hi), x, high)
+    return apply(trace, "clip", np.clip, x, low, high)
+
+
+# ---- rounding ----
+
+
+@handles(np.round, np.around, method="round")
+def round_(trace: Trace, a: Any, decimals: int = 0, out: Any = None) -> Any:
+    refuse("round", out=out)
+    x = operand(trace, a)
+    kind = dtype_of(x).kind
+    if kind == "b":
+        x, kind = cast(trace, x, np.float16), "f"
+    if kind in "iu" and decimals >= 0:
+        return alias(x, np.round(unwrap(x), decimals))
+    if decimals == 0:
+        return apply(trace, "rint", lambda v: np.round(v), x)
+    exact = np.round(unwrap(x), decimals)
+    factor = float(10 ** abs(decimals))
+    before, after = ("mul", "div") if decimals > 0 else ("div", "mul")
+    scaled = apply(trace, before, np.multiply if decimals > 0 else np.divide, x, factor)
+    made = apply(trace, after, lambda *_: exact, apply(trace, "rint", np.rint, scaled), factor)
+    return cast(trace, made, dtype_of(x))
+
+
+@handles(np.fix)
+def fix(trace: Trace, x: Any, out: Any = None) -> Any:
+    refuse("fix", out=out)
+    return apply(trace, "trunc", np.trunc, operand(trace, x))
+
+
+# ---- closeness ----
+
+
+@handles(np.isclose)
+def isclose(trace: Trace, a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
+    x, y = operand(trace, a), operand(trace, b)
+    if dtype_of(y).kind not in "fc":
+        y = cast(trace, y, np.float64)
+    relative, absolute = operand(trace, rtol), operand(trace, atol)
+    with np.errstate(invalid="ignore"):
+        distance = apply(trace, "abs", np.absolute, apply(trace, "sub", np.subtract, x, y))
+        bound = apply(trace, "add", np.add, absolute, apply(trace, "mul", np.multiply, relative, apply(trace, "abs", np.absolute, y)))
+        close = apply(trace, "less_equal", np.less_equal, distance, bound)
+        close = apply(trace, "bitwise_and", np.bitwise_and, close, apply(trace, "isfinite", np.isfinite, y))
+        close = apply(trace, "bitwise_or", np.bitwise_or, close, apply(trace, "equal", np.equal, x, y))
+        if equal_nan:
+            both = apply(trace, "bitwise_and", np.bitwise_and, apply(trace, "isnan", np.isnan, x), apply(trace, "isnan", np.isnan, y))
+            close = apply(trace, "bitwise_or", np.bitwise_or, close, both)
+    return close
+
+
+@handles(np.allclose)
+def allclose(trace: Trace, a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> bool:
+    close = isclose(trace, a, b, rtol, atol, equal_nan)
+    return bool(call(trace, "reduce_all", close, axes=_all(close)))
+
+
+@handles(np.array_equal)
+def array_equal(trace: Trace, a1: Any, a2: Any, equal_nan: bool = False) -> bool:
+    x, y = operand(trace, a1), operand(trace, a2)
+    if np.shape(unwrap(x)) != np.shape(unwrap(y)):
+        return False
+    same = apply(trace, "equal", np.equal, x, y)
+    if equal_nan:
+        both = apply(trace, "bitwise_and", np.bitwise_and, apply(trace, "isnan", np.isnan, x), apply(trace, "isnan", np.isnan, y))
+        same = apply(trace, "bitwise_or", np.bitwise_or, same, both)
+    return bool(call(trace, "reduce_all", same, axes=_all(same)))
+
+
+@handles(np.array_equiv)
+def array_equiv(trace: Trace, a1: Any, a2: Any) -> bool:
+    x, y = operand(trace, a1), operand(trace, a2)
+    try:
+        np.broadcast_shapes(np.shape(unwrap(x)), np.shape(unwrap(y)))
+    except ValueError:
+        return False
+    same = apply(trace, "equal", np.equal, x, y)
+    return bool(call(trace, "reduce_all", same, axes=_all(same)))
+
+
+# ---- repairs and special functions ----
+
+
+@handles(np.nan_to_num)
+def nan_to_num(trace: Trace, x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    if copy is False:
+        refuse("nan_to_num", copy=copy)
+    x = operand(trace, x)
+    kind = dtype_of(x).kind
+    if kind not in "fc":
+        return alias(x, np.nan_to_num(unwrap(x)))
+    if kind == "c":
+        parts = [_repair(trace, part(trace, x), nan, posinf, neginf) for part in (real, imag)]
+        return apply(trace, "complex_of", REGISTRY["complex_of"].evaluate, *parts)
+    return _repair(trace, x, nan, posinf, neginf)
+
+
+def _repair(trace: Trace, x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
+    info = np.finfo(dtype_of(x))
+    high = operand(trace, float(info.max) if posinf is None else posinf)
+    low = operand(trace, float(info.min) if neginf is None else neginf)
+    made = apply(trace, "where", np.where, apply(trace, "equal", np.equal, x, -np.inf), low, x)
+    made = apply(trace, "where", np.where, apply(trace, "equal", np.equal, x, np.inf), high, made)
+    made = cast(trace, made, info.dtype)
+    return apply(trace, "where", _unboxed_where, apply(trace, "isnan", np.isnan, x), operand(trace, nan), made)
+
+
+def _unboxed_where(condition: Any, x: Any, y: Any) -> Any:
+    """A numpy scalar instead of a 0-d array, where the function that uses it answers so."""
+    made = np.where(condition, x, y)
+    return made if made.ndim else made[()]
+
+
+@handles(np.sinc)
+def sinc(trace: Trace, x: Any) -> Any:
+    """sin(pi x) / (pi x); smooth at 0, where the quotient is of tiny numbers."""
+    x = operand(trace, x)
+    if type(x) is Tracer and not isinstance(x.value, (np.ndarray, np.generic)) or dtype_of(x).kind in "biu":
+        x = cast(trace, x, np.float64)
+    scaled = apply(trace, "mul", np.multiply, np.pi, x)
+    eps = float(np.finfo(dtype_of(scaled)).eps) if dtype_of(scaled).kind == "f" else 1e-20
+    zero = apply(trace, "equal", np.equal, scaled, 0)
+    safe = apply(trace, "where", _unboxed_where, zero, eps, scaled)
+    return apply(trace, "div", np.divide, apply(trace, "sin", np.sin, safe), safe)
+
+
+@handles_method("is_integer")
+def is_integer(trace: Trace, x: Any) -> bool:
+    whole = apply(trace, "equal", np.equal, x, apply(trace, "trunc", np.trunc, x))
+    return bool(whole)
+

@@ -1,0 +1,470 @@
+"""Item access with numpy's rules, and the functions that read by index.
+
+Integers, slices, Ellipsis and newaxis become one `slice` node, whose params are cached by (shape, index). Index arrays, and
+traced integers, become one `gather` over the leading axes; transposes put its axes where numpy puts them: in the place of
+the first advanced index where all of them (plain integers included) are adjacent, in front otherwise. A mask is its flat
+indices; their count is guarded.
+"""
+
+from __future__ import annotations
+
+import operator
+from types import EllipsisType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from irgrad.errors import TraceError, translate
+from irgrad.frontend.handlers.core import (
+    Shape,
+    alias,
+    apply,
+    as_array,
+    axis_index,
+    call,
+    cast,
+    dtype_of,
+    find_tracer,
+    handles,
+    handles_method,
+    iota,
+    operand,
+    refuse,
+    reshape,
+    run,
+    shape_of,
+    transpose,
+    unsupported,
+    unwrap,
+)
+from irgrad.frontend.handlers.shaping import gather_axis
+from irgrad.frontend.trace import GraphTrace, Trace, describe, here
+from irgrad.frontend.tracer import INDEXING, Tracer
+from irgrad.ir.primitive import REGISTRY
+
+Plan = tuple[dict[str, Shape] | None, Shape | None, bool]  # params of the slice node, shape with new axes, is the result an array
+_plans: dict[tuple[Any, ...], Plan] = {}
+_SLICE = REGISTRY["slice"]
+_LIMIT = 4096
+_BASIC = (int, slice, type(None), EllipsisType)
+
+# ---- reading ----
+
+
+def get(x: Tracer, index: Any) -> Any:
+    """``x[index]``."""
+    key = _key(index)
+    if key is not None:
+        plan = _plans.get((x.shape, key))
+        if plan is None:
+            plan = _remember((x.shape, key), x, index if type(index) is tuple else (index,))
+        return _read(x, plan)
+    return run(x.trace, "getitem", _general, (x, index), {})
+
+
+INDEXING["get"] = get
+
+
+def _key(index: Any) -> Any:
+    """A hashable form of a basic index of plain integers; None if it is something else."""
+    kind = type(index)
+    if kind is int or index is None or index is Ellipsis:
+        return index
+    if kind is slice:
+        return _slice_key(index)
+    if kind is not tuple:
+        return None
+    key = []
+    for item in index:
+        kind = type(item)
+        if kind is int or item is None or item is Ellipsis:
+            key.append(item)
+        elif kind is slice:
+            part = _slice_key(item)
+            if part is None:
+                return None
+            key.append(part)
+        else:
+            return None
+    return tuple(key)
+
+
+def _slice_key(item: slice) -> tuple[Any, ...] | None:
+    start, stop, step = item.start, item.stop, item.step
+    if (start is None or type(start) is int) and (stop is None or type(stop) is int) and (step is None or type(step) is int):
+        return (slice, start, stop, step)
+    return None
+
+
+def _remember(key: tuple[Any, ...], x: Tracer, items: tuple[Any, ...]) -> Plan:
+    try:
+        plan = basic_plan(x.shape, expand(items, len(x.shape)))
+    except (IndexError, ValueError, TypeError) as error:
+        _fail(x, error)
+    if len(_plans) >= _LIMIT:
+        _plans.clear()
+    _plans[key] = plan
+    return plan
+
+
+def _fail(x: Any, error: Exception) -> NoReturn:
+    raise translate(error, f"index of {describe(x)}: {error} ({here()})") from error
+
+
+def _read(x: Any, plan: Plan) -> Any:
+    params, shape, is_array = plan
+    made = x
+    if params is not None:
+        made = x.trace.call(_SLICE, (x,), params)
+        if is_array and shape is None and not isinstance(made.value, np.ndarray):
+            made = alias(made, np.asarray(made.value))
+    if shape is not None:
+        return _again(made, shape)
+    if made is not x:
+        return made
+    if is_array:
+        return alias(x) if isinstance(x.value, np.ndarray) else alias(x, np.asarray(x.value))
+    return alias(x, x.value[()])
+
+
+def _again(x: Any, shape: Shape) -> Any:
+    """A reshape at the site of the record before it."""
+    trace = x.trace
+    before, trace.inside = trace.inside, True
+    try:
+        return trace.call(REGISTRY["reshape"], (x,), {"shape": shape})
+    finally:
+        trace.inside = before
+
+
+def expand(items: tuple[Any, ...], ndim: int) -> list[Any]:
+    """One item per axis (a mask stands for as many as it has) and None for new axes; Ellipsis stays, as a list of slices.
+
+    Raises IndexError for too many indices or two ellipses.
+    """
+    used = sum(_axes_of(item) for item in items)
+    if used > ndim:
+        raise IndexError(f"too many indices for array: array is {ndim}-dimensional, but {used} were indexed")
+    rest = [slice(None)] * (ndim - used)
+    out: list[Any] = []
+    seen = False
+    for item in items:
+        if item is Ellipsis:
+            if seen:
+                raise IndexError("an index can only have a single ellipsis ('...')")
+            seen = True
+            out.append(Ellipsis)
+            out.extend(rest)
+        else:
+            out.append(item)
+    return out if seen else out + rest
+
+
+def _axes_of(item: Any) -> int:
+    if item is None or item is Ellipsis:
+        return 0
+    if type(item) is Tracer or isinstance(item, np.ndarray):
+        return np.ndim(unwrap(item)) if dtype_of(item).kind == "b" else 1
+    return 1
+
+
+def basic_plan(shape: Shape, items: list[Any]) -> Plan:
+    """The slice node and the reshape that an expanded basic index comes to.
+
+    Raises IndexError for an integer out of range.
+    """
+    start, count, step, drop, new = [], [], [], [], []
+    has_ellipsis = False
+    for item in items:
+        if item is None:
+            new.append(1)
+            continue
+        if item is Ellipsis:
+            has_ellipsis = True
+            continue
+        axis = len(start)
+        n = shape[axis]
+        if isinstance(item, slice):
+            first, stop, by = item.indices(n)
+            m = len(range(first, stop, by))
+            start.append(first if m else 0)
+            count.append(m)
+            step.append(by if m > 1 else 1)
+            new.append(m)
+        else:
+            if not -n <= item < n:
+                raise IndexError(f"index {item} is out of bounds for axis {axis} with size {n}")
+            start.append(item % n)
+            count.append(1)
+            step.append(1)
+            drop.append(axis)
+    untouched = not drop and tuple(count) == shape and not any(start) and all(s == 1 for s in step)
+    params = None if untouched else {"start": tuple(start), "count": tuple(count), "step": tuple(step), "drop": tuple(drop)}
+    grown = tuple(new) if any(item is None for item in items) else None
+    return params, grown, has_ellipsis or bool(new)
+
+
+# ---- the general case ----
+
+
+def _general(trace: Trace, x: Tracer, index: Any) -> Any:
+    items = [_item(trace, item) for item in (index if type(index) is tuple else (index,))]
+    items = expand(tuple(items), len(x.shape))
+    if all(type(item) in _BASIC for item in items):
+        return _read(x, basic_plan(x.shape, items))
+    return _advanced(trace, x, items)
+
+
+def _item(trace: Trace, item: Any) -> Any:
+    """One item of an index: a plain integer, a slice of plain integers, None, Ellipsis, or an index or mask array."""
+    kind = type(item)
+    if item is None or item is Ellipsis or kind is int:
+        return item
+    if kind is slice:
+        return slice(*[part if part is None else operator.index(part) for part in (item.start, item.stop, item.step)])
+    if isinstance(item, (bool, np.bool_)):
+        unsupported("ndarray indexed by a single bool", "index with a mask of the array's shape, or use np.where")
+    if kind is not Tracer and not isinstance(item, (list, tuple, np.ndarray)):
+        return operator.index(item)
+    made = as_array(trace, item) if kind is not Tracer else item
+    if dtype_of(made).kind not in "biu":
+        if np.size(unwrap(made)) == 0 and find_tracer((item,)) is None:
+            return trace.lift(np.zeros(np.shape(unwrap(made)), np.int64))
+        raise IndexError("arrays used as indices must be of integer (or boolean) type")
+    if dtype_of(made).kind == "b" and not shape_of(made):
+        unsupported("ndarray indexed by a single bool", "index with a mask of the array's shape, or use np.where")
+    return made
+
+
+def _advanced(trace: Trace, x: Any, items: list[Any]) -> Any:
+    shape = shape_of(x)
+    arrays = [i for i, item in enumerate(items) if type(item) not in _BASIC]
+    gathers = any(shape_of(items[i]) for i in arrays)  # traced scalars only: plain integers beside them stay basic
+    places = [i for i, item in enumerate(items) if i in arrays or (type(item) is int and gathers)]
+    adjacent = places[-1] - places[0] == len(places) - 1
+    basic: list[Any] = []
+    front: list[tuple[int, int, Any]] = []  # axis after the basic part, axes taken, index
+    new: list[int] = []  # extents of the other axes of the result
+    before = axis = left = 0
+    for i, item in enumerate(items):
+        if item is None or item is Ellipsis:
+            new.extend([1] if item is None else [])
+        elif i in arrays:
+            taken = _axes_of(item)
+            _check_mask(item, shape[axis : axis + taken], axis)
+            basic.extend([slice(None)] * taken)
+            front.append((left, taken, item))
+            axis += taken
+            left += taken
+        else:
+            basic.append(item)
+            if isinstance(item, slice):
+                new.append(len(range(*item.indices(shape[axis]))))
+                left += 1
+            axis += 1
+        if i < places[0]:
+            before = len(new)
+    part = _read(x, basic_plan(shape, basic))
+    indices = [_positions(trace, item) for _, _, item in front]
+    taken_axes = [a for at, taken, _ in front for a in range(at, at + taken)]
+    rest = [a for a in range(left) if a not in taken_axes]
+    part = transpose(trace, part, (*taken_axes, *rest))
+    have = shape_of(part)
+    if len(taken_axes) != len(front):  # a mask's axes as one
+        flat, at = [], 0
+        for _, taken, _ in front:
+            flat.append(int(np.prod(have[at : at + taken])))
+            at += taken
+        part = reshape(trace, part, (*flat, *have[at:]))
+    made = call(trace, "gather", part, *indices)
+    inner = len(shape_of(made)) - len(rest)
+    grown = (*shape_of(made)[:inner], *new)
+    if len(grown) != len(shape_of(made)):
+        made = reshape(trace, made, grown)
+    if adjacent and before:
+        made = transpose(trace, made, (*range(inner, inner + before), *range(inner), *range(inner + before, len(grown))))
+    return made
+
+
+def _check_mask(item: Any, covered: Shape, axis: int) -> None:
+    if dtype_of(item).kind == "b":
+        for i, (have, n) in enumerate(zip(shape_of(item), covered, strict=True)):
+            if have != n:
+                raise IndexError(
+                    f"boolean index did not match indexed array along axis {axis + i}; size of axis is {n} but size of corresponding boolean axis is {have}"
+                )
+
+
+def _positions(trace: Trace, item: Any) -> Any:
+    return mask_positions(trace, item) if dtype_of(item).kind == "b" else item
+
+
+def mask_positions(trace: Trace, mask: Any) -> Any:
+    """Flat indices of the true entries of a mask; in a graph their number is guarded."""
+    if type(mask) is not Tracer:
+        return np.flatnonzero(mask)
+    count = int(np.count_nonzero(mask.value))
+    if isinstance(trace, GraphTrace):
+        found = call(trace, "reduce_sum", cast(trace, mask, np.int64), axes=tuple(range(len(mask.shape))))
+        trace.guard(found, "int", count)
+    return call(trace, "mask_indices", mask, count=count)
+
+
+# ---- writing ----
+
+
+def set_(x: Tracer, index: Any, value: Any) -> NoReturn:
+    """``x[index] = value``.
+
+    Raises TraceError: writes are not recorded.
+    """
+    raise TraceError(
+        f"item assignment on a traced array is not supported yet ({here()}); build the array with np.where, np.concatenate or np.stack"
+    )
+
+
+INDEXING["set"] = set_
+
+# ---- functions ----
+
+
+@handles(np.take, method="take")
+def take(trace: Trace, a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
+    refuse("take", out=out)
+    x = as_array(trace, a)
+    if axis is None:
+        x = reshape(trace, x, (int(np.prod(shape_of(x))),))
+        axis = 0
+    at = axis_index(axis, len(shape_of(x)))
+    n = shape_of(x)[at]
+    index = operand(trace, indices)
+    if dtype_of(index).kind not in "biu":
+        raise TypeError(f"Cannot cast array data from {dtype_of(index)!r} to dtype('int64') according to the rule 'safe'")
+    if dtype_of(index).kind == "b":
+        index = cast(trace, index, np.int64)
+    if mode == "wrap":
+        index = apply(trace, "remainder", np.remainder, index, n)
+    elif mode == "clip":
+        index = apply(trace, "clip", np.clip, index, 0, n - 1)
+    elif mode != "raise":
+        raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
+    return gather_axis(trace, x, index, at)
+
+
+@handles(np.take_along_axis)
+def take_along_axis(trace: Trace, arr: Any, indices: Any, axis: Any = -1) -> Any:
+    x, index = as_array(trace, arr), as_array(trace, indices)
+    if dtype_of(index).kind not in "iu":
+        raise IndexError("`indices` must be an integer array")
+    if axis is None:
+        if len(shape_of(index)) != 1:
+            raise ValueError("when axis=None, `indices` must have a single dimension.")
+        x, axis = reshape(trace, x, (int(np.prod(shape_of(x))),)), 0
+    ndim = len(shape_of(x))
+    at = axis_index(axis, ndim)
+    if len(shape_of(index)) != ndim:
+        raise ValueError("`indices` and `arr` must have the same number of dimensions")
+    grids: list[Any] = []
+    for i, n in enumerate(shape_of(x)):
+        grids.append(index if i == at else reshape(trace, iota(trace, n), tuple(n if j == i else 1 for j in range(ndim))))
+    return call(trace, "gather", x, *grids)
+
+
+@handles(np.compress)
+def compress(trace: Trace, condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
+    refuse("compress", out=out)
+    x = as_array(trace, a)
+    if axis is None:
+        x, axis = reshape(trace, x, (int(np.prod(shape_of(x))),)), 0
+    return gather_axis(trace, x, mask_positions(trace, cast(trace, as_array(trace, condition), bool)), axis_index(axis, len(shape_of(x))))
+
+
+@handles_method("compress")
+def compress_method(trace: Trace, x: Any, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    return compress(trace, condition, x, axis, out)
+
+
+@handles(np.extract)
+def extract(trace: Trace, condition: Any, arr: Any) -> Any:
+    x, mask = as_array(trace, arr), cast(trace, as_array(trace, condition), bool)
+    flat = reshape(trace, x, (int(np.prod(shape_of(x))),))
+    return call(trace, "gather", flat, mask_positions(trace, mask))
+
+
+@handles(np.flatnonzero)
+def flatnonzero(trace: Trace, a: Any) -> Any:
+    return mask_positions(trace, cast(trace, as_array(trace, a), bool))
+
+
+@handles(np.nonzero, method="nonzero")
+def nonzero(trace: Trace, a: Any) -> tuple[Any, ...]:
+    x = as_array(trace, a)
+    shape = shape_of(x)
+    if not shape:
+        raise ValueError("Calling nonzero on 0d arrays is not allowed. Use np.atleast_1d(scalar).nonzero() instead.")
+    flat = mask_positions(trace, cast(trace, x, bool))
+    return _unravel(trace, flat, shape)
+
+
+def _unravel(trace: Trace, flat: Any, shape: Shape) -> tuple[Any, ...]:
+    out = []
+    for n in reversed(shape[1:]):
+        out.append(apply(trace, "remainder", np.remainder, flat, n))
+        flat = apply(trace, "floor_divide", np.floor_divide, flat, n)
+    return (flat, *reversed(out))
+
+
+@handles(np.argwhere)
+def argwhere(trace: Trace, a: Any) -> Any:
+    x = as_array(trace, a)
+    if not shape_of(x):
+        return unsupported("argwhere of a 0-d array", "use np.atleast_1d")
+    columns = nonzero(trace, x)
+    parts = [reshape(trace, c, (*shape_of(c), 1)) for c in columns]
+    return parts[0] if len(parts) == 1 else call(trace, "concatenate", *parts, axis=1)
+
+
+@handles(np.unravel_index)
+def unravel_index(trace: Trace, indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
+    sizes = tuple(operator.index(n) for n in shape) if isinstance(shape, (list, tuple)) else (operator.index(shape),)
+    if order != "C":
+        unsupported("unravel_index(order=)", "leave order out")
+    flat = operand(trace, indices)
+    values = np.asarray(unwrap(flat))
+    if values.size and (values.min() < 0 or values.max() >= np.prod(sizes)):
+        raise ValueError(f"index {values.max()} is out of bounds for array with size {np.prod(sizes)}")
+    return _unravel(trace, flat, sizes)
+
+
+@handles_method("item")
+def item(trace: Trace, x: Any, *args: Any) -> Any:
+    """One element as a Python number, still traced."""
+    if args:
+        place = args[0] if len(args) == 1 else args
+        if type(place) is not tuple and len(shape_of(x)) != 1:
+            x = reshape(trace, x, (int(np.prod(shape_of(x))),))
+        x = INDEXING["get"](x, place)
+    if np.size(unwrap(x)) != 1:
+        raise ValueError("can only convert an array of size 1 to a Python scalar")
+    return python_number(trace, x)
+
+
+def python_number(trace: Trace, x: Any) -> Any:
+    """A one-element operand as a Python number."""
+    if type(x.value) in (bool, int, float, complex):
+        return alias(x)
+    wide = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "c": np.complex128}[dtype_of(x).kind]
+    made = cast(trace, x, wide)
+    if shape_of(made):
+        made = call(trace, "reshape", made, shape=())
+    return alias(made, made.value.item())
+
+
+@handles_method("tolist")
+def tolist(trace: Trace, x: Any) -> Any:
+    """Nested lists of Python numbers, still traced."""
+    if not shape_of(x):
+        return python_number(trace, x)
+    if len(shape_of(x)) > 1:
+        return [tolist(trace, INDEXING["get"](x, i)) for i in range(shape_of(x)[0])]
+    return [python_number(trace, INDEXING["get"](x, i)) for i in range(shape_of(x)[0])]

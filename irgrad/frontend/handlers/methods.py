@@ -1,0 +1,57 @@
+"""ndarray methods and attributes that no function has: astype, item access as methods, and what writes in place."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from irgrad.errors import TraceError
+from irgrad.frontend.handlers.core import alias, cast, handles, handles_method, shape_of, unsupported
+from irgrad.frontend.trace import Trace, here
+from irgrad.frontend.tracer import ATTRIBUTES
+
+
+@handles_method("astype")
+def astype(trace: Trace, x: Any, dtype: Any, order: Any = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    target = np.dtype(dtype)
+    if not np.can_cast(x.dtype, target, casting):  # type: ignore[arg-type]
+        raise TypeError(f"Cannot cast array data from {x.dtype!r} to {target!r} according to the rule {casting!r}")
+    made = cast(trace, x, target)
+    return alias(made) if made is x else made
+
+
+@handles(np.astype)
+def astype_function(trace: Trace, x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    made = cast(trace, x, np.dtype(dtype))
+    return alias(made) if made is x else made
+
+
+def _writes(name: str, instead: str) -> None:
+    @handles_method(name)
+    def write(trace: Trace, x: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TraceError(f"ndarray.{name} writes into a traced array, which is not supported yet ({here()}); {instead}")
+
+
+_writes("fill", "use np.full_like")
+_writes("put", "build the array with np.where, np.concatenate or np.stack")
+_writes("partition", "use np.partition")
+_writes("resize", "use np.reshape or np.concatenate")
+
+
+def _untraced(name: str, instead: str) -> None:
+    @handles_method(name)
+    def method(trace: Trace, x: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        unsupported(f"ndarray.{name}", instead)
+
+
+_untraced("view", "use astype")
+_untraced("tobytes", "compute it outside the traced function")
+_untraced("tofile", "compute it outside the traced function")
+_untraced("dump", "compute it outside the traced function")
+_untraced("dumps", "compute it outside the traced function")
+_untraced("byteswap", "compute it outside the traced function")
+_untraced("searchsorted", "compute it outside the traced function")
+_untraced("argpartition", "use argsort")
+_untraced("choose", "use np.select or np.take")
+ATTRIBUTES["flat"] = lambda x: iter([x[i] for i in np.ndindex(*shape_of(x))])

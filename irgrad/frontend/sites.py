@@ -1,0 +1,205 @@
+"""Where in the user's program an operation is recorded, and where one loop iteration ends and the next begins.
+
+`Sites.locate` looks at the user's frames and answers whether a *boundary* lies between the previous operation and this one:
+an instruction offset that moves backwards or repeats, a loop that is entered or left, a repeated call at one instruction
+with a new frame (functools.reduce, map), a deeper activation of the same code (recursion). Loops are the back edges of the
+byte code. A missed boundary costs a compile later, never an answer.
+
+Frames of irgrad itself are transparent. A frame is kept alive from its first operation to its last.
+"""
+
+from __future__ import annotations
+
+import dis
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+
+from irgrad.ir.source import Source
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+NO_LOOP = -1
+
+
+class CodeInfo:
+    """The loops of one code object: `loop[offset]` is the innermost loop around an instruction, or NO_LOOP."""
+
+    __slots__ = ("loop", "internal")
+
+    def __init__(self, code: CodeType) -> None:
+        self.internal = code.co_filename.startswith(_PACKAGE) or code.co_filename.startswith("<irgrad")
+        size = len(code.co_code) + 2
+        self.loop = [NO_LOOP] * size
+        if self.internal:
+            return
+        edges = [(i.argval, i.offset) for i in dis.get_instructions(code) if "JUMP_BACKWARD" in i.opname and isinstance(i.argval, int)]
+        merged: dict[int, int] = {}
+        for target, end in edges:  # several back edges to one header are one loop (continue)
+            merged[target] = max(end, merged.get(target, end))
+        for target, end in sorted(merged.items(), key=lambda edge: edge[0] - edge[1]):  # widest first, inner ones overwrite
+            for offset in range(target, min(end + 2, size)):
+                self.loop[offset] = target
+
+
+_infos: dict[CodeType, CodeInfo] = {}
+
+
+def code_info(code: CodeType) -> CodeInfo:
+    info = _infos.get(code)
+    if info is None:
+        info = _infos[code] = CodeInfo(code)
+    return info
+
+
+class Activation:
+    """One user frame that has recorded something: its caller's activation and where the caller stood."""
+
+    __slots__ = ("frame", "code", "info", "lasti", "loop", "parent", "parent_lasti", "depth", "repeated")
+
+    def __init__(self, frame: FrameType, info: CodeInfo, parent: Activation | None, repeated: bool) -> None:
+        self.frame: FrameType | None = frame
+        self.code = frame.f_code
+        self.info = info
+        self.lasti = frame.f_lasti
+        self.loop = info.loop[frame.f_lasti]
+        self.parent = parent
+        self.parent_lasti = parent.lasti if parent is not None else -1
+        self.repeated = repeated
+        inside = self.loop != NO_LOOP or repeated
+        self.depth: int = (parent.depth if parent is not None else 0) + inside
+
+    def move(self, lasti: int) -> bool:
+        """Note the frame's new position; was a boundary crossed?"""
+        loop = self.info.loop[lasti]
+        crossed = lasti <= self.lasti or loop != self.loop
+        if loop != self.loop:
+            self.depth += (loop != NO_LOOP) - (self.loop != NO_LOOP)
+            self.loop = loop
+        self.lasti = lasti
+        return crossed
+
+
+Site = tuple[Activation, int]
+
+
+class Sites:
+    """The chain of active user frames while one trace records."""
+
+    __slots__ = ("top", "base")
+
+    def __init__(self, base: FrameType | None) -> None:
+        self.top: Activation | None = None
+        self.base = base
+
+    def locate(self, frame: FrameType) -> bool:
+        """Move to the user frame at or above `frame`; True where an iteration boundary was crossed."""
+        infos = _infos
+        info = infos.get(frame.f_code) or code_info(frame.f_code)
+        while info.internal:
+            back = frame.f_back
+            if back is None or frame is self.base:
+                return False
+            frame = back
+            info = infos.get(frame.f_code) or code_info(frame.f_code)
+        top = self.top
+        if top is not None and top.frame is frame:
+            lasti = frame.f_lasti
+            if lasti > top.lasti and info.loop[lasti] == top.loop:
+                top.lasti = lasti
+                return False
+            return top.move(lasti)
+        return self._enter(frame, info)
+
+    def _enter(self, frame: FrameType, info: CodeInfo) -> bool:
+        """The innermost user frame changed: leave finished activations, enter new ones."""
+        chain: list[tuple[FrameType, CodeInfo]] = []
+        known: Activation | None = None
+        walk: FrameType | None = frame
+        while walk is not None and walk is not self.base:
+            code = code_info(walk.f_code)
+            if not code.internal:
+                known = self._find(walk)
+                if known is not None:
+                    break
+                chain.append((walk, code))
+            walk = walk.f_back
+        boundary = False
+        top = self.top
+        while top is not None and top is not known:
+            boundary |= top.loop != NO_LOOP or top.repeated
+            top.frame = None
+            top = top.parent
+        repeated = False
+        if known is not None:
+            crossed = known.move(known.frame.f_lasti) if known.frame is not None else False
+            boundary |= crossed
+            repeated = crossed and known.loop == NO_LOOP and bool(chain)
+        for position, (each, code) in enumerate(reversed(chain)):
+            again = (repeated and position == 0) or self._is_recursive(top, each.f_code)
+            top = Activation(each, code, top, again)
+            boundary |= again or top.loop != NO_LOOP
+        self.top = top
+        return boundary
+
+    def _find(self, frame: FrameType) -> Activation | None:
+        walk = self.top
+        while walk is not None:
+            if walk.frame is frame:
+                return walk
+            walk = walk.parent
+        return None
+
+    @staticmethod
+    def _is_recursive(top: Activation | None, code: CodeType) -> bool:
+        while top is not None:
+            if top.code is code:
+                return True
+            top = top.parent
+        return False
+
+    @property
+    def site(self) -> Site | None:
+        top = self.top
+        return None if top is None else (top, top.lasti)
+
+    @property
+    def depth(self) -> int:
+        """How many loop iterations are open around the present position."""
+        return self.top.depth if self.top is not None else 0
+
+    def close(self) -> None:
+        top = self.top
+        while top is not None:
+            top.frame = None
+            top = top.parent
+        self.top = None
+        self.base = None
+
+
+def source_of(site: Site | None) -> Source | None:
+    """File, line and function of a recorded site."""
+    if site is None:
+        return None
+    activation, lasti = site
+    code = activation.code
+    line = code.co_firstlineno
+    for start, end, number in code.co_lines():
+        if start <= lasti < end and number is not None:
+            line = number
+            break
+    return Source(code.co_filename, line, code.co_qualname)
+
+
+def user_source(frame: FrameType | None = None) -> Source | None:
+    """File and line of the nearest frame that is not irgrad's own."""
+    walk = frame if frame is not None else sys._getframe(1)
+    while walk is not None:
+        if not code_info(walk.f_code).internal:
+            return Source(walk.f_code.co_filename, walk.f_lineno, walk.f_code.co_qualname)
+        walk = walk.f_back
+    return None
+
+
+def line_text(source: Source) -> str:
+    return linecache.getline(source.file, source.line).strip()

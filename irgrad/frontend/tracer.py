@@ -1,0 +1,253 @@
+"""Tracers: what a traced function holds in place of an array or a number.
+
+A tracer is a value on a trace's tape: the concrete value, the primitive that made it and its operands. It behaves as the value
+does (attributes, operators, methods, `isinstance`), and records what is done to it. It is no ndarray subclass, which
+`np.asarray` would strip silently.
+
+Concretisation: `bool`, `int` and use as an index see the concrete value and leave a guard on the trace. Where a float or an
+array would lose a derivative, an error says what to write instead.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from irgrad.errors import TraceError
+from irgrad.ir.aval import Aval, aval_of
+from irgrad.ir.primitive import REGISTRY, NonDiff, Primitive, Trait
+from irgrad.ir.value import Value
+
+if TYPE_CHECKING:
+    from irgrad.frontend.trace import Trace
+
+UFUNCS: dict[Any, Callable[..., Any]] = {}  # numpy ufunc -> handler, filled by frontend.handlers
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # numpy function -> handler
+METHODS: dict[str, Callable[..., Any]] = {}  # ndarray method name -> handler(tracer, ...)
+ATTRIBUTES: dict[str, Callable[..., Any]] = {}  # ndarray attribute name -> handler(tracer)
+INDEXING: dict[str, Callable[..., Any]] = {}  # "get", "set": item access
+
+
+class Tracer(Value):
+    """A traced value. Made by traces only."""
+
+    __slots__ = ("trace", "value", "op", "operands", "params", "index", "segment", "site", "__weakref__")
+    __hash__ = None  # type: ignore[assignment]
+    __array_priority__ = 1000.0
+
+    def __init__(self, trace: Trace, value: Any, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], index: int) -> None:
+        self.trace = trace
+        self.value = value
+        self.op = op
+        self.operands = operands
+        self.params = params
+        self.index = index
+
+    # -- what it looks like ------------------------------------------------------------------------------------------
+
+    @property
+    def __class__(self) -> Any:  # isinstance(x, np.ndarray) and isinstance(x, float) hold as for the value
+        return type(self.value)
+
+    @property
+    def aval(self) -> Aval:
+        return aval_of(self.value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        return self.value.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.value.dtype
+
+    @property
+    def itemsize(self) -> int:
+        return self.value.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.value.nbytes
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __repr__(self) -> str:
+        return f"<traced {self.aval}: {self.value!r}>"
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in METHODS:
+            if not hasattr(self.value, name):
+                raise AttributeError(f"{type(self.value).__name__!r} object has no attribute {name!r}")
+            method = METHODS[name]
+            return lambda *args, **kwargs: method(self, *args, **kwargs)
+        if name in ATTRIBUTES:
+            if not hasattr(self.value, name):
+                raise AttributeError(f"{type(self.value).__name__!r} object has no attribute {name!r}")
+            return ATTRIBUTES[name](self)
+        hint = f"; irgrad does not trace .{name} yet" if hasattr(self.value, name) else ""
+        raise AttributeError(f"a traced {self.aval} has no attribute {name!r}{hint}")
+
+    # -- concretisation ----------------------------------------------------------------------------------------------
+
+    def __bool__(self) -> bool:
+        outcome = bool(self.value)
+        if self.trace.is_graph:
+            self.trace.guard(self, "bool", outcome)
+        return outcome
+
+    def __int__(self) -> int:
+        outcome = int(self.value)
+        if self.trace.is_graph:
+            self.trace.guard(self, "int", outcome)
+        return outcome
+
+    def __index__(self) -> int:
+        outcome = operator.index(self.value)
+        if self.trace.is_graph:
+            self.trace.guard(self, "int", outcome)
+        return outcome
+
+    def __float__(self) -> float:
+        self._refuse("float(t)", "np.exp(t) for math.exp(t), irgrad.numpy.zeros for an array to write into")
+        outcome = float(self.value)
+        self.trace.guard(self, "bits", outcome)
+        return outcome
+
+    def __complex__(self) -> complex:
+        self._refuse("complex(t)", "t + 0j")
+        outcome = complex(self.value)
+        self.trace.guard(self, "bits", outcome)
+        return outcome
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        self._refuse("a plain numpy array of t", "irgrad.numpy in place of numpy")
+        if np.ndim(self.value):
+            raise TraceError(f"a traced array cannot become a plain numpy array ({self._here()}); use irgrad.numpy, or irgrad.stop_gradient outside jit")
+        self.trace.guard(self, "bits", self.value)
+        return np.asarray(self.value, dtype=dtype)
+
+    def _refuse(self, what: str, instead: str) -> None:
+        if self.trace.marks and depends_on_mark(self):
+            raise TraceError(
+                f"{what} would lose the derivative of a traced value ({self._here()}); use {instead}, or irgrad.stop_gradient(t) to say that none is wanted"
+            )
+
+    def _here(self) -> Any:
+        from irgrad.frontend.trace import here
+
+        return here()
+
+    def __iter__(self) -> Iterator[Any]:
+        if not isinstance(self.value, np.ndarray) or self.value.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return iter([self[i] for i in range(len(self.value))])
+
+    def __contains__(self, item: Any) -> bool:
+        return bool((self == item).any())
+
+    # -- items -------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Any:
+        return INDEXING["get"](self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        INDEXING["set"](self, index, value)
+
+    # -- numpy's protocols -------------------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        handler = UFUNCS.get(ufunc)
+        if handler is not None and method == "__call__":
+            return handler(*inputs, **kwargs)
+        return FUNCTIONS["ufunc"](ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        handler = FUNCTIONS.get(func)
+        if handler is None:
+            return FUNCTIONS["unsupported"](func)
+        return handler(*args, **kwargs)
+
+
+def depends_on_mark(tracer: Tracer) -> bool:
+    """Does the value depend on an input that is being differentiated?"""
+    seen: set[int] = set()
+    stack = [tracer]
+    while stack:
+        node = stack.pop()
+        if node.index in seen:
+            continue
+        seen.add(node.index)
+        op = node.op
+        if op is None:
+            continue
+        if op.name == "mark" and op.has(Trait.IDENTITY):
+            return True
+        rules = op.vjp
+        if isinstance(rules, NonDiff):
+            continue
+        blocked = rules if type(rules) is tuple else ()
+        stack.extend(o for k, o in enumerate(node.operands) if type(o) is Tracer and not (k < len(blocked) and blocked[k] is None))
+    return False
+
+
+def _binary(name: str, fn: Callable[..., Any], dunder: str) -> None:
+    op_of = REGISTRY.__getitem__
+
+    def forward(self: Tracer, other: Any) -> Any:
+        return self.trace.apply(op_of(name), fn, self, other)
+
+    def backward(self: Tracer, other: Any) -> Any:
+        return self.trace.apply(op_of(name), fn, other, self)
+
+    setattr(Tracer, f"__{dunder}__", forward)
+    setattr(Tracer, f"__r{dunder}__", backward)
+
+
+def _compare(name: str, fn: Callable[..., Any], dunder: str) -> None:
+    op_of = REGISTRY.__getitem__
+
+    def compare(self: Tracer, other: Any) -> Any:
+        if other is None or isinstance(other, str):
+            return fn(self.value, other)
+        return self.trace.apply(op_of(name), fn, self, other)
+
+    setattr(Tracer, f"__{dunder}__", compare)
+
+
+def _unary(name: str, fn: Callable[..., Any], dunder: str) -> None:
+    op_of = REGISTRY.__getitem__
+    setattr(Tracer, f"__{dunder}__", lambda self: self.trace.apply(op_of(name), fn, self))
+
+
+for _name, _fn, _dunder in (
+    ("add", operator.add, "add"), ("sub", operator.sub, "sub"), ("mul", operator.mul, "mul"), ("div", operator.truediv, "truediv"),
+    ("floor_divide", operator.floordiv, "floordiv"), ("remainder", operator.mod, "mod"), ("bitwise_and", operator.and_, "and"),
+    ("bitwise_or", operator.or_, "or"), ("bitwise_xor", operator.xor, "xor"), ("left_shift", operator.lshift, "lshift"),
+    ("right_shift", operator.rshift, "rshift"),
+):  # fmt: skip
+    _binary(_name, _fn, _dunder)
+for _name, _fn, _dunder in (
+    ("greater", operator.gt, "gt"), ("greater_equal", operator.ge, "ge"), ("less", operator.lt, "lt"), ("less_equal", operator.le, "le"),
+    ("equal", operator.eq, "eq"), ("not_equal", operator.ne, "ne"),
+):  # fmt: skip
+    _compare(_name, _fn, _dunder)
+for _name, _fn, _dunder in (("neg", operator.neg, "neg"), ("abs", operator.abs, "abs"), ("invert", operator.invert, "invert")):
+    _unary(_name, _fn, _dunder)

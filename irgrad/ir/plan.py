@@ -1,0 +1,145 @@
+"""A plan: how a template's graph becomes kernels, before any text is written.
+
+A `View` says where a value lives: over the memory of which root node, from which offset, by which strides (in elements).
+A `Cluster` is one kernel: nodes before, inside and after at most one loop nest over `space`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from irgrad.ir.graph import Graph, Node
+from irgrad.ir.primitive import VIEW
+from irgrad.ir.recording import TINY
+
+Terms = tuple[tuple[int, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Memory of a value: `offset` elements into `root`, plus, for each term (k, strides), start k of the instance times strides."""
+
+    root: Node
+    strides: tuple[int, ...]
+    offset: int = 0
+    terms: Terms = ()
+
+    @property
+    def where(self) -> tuple[int, int, Terms]:
+        return (self.root.index, self.offset, self.terms)
+
+
+@dataclass
+class Cluster:
+    """One kernel. `kind` is "scalar", "nest" or the name of a primitive with a kernel of its own (or "host")."""
+
+    kind: str
+    space: tuple[int, ...] | None = None
+    reduced: tuple[int, ...] | None = None
+    before: list[Node] = field(default_factory=list)
+    inside: list[Node] = field(default_factory=list)
+    after: list[Node] = field(default_factory=list)
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [*self.before, *self.inside, *self.after]
+
+
+@dataclass
+class Plan:
+    """Clusters in execution order, and where each value that has memory lives."""
+
+    graph: Graph
+    clusters: list[Cluster]
+    views: dict[int, View]  # of inputs, views and every node once it is given memory
+    stored: set[int]  # nodes that need memory of their own
+    updates: dict[int, Node]  # buffers changed in place: node -> the node or input whose memory it takes over
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides in elements of a C-contiguous array."""
+    strides: list[int] = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= max(extent, 1)
+    return tuple(reversed(strides))
+
+
+def is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    return all(n == 1 or s == c for n, s, c in zip(shape, strides, contiguous(shape), strict=True))
+
+
+def view_through(node: Node, source: View) -> View | None:
+    """The view that a VIEW node gives over its operand's memory; None where its elements have to be copied."""
+    assert node.op is not None
+    name, params = node.op.name, node.params
+    shape = node.operands[0].aval.shape
+    strides = source.strides
+    if name == "transpose":
+        return View(source.root, tuple(strides[a] for a in params["axes"]), source.offset, source.terms)
+    if name == "broadcast_to":
+        new = node.aval.shape
+        extra = len(new) - len(shape)
+        kept = tuple(0 if n == 1 and m != 1 else s for s, n, m in zip(strides, shape, new[extra:], strict=True))
+        return View(source.root, (0,) * extra + kept, source.offset, source.terms)
+    if name == "slice":
+        start, step, drop = params["start"], params["step"], params["drop"]
+        kept = tuple(s * d for axis, (s, d) in enumerate(zip(strides, step, strict=True)) if axis not in drop)
+        dynamic = params.get("dynamic")
+        if dynamic is None:
+            return View(source.root, kept, source.offset + sum(a * s for a, s in zip(start, strides, strict=True)), source.terms)
+        return View(source.root, kept, source.offset, (*source.terms, (dynamic, strides)))
+    if name == "reshape":
+        new_strides = reshape_strides(shape, strides, node.aval.shape)
+        return None if new_strides is None else View(source.root, new_strides, source.offset, source.terms)
+    return None
+
+
+def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Strides of a reshape without a copy, None where there are none (numpy's rule)."""
+    if 0 in shape or 0 in new:
+        return contiguous(new)
+    old = [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
+    result: list[int] = []
+    position = 0
+    i = 0
+    while i < len(new):
+        if new[i] == 1:
+            result.append(0)
+            i += 1
+            continue
+        if position >= len(old):
+            return None
+        have, want = old[position][0], new[i]
+        last_old, last_new = position + 1, i + 1
+        while have != want:
+            if have < want:
+                if last_old >= len(old):
+                    return None
+                have *= old[last_old][0]
+                last_old += 1
+            else:
+                if last_new >= len(new):
+                    return None
+                want *= new[last_new]
+                last_new += 1
+        for j in range(position, last_old - 1):
+            if old[j][1] != old[j + 1][0] * old[j + 1][1]:
+                return None
+        step = old[last_old - 1][1]
+        part: list[int] = []
+        for n in reversed(new[i:last_new]):
+            part.append(step)
+            step *= n
+        result.extend(reversed(part))
+        position, i = last_old, last_new
+    return tuple(result)
+
+
+def is_view(node: Node) -> bool:
+    return node.op is not None and node.op.has(VIEW)
+
+
+def is_tiny(node: Node) -> bool:
+    return node.aval.size <= TINY

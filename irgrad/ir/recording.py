@@ -1,0 +1,112 @@
+"""A recording: one path of a program as compact records, without values.
+
+Records are in program order; operands are record indices (int), `Static` numbers of rules, or literals of the user's
+program in a `Data` box. `segment` says which run of operations a record belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from irgrad.ir.aval import Aval
+from irgrad.ir.primitive import Primitive, Trait
+
+
+class Data:
+    """A literal of the user's program with the dtype of the loop it enters; `key` tells literals of one trace apart."""
+
+    __slots__ = ("dtype", "key", "value")
+
+    def __init__(self, value: Any, dtype: np.dtype[Any], key: int) -> None:
+        self.value = value
+        self.dtype = dtype
+        self.key = key
+
+
+class Record:
+    """One operation: see the module. `code` is the interned identity of op, params and aval."""
+
+    __slots__ = ("aval", "code", "op", "operands", "params", "segment", "site")
+
+    def __init__(self, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], aval: int, segment: int, site: Any, code: int) -> None:
+        self.op = op
+        self.operands = operands
+        self.params = params
+        self.aval = aval
+        self.segment = segment
+        self.site = site
+        self.code = code
+
+
+@dataclass
+class Input:
+    """Where an input comes from: `origin` is a leaf number of the arguments, a captured source, or None for a constant."""
+
+    index: int
+    origin: Any
+    value: Any = None
+
+
+@dataclass
+class Recording:
+    """One path: its records, inputs, and outputs (record indices, or constants of any type in a 1-tuple)."""
+
+    records: list[Record]
+    inputs: list[Input]
+    outputs: list[int | tuple[Any]]
+    kinds: list[str] = field(default_factory=list)
+
+
+class Interned:
+    """Small integers for avals and operation identities, the same for one whole process."""
+
+    def __init__(self) -> None:
+        self.avals: list[Aval] = []
+        self._aval_ids: dict[Any, int] = {}
+        self._codes: dict[Any, int] = {}
+        self._statics: dict[Any, int] = {}
+
+    def aval(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+        key = (shape, dtype)
+        found = self._aval_ids.get(key)
+        if found is None:
+            found = self._aval_ids[key] = len(self.avals)
+            self.avals.append(Aval(shape, dtype))
+        return found
+
+    def code(self, key: Any) -> int:
+        found = self._codes.get(key)
+        if found is None:
+            found = self._codes[key] = len(self._codes)
+        return found
+
+    def static(self, value: Any) -> int:
+        array = np.asarray(value)
+        key = (array.dtype, array.tobytes())
+        found = self._statics.get(key)
+        if found is None:
+            found = self._statics[key] = len(self._statics)
+        return found
+
+
+INTERNED = Interned()
+TINY = 8  # arrays up to this many elements live in scalar variables of a kernel
+
+
+def is_dynamic(op: Primitive, operand: Aval) -> bool:
+    """Are the start offsets of this slice data to a kernel (of a tiny array they are text)?"""
+    return op.name in DYNAMIC and operand.size > TINY
+
+
+DYNAMIC = frozenset({"slice", "slice_add", "slice_update"})
+
+
+def params_key(params: dict[str, Any]) -> Any:
+    return tuple(sorted(params.items())) if params else ()
+
+
+def is_guard(record: Record) -> bool:
+    return record.op is not None and bool(record.op.traits & Trait.GUARD)

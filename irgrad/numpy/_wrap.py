@@ -1,0 +1,62 @@
+"""The public form of a numpy module: handled functions record, everything else callable refuses traced arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from irgrad.frontend.handlers.core import PUBLIC, find_in_call, unsupported
+
+
+def public_names(module: ModuleType) -> dict[str, Any]:
+    """Every public name of a numpy module in its traced form; types, constants and submodules are numpy's own."""
+    made: dict[str, Any] = {}
+    for name in dir(module):
+        if name.startswith("_"):
+            continue
+        try:
+            made[name] = public_form(getattr(module, name), f"{module.__name__}.{name}".removeprefix("numpy."))
+        except AttributeError:  # a name that numpy announces and has removed
+            continue
+    return made
+
+
+def public_form(item: Any, name: str) -> Any:
+    """One name in its traced form."""
+    if isinstance(item, (type, ModuleType)) or not callable(item):
+        return item
+    try:
+        known = PUBLIC.get(item)
+    except TypeError:
+        known = None
+    return known if known is not None else _guarded(item, name)
+
+
+def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """numpy's function, which refuses traced arguments instead of losing them."""
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if find_in_call(args, kwargs) is not None and name not in _TRANSPARENT:
+            unsupported(name)
+        return function(*args, **kwargs)
+
+    guarded.__name__ = guarded.__qualname__ = getattr(function, "__name__", name)
+    guarded.__doc__ = function.__doc__
+    guarded.__wrapped__ = function  # type: ignore[attr-defined]
+    return guarded if not isinstance(function, np.ufunc) else _with_methods(guarded, function)
+
+
+def _with_methods(guarded: Callable[..., Any], ufunc: np.ufunc) -> Callable[..., Any]:
+    """The attributes of a ufunc without a lowering."""
+    for name in ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature", "reduce", "accumulate", "outer", "reduceat", "at"):
+        setattr(guarded, name, getattr(ufunc, name))
+    return guarded
+
+
+_TRANSPARENT = frozenset(
+    "array2string array_repr array_str set_printoptions get_printoptions errstate seterr geterr format_float_positional format_float_scientific "
+    "printoptions info apply_along_axis apply_over_axes piecewise".split()
+)  # they show a value, or call back into user code

@@ -1,0 +1,73 @@
+"""Products of vectors and matrices. Every other contraction is lowered onto these by transposes and reshapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from irgrad.ir.aval import Aval
+from irgrad.ir.builder import Builder
+from irgrad.ir.primitive import PURE, primitive
+from irgrad.ops.rules import promote, reject
+
+
+def _dot_aval(x: Aval, y: Aval) -> Aval:
+    if x.ndim not in (1, 2) or y.ndim not in (1, 2):
+        raise reject("dot", (x, y), "expected vectors and matrices")
+    if x.shape[-1] != y.shape[0]:
+        raise reject("dot", (x, y), f"inner extents {x.shape[-1]} and {y.shape[0]} differ; expected them equal")
+    return Aval(x.shape[:-1] + y.shape[1:], promote((x, y)))
+
+
+def _outer(b: Builder, x: Any, y: Any) -> Any:
+    return b.mul(b.reshape(x, shape=(*b.shape(x), 1)), y)
+
+
+def _dot_vjp_left(b: Builder, ct: Any, out: Any, x: Any, y: Any) -> Any:
+    left, right = len(b.shape(x)), len(b.shape(y))
+    if right == 1:
+        return b.mul(ct, y) if left == 1 else _outer(b, ct, y)
+    return b.dot(y, ct) if left == 1 else b.dot(ct, b.transpose(y, axes=(1, 0)))
+
+
+def _dot_vjp_right(b: Builder, ct: Any, out: Any, x: Any, y: Any) -> Any:
+    left, right = len(b.shape(x)), len(b.shape(y))
+    if left == 1:
+        return b.mul(ct, x) if right == 1 else _outer(b, x, ct)
+    return b.dot(ct, x) if right == 1 else b.dot(b.transpose(x, axes=(1, 0)), ct)
+
+
+def _tangents(op: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """jvp of a bilinear op."""
+    return lambda b, t, out, x, y: getattr(b, op)(t, y), lambda b, t, out, x, y: getattr(b, op)(x, t)
+
+
+dot = primitive("dot", evaluate=np.dot, aval=_dot_aval, vjp=(_dot_vjp_left, _dot_vjp_right), jvp=_tangents("dot"), traits=PURE)
+
+
+def _batch_dot_aval(x: Aval, y: Aval) -> Aval:
+    if x.ndim < 3 or x.ndim != y.ndim or x.shape[:-2] != y.shape[:-2]:
+        raise reject("batch_dot", (x, y), "expected equal leading extents and at least three axes")
+    if x.shape[-1] != y.shape[-2]:
+        raise reject("batch_dot", (x, y), f"inner extents {x.shape[-1]} and {y.shape[-2]} differ; expected them equal")
+    return Aval((*x.shape[:-1], y.shape[-1]), promote((x, y)))
+
+
+def _swapped(b: Builder, x: Any) -> Any:
+    n = len(b.shape(x))
+    return b.transpose(x, axes=(*range(n - 2), n - 1, n - 2))
+
+
+batch_dot = primitive(
+    "batch_dot",
+    evaluate=np.matmul,
+    aval=_batch_dot_aval,
+    vjp=(
+        lambda b, ct, out, x, y: b.batch_dot(ct, _swapped(b, y)),
+        lambda b, ct, out, x, y: b.batch_dot(_swapped(b, x), ct),
+    ),
+    jvp=_tangents("batch_dot"),
+    traits=PURE,
+)

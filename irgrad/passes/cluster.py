@@ -1,0 +1,409 @@
+"""Clustering: which nodes of a template share a kernel.
+
+Greedy, in program order: a node joins the earliest cluster that its operands allow and that is compatible. A cluster is straight-line
+scalar code (arrays of a few elements live in scalar variables), then at most one loop nest over one space with a trailing
+reduction, then scalar code that uses the nest's totals. A costly producer is never duplicated into consumers. Products,
+gathers and other special operations are clusters of their own.
+
+`legalize` first rewrites what has no kernel form: concatenations become updates of one buffer, views that cannot be taken
+become copies.
+"""
+
+from __future__ import annotations
+
+from irgrad.ir.graph import Graph, Literal, Node
+from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_tiny, is_view, view_through
+from irgrad.ir.primitive import CREATION, ELEMENTWISE, REGISTRY, UPDATE
+from irgrad.passes.result import PassResult
+
+MAX_POINTERS = 48
+MAX_STATEMENTS = 500
+REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
+SCALAR_FORMS = REDUCTIONS | {"reshape", "transpose", "broadcast_to", "slice", "slice_add", "slice_update", "concatenate", "dot", "pad", "full", "zeros",
+                             "iota", "cumsum", "empty"}  # fmt: skip
+OWN_KERNEL = frozenset({"dot", "batch_dot", "gather", "scatter_add", "scatter_update", "cumsum", "cumprod", "argmax", "argmin"})
+FILLS = frozenset({"full", "zeros", "iota", "empty"})
+
+
+def has_text(node: Node) -> bool:
+    """Does the primitive have scalar text for its operands' dtype?"""
+    op = node.op
+    assert op is not None
+    if not op.has(ELEMENTWISE) or op.host:
+        return False
+    if op.name in ("integer_pow", "convert"):
+        return node.aval.dtype.name != "float16"
+    if any(o.aval.dtype.name == "float16" for o in node.operands):
+        return False
+    if isinstance(op.emit, str) or op.emit is None:
+        return op.emit is not None
+    position = 1 if op.name == "where" else 0
+    return node.operands[min(position, len(node.operands) - 1)].aval.dtype.kind in op.emit
+
+
+def is_scalar_form(node: Node) -> bool:
+    """Can the node be straight-line code on scalar variables?"""
+    op = node.op
+    assert op is not None
+    if not is_tiny(node) or not (has_text(node) or op.name in SCALAR_FORMS):
+        return False
+    if op.name == "dot" and node.aval.dtype.kind not in "fci":
+        return False
+    return all(operand.aval.size <= 8 for operand in node.operands)
+
+
+def legalize(graph: Graph) -> PassResult:
+    """Rewrite concatenations and pads of more than a few elements as updates of one buffer."""
+    result = PassResult(graph)
+    for node in graph.nodes():
+        assert node.op is not None
+        if node.op.name == "concatenate" and not is_scalar_form(node):
+            _as_updates(graph, node)
+            result.count("concatenate")
+        elif node.op.name == "pad" and not is_scalar_form(node):
+            _pad_as_update(graph, node)
+            result.count("pad")
+    return result
+
+
+def _buffer(graph: Graph, node: Node, name: str, operands: tuple[Node | Literal, ...]) -> Node:
+    params = {"shape": node.aval.shape, "dtype": node.aval.dtype.name}
+    return graph.add(REGISTRY[name], operands, params, node.aval, node.source, node.primal, node.section, before=node)
+
+
+def _write(graph: Graph, node: Node, buffer: Node, part: Node | Literal, start: list[int]) -> Node:
+    rank = len(start)
+    params = {"start": tuple(start), "count": part.aval.shape, "step": (1,) * rank, "drop": ()}
+    return graph.add(REGISTRY["slice_update"], (buffer, part), params, node.aval, node.source, node.primal, node.section, before=node)
+
+
+def _as_updates(graph: Graph, node: Node) -> None:
+    axis = node.params["axis"]
+    buffer = _buffer(graph, node, "empty", ())
+    at = 0
+    for part in node.operands:
+        start = [0] * node.aval.ndim
+        start[axis] = at
+        if part.aval.shape[axis]:
+            buffer = _write(graph, node, buffer, part, start)
+        at += part.aval.shape[axis]
+    graph.replace_uses(node, buffer)
+    graph.remove(node)
+
+
+def _pad_as_update(graph: Graph, node: Node) -> None:
+    x, value = node.operands
+    buffer = _buffer(graph, node, "full", (value,))
+    if x.aval.size:
+        buffer = _write(graph, node, buffer, x, list(node.params["low"]))
+    graph.replace_uses(node, buffer)
+    graph.remove(node)
+
+
+def cluster(graph: Graph, strides: list[tuple[int, ...]]) -> Plan:
+    """The plan of a legalized graph whose inputs have these strides (in elements)."""
+    return _Clustering(graph, strides).run()
+
+
+class _Clustering:
+    def __init__(self, graph: Graph, strides: list[tuple[int, ...]]) -> None:
+        self.graph = graph
+        self.views: dict[int, View] = {node.index: View(node, s) for node, s in zip(graph.inputs, strides, strict=True)}
+        self.clusters: list[Cluster] = []
+        self.place: dict[int, tuple[int, str]] = {}  # node -> cluster number, section
+        self.stored: set[int] = set()
+        self.updates: dict[int, Node] = {}
+        self.order: dict[int, int] = {}
+        self.costs: list[int] = []
+        self.readers: list[set[tuple[int, ...]]] = []
+
+    def run(self) -> Plan:
+        self.legalize_memory()
+        nodes = self.graph.nodes()
+        for number, node in enumerate(nodes):
+            self.order[node.index] = number
+        for node in nodes:
+            if self.is_memory_view(node):
+                continue
+            self.assign(node)
+        for output in self.graph.outputs:
+            if isinstance(output, Node):
+                self.need_memory(output)
+        return Plan(self.graph, [c for c in self.clusters if c.nodes], self.views, self.stored, self.updates)
+
+    # -- memory: views, copies, updates -----------------------------------------------------------------------------
+
+    def legalize_memory(self) -> None:
+        """Work out the view of every node that has one; insert copies where a view or an update cannot be had."""
+        graph = self.graph
+        for node in graph.nodes():
+            assert node.op is not None
+            if is_view(node) and not self.is_scalar(node):
+                source = node.operands[0]
+                if isinstance(source, Literal):
+                    source = self.as_full(node, source)
+                view = view_through(node, self.view(source))
+                if view is None:
+                    copy = self.copy_before(node, source)
+                    graph.set_operand(node, 0, copy)
+                    view = view_through(node, self.view(copy))
+                assert view is not None
+                self.views[node.index] = view
+            elif node.op.has(UPDATE) and not self.is_scalar(node):
+                self.tie(node)
+            elif node.op.name in ("dot", "batch_dot") and not self.is_scalar(node):
+                self.regular_operands(node)
+
+    def as_full(self, node: Node, literal: Literal) -> Node:
+        shape = literal.aval.shape
+        made = self.graph.add(REGISTRY["full"], (literal,), {"shape": shape, "dtype": node.aval.dtype.name}, before=node)
+        self.graph.set_operand(node, 0, made)
+        return made
+
+    def view(self, node: Node) -> View:
+        """Memory view of a node that has or will have memory."""
+        known = self.views.get(node.index)
+        if known is None:
+            known = self.views[node.index] = View(node, contiguous(node.aval.shape))
+        return known
+
+    def copy_before(self, node: Node, source: Node) -> Node:
+        return self.graph.add(REGISTRY["identity"], (source,), {}, source.aval, node.source, node.primal, node.section, before=node)
+
+    def tie(self, node: Node) -> None:
+        """Let an update take over the memory of its buffer, or of a copy where someone else still reads it."""
+        buffer = node.operands[0]
+        if isinstance(buffer, Literal):
+            buffer = self.as_full(node, buffer)
+        view = self.view(buffer)
+        free = view.root is buffer and not self.graph.is_output(buffer) and (not buffer.is_input or buffer.name.startswith("e"))
+        if free and view.strides != contiguous(buffer.aval.shape):
+            free = False
+        if free:
+            free = not self.read_later(buffer, node)
+        if not free:
+            buffer = self.copy_before(node, buffer)
+            self.graph.set_operand(node, 0, buffer)
+            self.view(buffer)
+        self.updates[node.index] = buffer
+        self.views[node.index] = View(node, contiguous(node.aval.shape))
+
+    def read_later(self, buffer: Node, update: Node) -> bool:
+        """Is the buffer (or a view of it) read after the update, by program order?"""
+        position = {node.index: number for number, node in enumerate(self.graph.nodes())}
+        stack = [buffer]
+        while stack:
+            node = stack.pop()
+            for user, _ in self.graph.users(node):
+                if user is not update and position[user.index] > position[update.index]:
+                    return True
+                if is_view(user) and not self.is_scalar(user):
+                    if self.graph.is_output(user):
+                        return True
+                    stack.append(user)
+        return False
+
+    def regular_operands(self, node: Node) -> None:
+        """Products want operands with one unit stride (the other positive)."""
+        for position, operand in enumerate(node.operands):
+            if isinstance(operand, Literal):
+                continue
+            strides, shape = self.view(operand).strides, operand.aval.shape
+            if node.op is not None and node.op.name == "batch_dot":
+                regular = strides == contiguous(shape)
+            else:
+                regular = all(s > 0 or n == 1 for s, n in zip(strides, shape, strict=True)) and (
+                    len(shape) < 2 or any(s == 1 or n == 1 for s, n in zip(strides, shape, strict=True))
+                )
+            if not regular:
+                self.graph.set_operand(node, position, self.copy_before(node, operand))
+
+    def is_scalar(self, node: Node) -> bool:
+        return is_scalar_form(node)
+
+    def is_memory_view(self, node: Node) -> bool:
+        return is_view(node) and not self.is_scalar(node)
+
+    def need_memory(self, node: Node) -> None:
+        """Mark the root of a value as stored."""
+        if node.is_input:
+            return
+        root = self.views[node.index].root if self.is_memory_view(node) else node
+        if not root.is_input:
+            self.stored.add(root.index)
+            self.view(root)
+
+    # -- assignment --------------------------------------------------------------------------------------------------
+
+    def assign(self, node: Node) -> None:
+        op = node.op
+        assert op is not None
+        if self.is_scalar(node):
+            self.join(node, "scalar", None, None)
+        elif op.has(UPDATE) and op.name.startswith("slice"):
+            region = tuple(node.params["count"])
+            size = 1
+            for n in region:
+                size *= n
+            space = tuple(n for axis, n in enumerate(region) if axis not in node.params["drop"])
+            if size <= 8 and node.operands[1].aval.size <= 8:
+                self.join(node, "scalar", None, None)
+            else:
+                self.join(node, "nest", space, None)
+        elif has_text(node) or op.name in FILLS:
+            self.join(node, "nest", node.aval.shape, None)
+        elif op.name in REDUCTIONS and node.operands[0].aval.dtype.name != "float16":
+            self.join(node, "nest", node.operands[0].aval.shape, tuple(node.params["axes"]))
+        else:
+            own = op.name in OWN_KERNEL and node.operands[0].aval.dtype.name != "float16"
+            self.alone(node, op.name if own else "host")
+
+    def alone(self, node: Node, kind: str) -> None:
+        first = 0
+        for operand in node.operands:
+            if isinstance(operand, Node):
+                first = max(first, self.ready(operand, "own", None))
+                self.need_memory(operand)
+        if node.index in self.updates:
+            first = max(first, self.after_readers(node, False))
+        number = self.open(first, Cluster(kind, inside=[node]))
+        self.place[node.index] = (number, "own")
+        self.stored.add(node.index)
+        self.view(node)
+
+    def open(self, first: int, made: Cluster) -> int:
+        self.clusters.append(made)
+        self.costs.append(0)
+        self.readers.append(set())
+        return len(self.clusters) - 1
+
+    def ready(self, operand: Node, want: str, space: tuple[int, ...] | None) -> int:
+        """The earliest cluster in which `operand` can be read by a "scalar", "nest" or "own" consumer."""
+        through_view = self.is_memory_view(operand)
+        root = self.views[operand.index].root if through_view else operand
+        if root.is_input:
+            return 0
+        number, section = self.place[root.index]
+        if section == "own":
+            return number + 1
+        if root.index in self.updates:
+            return number if want == "scalar" and section != "inside" else number + 1
+        if through_view or want == "own":
+            return number + 1
+        if section == "inside":
+            if root.op is not None and root.op.name in REDUCTIONS:
+                return number if want == "scalar" and root.aval.size == 1 else number + 1
+            return number if want == "nest" and root.aval.shape == space else number + 1
+        if want == "scalar":
+            return number
+        return number if root.aval.size == 1 and section == "before" else number + 1
+
+    def after_readers(self, update: Node, scalar: bool) -> int:
+        """The earliest cluster in which the memory of an update's buffer may be changed."""
+        first = 0
+        stack: list[Node] = [self.updates[update.index]]
+        while stack:
+            node = stack.pop()
+            for user, _ in self.graph.users(node):
+                if user is update or self.order[user.index] > self.order[update.index]:
+                    continue
+                if self.is_memory_view(user):
+                    stack.append(user)
+                    continue
+                number, section = self.place[user.index]
+                first = max(first, number if scalar and section in ("before", "after") else number + 1)
+        return first
+
+    def join(self, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None) -> None:
+        operands = [operand for operand in node.operands if isinstance(operand, Node)]
+        first = 0
+        for operand in operands:
+            first = max(first, self.ready(operand, want, space))
+        if node.index in self.updates:
+            first = max(first, self.after_readers(node, want == "scalar"))
+        cost = max(node.aval.size, 1) if want == "scalar" else 1
+        for number in range(first, len(self.clusters)):
+            if self.fits(number, node, want, space, reduced, cost):
+                break
+        else:
+            number = self.open(first, Cluster(want, space, reduced))
+        self.enter(number, node, want, space, reduced, cost)
+
+    def fits(self, number: int, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None, cost: int) -> bool:
+        found = self.clusters[number]
+        if found.kind not in ("scalar", "nest") or self.costs[number] + cost > MAX_STATEMENTS:
+            return False
+        if len(self.readers[number] | self.pointers(node, number)) > MAX_POINTERS:
+            return False
+        if want == "scalar":
+            return True
+        if found.kind == "scalar":
+            return not found.after and self.before_is_ready(number, node)
+        if found.space != space:
+            return False
+        if any(self.place.get(o.index, (-1, ""))[0] == number and self.place[o.index][1] == "after" for o in node.operands if isinstance(o, Node)):
+            return False
+        return reduced is None or found.reduced is None or found.reduced == reduced
+
+    def before_is_ready(self, number: int, node: Node) -> bool:
+        """A scalar cluster may grow a nest where nothing in it needs memory that the nest reads."""
+        return all(
+            not isinstance(o, Node) or self.place.get(o.index, (-1, ""))[0] != number or o.aval.size == 1 for o in node.operands
+        )
+
+    def pointers(self, node: Node, number: int) -> set[tuple[int, ...]]:
+        """Pointer slots that `node` adds to a cluster's table."""
+        found: set[tuple[int, ...]] = {(node.index,)} if node.index in self.stored or self.graph.is_output(node) else set()
+        for operand in node.operands:
+            if isinstance(operand, Node) and self.place.get(operand.index, (-1, ""))[0] != number:
+                view = self.views.get(operand.index)
+                found.add((operand.index,) if view is None else view.where)  # type: ignore[arg-type]
+        return found
+
+    def enter(self, number: int, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None, cost: int) -> None:
+        found = self.clusters[number]
+        self.readers[number] |= self.pointers(node, number)
+        self.costs[number] += cost
+        for operand in node.operands:
+            if isinstance(operand, Node):
+                self.read(operand, number, want)
+        if want == "scalar":
+            late = found.kind == "nest" and self.needs_after(node, number)
+            (found.after if late else found.before).append(node)
+            section = "after" if late else "before"
+        else:
+            if found.kind == "scalar":
+                found.kind, found.space = "nest", space
+            found.reduced = found.reduced if reduced is None else reduced
+            found.inside.append(node)
+            section = "inside"
+        self.place[node.index] = (number, section)
+        reduction = node.op is not None and node.op.name in REDUCTIONS and want == "nest"
+        if node.index in self.updates or (reduction and node.aval.size > 1) or (node.op is not None and node.op.name == "empty" and want == "nest"):
+            self.stored.add(node.index)
+            self.view(node)
+
+    def needs_after(self, node: Node, number: int) -> bool:
+        """Does scalar code in a nest cluster depend on the nest (or change what the nest reads)?"""
+        if node.index in self.updates:
+            return True
+        for operand in node.operands:
+            if isinstance(operand, Node):
+                root = self.views[operand.index].root if self.is_memory_view(operand) else operand
+                at = self.place.get(root.index)
+                if at is not None and at[0] == number and at[1] != "before":
+                    return True
+        return False
+
+    def read(self, operand: Node, number: int, want: str) -> None:
+        """A value read from memory needs memory."""
+        if operand.is_input:
+            return
+        if self.is_memory_view(operand):
+            self.need_memory(operand)
+            return
+        if self.place[operand.index][0] != number:
+            self.need_memory(operand)
+
+
+CREATIONS = CREATION  # re-exported for readers of plans

@@ -1,0 +1,43 @@
+"""The order of the passes, in one tuple, and what watches them.
+
+`optimize` runs on a template or a whole graph. Verification after each pass, dumps and timing hang on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from irgrad.config import CONFIG
+from irgrad.ir.graph import Graph
+from irgrad.passes.cse import cse
+from irgrad.passes.dce import dce
+from irgrad.passes.result import PassResult
+from irgrad.passes.simplify import simplify
+
+Pass = Callable[[Graph], PassResult]
+
+PIPELINE: tuple[Pass, ...] = (
+    dce,  # adjoints of what nobody asked for go first: everything after costs less
+    simplify,  # the ones and negations of derivative rules hide equal expressions from cse
+    cse,
+    simplify,  # merged values make new neighbours
+    dce,  # operands that rewriting left behind
+)
+
+
+def optimize(graph: Graph, passes: tuple[Pass, ...] = PIPELINE) -> list[tuple[str, PassResult]]:
+    """Run `passes` on `graph`, changing it, and return (name, result) of each."""
+    results: list[tuple[str, PassResult]] = []
+    for each in passes:
+        name = each.__name__
+        result = each(graph)
+        graph = result.graph
+        graph.made_by = name
+        results.append((name, result))
+        if CONFIG.check:
+            from irgrad.ir.verify import verify
+
+            verify(graph, after=name)
+        if CONFIG.dump in (name, "all"):
+            print(graph)  # noqa: T201
+    return results

@@ -1,0 +1,157 @@
+"""Algebraic simplification and folding of the numbers that derivative rules write down.
+
+Only rewrites that keep every bit (up to the sign of a zero and nan payloads) are done: x*1, x/1, x-0, -(-x), x*(-1), a + (-b),
+conversions to the same dtype, views that change nothing, chains of views. Numbers of the user's program are data and are
+never folded by value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from irgrad.ir.graph import Graph, Literal, Node, Operand
+from irgrad.ir.primitive import ELEMENTWISE, IDENTITY, REGISTRY
+from irgrad.passes.result import PassResult, has_fuel
+
+Rewrite = Callable[[Graph, Node], "Operand | None"]
+
+
+def simplify(graph: Graph) -> PassResult:
+    """Rewrite each node by the first rule that applies, in program order."""
+    result = PassResult(graph)
+    for node in graph.nodes():
+        assert node.op is not None
+        for rewrite in (_fold, _identity, *RULES.get(node.op.name, ())):
+            new = rewrite(graph, node)
+            if new is not None and new is not node and _fits(new, node) and has_fuel():
+                graph.replace_uses(node, new)
+                graph.remove(node)
+                result.count(rewrite.__name__.strip("_"))
+                break
+    return result
+
+
+def _fits(new: Operand, node: Node) -> bool:
+    """Same shape and dtype; static numbers only where a consumer takes a literal of the node's aval."""
+    return new.aval.same_array(node.aval)
+
+
+def _number(operand: Operand) -> object | None:
+    return operand.value if isinstance(operand, Literal) and operand.static else None
+
+
+def _is(operand: Operand, number: float) -> bool:
+    value = _number(operand)
+    return value is not None and bool(value == number)
+
+
+def _fold(graph: Graph, node: Node) -> Operand | None:
+    """Static numbers in, static number out."""
+    op = node.op
+    assert op is not None
+    if not op.has(ELEMENTWISE) or not node.operands or node.aval.shape:
+        return None
+    values = [operand.value for operand in node.operands if isinstance(operand, Literal) and operand.static]
+    if len(values) != len(node.operands):
+        return None
+    with np.errstate(all="ignore"):
+        value = node.aval.dtype.type(op.evaluate(*values, **node.params))
+    return Literal(value, node.aval, static=True)
+
+
+def _identity(graph: Graph, node: Node) -> Operand | None:
+    assert node.op is not None
+    if node.op.has(IDENTITY) or node.op.name in ("identity", "stop_gradient"):
+        return node.operands[0]
+    return None
+
+
+def _mul(graph: Graph, node: Node) -> Operand | None:
+    x, y = node.operands
+    for one, other in ((x, y), (y, x)):
+        if _is(one, 1.0):
+            return other
+        if _is(one, -1.0) and other.aval.same_array(node.aval):
+            return graph.add(REGISTRY["neg"], (other,), {}, node.aval, node.source, node.primal, node.section, before=node)
+    return None
+
+
+def _div(graph: Graph, node: Node) -> Operand | None:
+    return node.operands[0] if _is(node.operands[1], 1.0) else None
+
+
+def _add(graph: Graph, node: Node) -> Operand | None:
+    """a + (-b) is a - b, bit for bit."""
+    x, y = node.operands
+    for one, other in ((y, x), (x, y)):
+        if isinstance(one, Node) and one.op is not None and one.op.name == "neg":
+            return graph.add(REGISTRY["sub"], (other, one.operands[0]), {}, node.aval, node.source, node.primal, node.section, before=node)
+    return None
+
+
+def _sub(graph: Graph, node: Node) -> Operand | None:
+    x, y = node.operands
+    if _is(y, 0.0):
+        return x
+    if isinstance(y, Node) and y.op is not None and y.op.name == "neg":
+        return graph.add(REGISTRY["add"], (x, y.operands[0]), {}, node.aval, node.source, node.primal, node.section, before=node)
+    return None
+
+
+def _neg(graph: Graph, node: Node) -> Operand | None:
+    (x,) = node.operands
+    return x.operands[0] if isinstance(x, Node) and x.op is not None and x.op.name == "neg" else None
+
+
+def _convert(graph: Graph, node: Node) -> Operand | None:
+    return node.operands[0]
+
+
+def _same_shape(graph: Graph, node: Node) -> Operand | None:
+    return node.operands[0]
+
+
+def _reshape(graph: Graph, node: Node) -> Operand | None:
+    (x,) = node.operands
+    if isinstance(x, Node) and x.op is not None and x.op.name == "reshape":
+        inner = x.operands[0]
+        if inner.aval.shape == node.aval.shape:
+            return inner
+        return graph.add(REGISTRY["reshape"], (inner,), node.params, node.aval, node.source, node.primal, node.section, before=node)
+    return None
+
+
+def _transpose(graph: Graph, node: Node) -> Operand | None:
+    (x,) = node.operands
+    axes = node.params["axes"]
+    if axes == tuple(range(len(axes))):
+        return x
+    if isinstance(x, Node) and x.op is not None and x.op.name == "transpose":
+        composed = tuple(x.params["axes"][a] for a in axes)
+        if composed == tuple(range(len(composed))):
+            return x.operands[0]
+        return graph.add(REGISTRY["transpose"], (x.operands[0],), {"axes": composed}, node.aval, node.source, node.primal, node.section, before=node)
+    return None
+
+
+def _slice(graph: Graph, node: Node) -> Operand | None:
+    """A slice that takes everything."""
+    params = node.params
+    whole = params["count"] == node.operands[0].aval.shape and not any(params["start"]) and all(s == 1 for s in params["step"])
+    return node.operands[0] if whole and not params["drop"] else None
+
+
+RULES: dict[str, tuple[Rewrite, ...]] = {
+    "mul": (_mul,),
+    "div": (_div,),
+    "add": (_add,),
+    "sub": (_sub,),
+    "neg": (_neg,),
+    "convert": (_convert,),
+    "broadcast_to": (_same_shape,),
+    "reshape": (_same_shape, _reshape),
+    "transpose": (_transpose,),
+    "slice": (_slice,),
+}

@@ -1,0 +1,463 @@
+"""`jit`: a function that traces while paths are new and runs programs once they are known.
+
+A call looks for a program of its signature and runs it. Where there is none, or a guard goes a way that no recorded path went,
+the function is traced on the call's own arguments: that gives the right answer and a recording. A recording that agrees with
+an earlier one of the same path is attached to the signature's path tree and linked; one that does not shows an impure
+function, which keeps running eagerly.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import sys
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from irgrad.config import CONFIG
+from irgrad.frontend.captured import MISSING, compile_checks
+from irgrad.frontend.context import CURRENT, current
+from irgrad.frontend.record import freeze
+from irgrad.frontend.substitute import Substitution, default_names
+from irgrad.frontend.trace import GraphTrace
+from irgrad.frontend.tracer import Tracer
+from irgrad.ir.recording import Recording
+from irgrad.ir.template import TemplateTable
+from irgrad.pytree import flatten, unflatten
+from irgrad.runtime.run import run
+from irgrad.runtime.signature import StaticLeaf, argument, leaf_key, normalise
+from irgrad.runtime.stats import Stats
+from irgrad.runtime.tree import PathTree
+
+SEEN_PATHS = 64  # recordings of paths seen once that are kept to be compared with a second sighting
+SEEN_RECORDS = 2_000_000
+_MISS = object()
+
+
+class Variant:
+    """Programs of one signature for captured values of one shape: input numbering, path tree, program."""
+
+    def __init__(self, leaves: Sequence[Any]) -> None:
+        self.tree = PathTree()
+        self.program: Any = None
+        self.arguments = [argument(leaf) for leaf in leaves]
+        self.num_leaves = len(leaves)
+        self.origins: list[Any] = []
+        self.numbers: dict[Any, int] = {}
+        self.constants: list[np.ndarray[Any, Any]] = []
+        self.constant_numbers: dict[Any, int] = {}
+        self.guards: list[Any] = []
+        self.check: Callable[[], bool] = lambda: True
+        self.read: Callable[[], tuple[Any, ...]] = tuple
+        self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
+        self.results: Any = None
+        self.declined = ""
+
+    def number_input(self, tracer: Tracer) -> int:
+        """The number of an input: argument leaf, captured value (appended where new), or a constant (negative)."""
+        origin = tracer.params["origin"]
+        if type(origin) is int:
+            return origin
+        if origin is None:
+            value = np.ascontiguousarray(tracer.value)
+            key = (value.dtype, value.shape, value.tobytes())
+            known = self.constant_numbers.get(key)
+            if known is None:
+                known = self.constant_numbers[key] = ~len(self.constants)
+                self.constants.append(value)
+            return known
+        known = self.numbers.get(origin)
+        if known is None:
+            known = self.numbers[origin] = self.num_leaves + len(self.origins)
+            self.origins.append(origin)
+            self.arguments.append(argument(normalise(tracer.value)))
+        return known
+
+    def fits(self, captured: dict[Any, Any]) -> bool:
+        """Do captured values of a new trace have the form that this variant's programs read?"""
+        for origin, value in captured.items():
+            number = self.numbers.get(origin)
+            if number is not None:
+                want, have = self.arguments[number], argument(normalise(value))
+                if want != have:
+                    return False
+        return True
+
+
+class Jitted:
+    """The result of `jit`: call it as the function. See `compile`, `stats`, `kernels` and `irgrad.explain`."""
+
+    __irgrad__ = True
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        static_argnums: tuple[int, ...] = (),
+        static_argnames: tuple[str, ...] = (),
+        compile_after: int = 2,
+        exact: bool = False,
+    ) -> None:
+        functools.update_wrapper(self, fun)
+        self.fun = fun
+        self.static_argnums = static_argnums
+        self.static_argnames = static_argnames
+        self.compile_after = compile_after
+        self.exact = exact
+        self.impure = ""
+        self._stats = Stats()
+        self._signatures: dict[Any, list[Variant]] = {}
+        self._last: Any = None
+        self._lock = threading.RLock()
+        self._table = TemplateTable()
+        self._link_counts: Any = None
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __reduce__(self) -> Any:
+        return (Jitted, (self.fun, self.static_argnums, self.static_argnames, self.compile_after, self.exact))
+
+    def __repr__(self) -> str:
+        return f"<irgrad.jit of {getattr(self.fun, '__qualname__', self.fun)!s}: {self._stats.paths} paths, {self._stats.calls} calls>"
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        last = self._last
+        if last is not None and not kwargs:
+            result = last(args)
+            if result is not _MISS:
+                return result
+        return self._dispatch(args, kwargs)
+
+    def _dispatch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        trace = current()
+        if trace is not None:
+            fun = self.fun if trace.substitution is None else trace.substitution.function(self.fun)
+            return fun(*args, **kwargs)
+        if self.impure or _raises_on_float_errors():
+            self._stats.calls += 1
+            self._stats.eager_calls += 1
+            return self._eager(args, kwargs)
+        self._stats.calls += 1
+        key, leaves, statics, structure = self._signature(args, kwargs)
+        variants = self._signatures.setdefault(key, [])
+        for variant in variants:
+            if variant.program is None or not variant.check():
+                continue
+            captured = variant.read()
+            objects = (*leaves, *map(normalise, captured)) if captured else leaves
+            done, result = run(variant, tuple(objects), self._stats)
+            if done:
+                self._install(variant, args, kwargs, leaves)
+                return result
+        return self._trace(key, variants, leaves, statics, structure, 1 if self.compile_after <= 1 else 2)
+
+    def _signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], dict[int, Any], Any]:
+        """Look-up key, data leaves, static leaves by position, and the structure of (args, kwargs)."""
+        wrapped: Any = (args, kwargs)
+        if self.static_argnums or self.static_argnames:
+            count = len(args)
+            chosen = {n + count if n < 0 else n for n in self.static_argnums}
+            named = {k: _Box(v) if k in self.static_argnames else v for k, v in kwargs.items()}
+            wrapped = (tuple(_Box(a) if i in chosen else a for i, a in enumerate(args)), named)
+        flat, structure = flatten(wrapped)
+        leaves: list[Any] = []
+        statics: dict[int, Any] = {}
+        keys: list[Any] = []
+        for position, leaf in enumerate(flat):
+            ready = StaticLeaf(leaf.value) if type(leaf) is _Box else normalise(leaf)
+            keys.append(leaf_key(ready))
+            if type(ready) is StaticLeaf:
+                statics[position] = ready.value
+            else:
+                leaves.append(ready)
+                if type(leaf) is int:
+                    keys[-1] = int
+        return (structure, tuple(keys)), leaves, statics, structure
+
+    def _install(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> None:
+        """Make the program of a flat positional call the first thing that the next call tries."""
+        if kwargs or variant.origins or variant.guards or len(args) != len(leaves) or self.static_argnums or self.static_argnames:
+            return
+        if not all(a is b for a, b in zip(args, leaves, strict=True)):
+            return
+        stats = self._stats
+
+        def fast(args: tuple[Any, ...]) -> Any:
+            if len(args) != variant.num_leaves:
+                return _MISS
+            done, result = run(variant, args, stats)
+            if not done:
+                return _MISS
+            stats.calls += 1
+            return result
+
+        self._last = fast
+
+    def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return Substitution(None, default_names()).function(self.fun)(*args, **kwargs)
+
+    # -- tracing -----------------------------------------------------------------------------------------------------
+
+    def _trace(self, key: Any, variants: list[Variant], leaves: list[Any], statics: dict[int, Any], structure: Any, needed: int) -> Any:
+        with self._lock:
+            start = time.perf_counter()
+            traced = trace_call(self.fun, leaves, statics, structure)
+            self._stats.traces += 1
+            self._stats.eager_calls += 1
+            self._stats.recorded_ops += len(traced.trace.tape)
+            try:
+                variant = next((v for v in variants if v.fits(traced.captured)), None)
+                if variant is None:
+                    variant = Variant(leaves)
+                    variants.append(variant)
+                recording = freeze(traced.trace, traced.outputs, variant.number_input)
+            finally:
+                traced.trace.close()
+            self._stats.trace_seconds += time.perf_counter() - start
+            if traced.impure:
+                self._turn_impure("; ".join(traced.impure))
+            else:
+                self._sighted(variant, recording, traced, needed)
+            return traced.result
+
+    def _sighted(self, variant: Variant, recording: Recording, traced: Traced, needed: int) -> None:
+        """Attach a path at its second sighting, if both sightings agree."""
+        if variant.declined:
+            return
+        outcome = tuple(r.params["value"] for r in recording.records if r.aval == 0 and r.op is not None and r.op.name == "guard")
+        contradiction = variant.tree.differs(recording) if variant.tree.root is not None else None
+        if contradiction == "" or contradiction is None:
+            leaf = _known_leaf(variant.tree, outcome)
+            if leaf is not None:
+                self._stats.guard_rounding += 1
+                return
+        earlier = variant.seen.pop(outcome, None)
+        if needed > 1 and earlier is None:
+            variant.seen[outcome] = (recording, traced.structure)
+            while len(variant.seen) > SEEN_PATHS or sum(len(r.records) for r, _ in variant.seen.values()) > SEEN_RECORDS:
+                if len(variant.seen) == 1:
+                    break
+                variant.seen.popitem(last=False)
+            return
+        if earlier is not None:
+            alone = PathTree()
+            alone.attach(earlier[0])
+            contradiction = contradiction or alone.differs(recording) or _outputs_differ(earlier[0], recording)
+        if contradiction:
+            self._turn_impure(f"two traces of one path differ: {contradiction}")
+            return
+        if variant.tree.num_paths >= CONFIG.max_paths:
+            variant.declined = f"more than {CONFIG.max_paths} paths"
+            warnings.warn(
+                f"irgrad.jit({self.__name__}): {variant.declined} for one signature; new ones run eagerly (IRGRAD_MAX_PATHS raises the limit)",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return
+        self._attach(variant, recording, traced)
+
+    def _attach(self, variant: Variant, recording: Recording, traced: Traced) -> None:
+        from irgrad.runtime.link import LinkCounts, Linker
+
+        leaf = variant.tree.attach(recording)
+        leaf.outputs = recording.outputs
+        leaf.form = (traced.structure, recording.kinds)
+        variant.guards = list(dict.fromkeys([*variant.guards, *traced.guards]))
+        start = time.perf_counter()
+        counts = LinkCounts()
+        program = Linker(variant.tree, self._table, variant.arguments, variant.constants, counts).link()
+        total = time.perf_counter() - start
+        variant.check, variant.read = compile_checks(variant.guards, variant.origins)
+        variant.program = program
+        stats = self._stats
+        stats.paths += 1
+        stats.pass_seconds += counts.passes
+        stats.compile_seconds += counts.kernels.seconds
+        stats.link_seconds += total - counts.passes - counts.kernels.seconds
+        stats.kernels_compiled += counts.kernels.compiled
+        stats.kernels_loaded += counts.kernels.loaded
+        programs = [v.program for variants in self._signatures.values() for v in variants if v.program is not None]
+        stats.kernels = len({kernel.name for p in programs for kernel in p.kernels})
+        stats.program_bytes = sum(p.nbytes for p in programs)
+        stats.arena_bytes = max((p.arena_bytes for p in programs), default=0)
+
+    def _turn_impure(self, reason: str) -> None:
+        if not self.impure:
+            self.impure = reason
+            warnings.warn(
+                f"irgrad.jit({self.__name__}) keeps running eagerly: {reason}; it must compute the same from the same arguments, without side effects",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+
+    # -- for people --------------------------------------------------------------------------------------------------
+
+    def compile(self, *args: Any, **kwargs: Any) -> Jitted:
+        """Trace on these arguments and compile at once; returns self. The path taken is known from then on."""
+        key, leaves, statics, structure = self._signature(args, kwargs)
+        self._trace(key, self._signatures.setdefault(key, []), leaves, statics, structure, 1)
+        return self
+
+    def stats(self) -> Stats:
+        """Counts and seconds so far, as a copy."""
+        from dataclasses import replace
+
+        return replace(self._stats)
+
+    @property
+    def kernels(self) -> list[Any]:
+        """The kernels that this function's programs call, each with `.name` and readable `.source`."""
+        found = {k.name: k for vs in self._signatures.values() for v in vs if v.program is not None for k in v.program.kernels}
+        return list(found.values())
+
+    @property
+    def variants(self) -> list[Variant]:
+        return [v for variants in self._signatures.values() for v in variants]
+
+
+class _Box:
+    """An argument that the user declared static."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _raises_on_float_errors() -> bool:
+    return "raise" in np.geterr().values()
+
+
+def _known_leaf(tree: PathTree, outcome: tuple[Any, ...]) -> Any:
+    node = tree.root
+    for value in outcome:
+        if node is None or node.guard is None:
+            return None
+        node = node.children.get(value)
+    return node if node is not None and node.is_leaf else None
+
+
+def _outputs_differ(a: Recording, b: Recording) -> str:
+    if len(a.outputs) != len(b.outputs):
+        return "the results have different structures"
+    for x, y in zip(a.outputs, b.outputs, strict=True):
+        if type(x) is int or type(y) is int:
+            if x != y:
+                return "other values are returned"
+        elif not _same_constant(x[0], y[0]):
+            return "a constant result"
+    return ""
+
+
+def _same_constant(x: Any, y: Any) -> bool:
+    if x is y:
+        return True
+    try:
+        return type(x) is type(y) and bool(np.all(np.asarray(x == y)) or (x != x and y != y))
+    except Exception:
+        return False
+
+
+class Traced:
+    """What one trace gave: the result for the caller, and what is needed to build a program of it."""
+
+    def __init__(self, trace: GraphTrace, result: Any, outputs: list[Any], structure: Any, guards: list[Any], captured: dict[Any, Any], impure: list[str]) -> None:
+        self.trace = trace
+        self.result = result
+        self.outputs = outputs
+        self.structure = structure
+        self.guards = guards
+        self.captured = captured
+        self.impure = impure
+
+
+def trace_call(fun: Callable[..., Any], leaves: Sequence[Any], statics: dict[int, Any], structure: Any) -> Traced:
+    """Run `fun` on tracers of `leaves` (data leaves in order, static leaves by position)."""
+    trace = GraphTrace(sys._getframe(0))
+    collecting = gc.isenabled()
+    gc.disable()
+    token = CURRENT.set(trace)
+    captured: dict[Any, Any] = {}
+
+    def wrap(value: Any, origin: Any) -> Any:
+        ready = normalise(value)
+        if type(ready) is StaticLeaf:
+            return value
+        captured[origin] = value
+        return trace.input(ready, origin)
+
+    try:
+        substitution = Substitution(wrap, default_names())
+        trace.substitution = substitution
+        tracers = []
+        data = iter(leaves)
+        number = 0
+        for position in range(len(leaves) + len(statics)):
+            if position in statics:
+                tracers.append(statics[position])
+            else:
+                leaf = next(data)
+                tracers.append(trace.input(_data_value(leaf), number))
+                number += 1
+        args, kwargs = unflatten(structure, tracers)
+        result = substitution.function(fun)(*args, **kwargs)
+        outputs, out_structure = flatten(result)
+        values = [_fresh(o, k, outputs) for k, o in enumerate(outputs)]
+        impure = substitution.finish()
+        return Traced(trace, unflatten(out_structure, values), outputs, out_structure, list(substitution.guards), captured, impure)
+    except BaseException:
+        trace.close()
+        raise
+    finally:
+        CURRENT.reset(token)
+        if collecting:
+            gc.enable()
+
+
+def _data_value(leaf: Any) -> Any:
+    return leaf
+
+
+def _fresh(output: Any, number: int, outputs: list[Any]) -> Any:
+    """A result that owns its memory."""
+    value = output.value if type(output) is Tracer else output
+    if isinstance(value, np.ndarray) and type(output) is Tracer:
+        return np.array(value)
+    return value
+
+
+def jit(
+    fun: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    compile_after: int = 2,
+    exact: bool = False,
+) -> Any:
+    """A compiled form of `fun`, a function of numpy arrays, numbers and pytrees of them.
+
+    As a function, ``jit(f)``, or a decorator, with or without options. The result computes what `fun` computes (docs/semantics.md
+    says what is traced, guarded, re-read and refused). Arrays and floats are data; bools, strings and other objects are static,
+    as are `static_argnums` and `static_argnames`. A path of `fun` is compiled when it has been seen `compile_after` times and
+    both traces agree.
+
+    Raises what `fun` raises, and TraceError for what cannot be traced.
+    """
+    if fun is None:
+        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, compile_after=compile_after, exact=exact)
+    if not callable(fun):
+        raise TypeError(f"jit expects a function, got {type(fun).__name__}")
+    nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    return Jitted(fun, nums, names, compile_after, exact)
+
+
+__all__ = ["MISSING", "Jitted", "jit"]

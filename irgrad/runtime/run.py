@@ -1,0 +1,106 @@
+"""One call of a program: fresh results, a context, the native entry, host calls, and what the driver answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from irgrad.codegen.driver import DONE, HOST, drive, enter
+from irgrad.codegen.program import Context, HostCall, Program
+from irgrad.pytree import unflatten
+from irgrad.runtime.stats import Stats
+
+
+class Results:
+    """How the results of a variant's programs are allocated and handed out."""
+
+    def __init__(self, program: Program) -> None:
+        leaves = [described for _, described in program.leaves.values()]
+        forms = [[(o.shape, o.dtype) for o in described if not o.is_constant] for described in leaves]
+        self.same = all(form == forms[0] for form in forms)
+        if self.same:
+            self.shapes = forms[0]
+        else:
+            count = max(map(len, forms))
+            sizes = [max(_nbytes(form[k]) if k < len(form) else 0 for form in forms) for k in range(count)]
+            self.shapes = [((size,), np.dtype(np.uint8)) for size in sizes]
+        self.builders: dict[int, Callable[[tuple[Any, ...]], Any]] = {
+            row: self.builder(node, described) for row, (node, described) in program.leaves.items()
+        }
+
+    def builder(self, node: Any, described: list[Any]) -> Callable[[tuple[Any, ...]], Any]:
+        structure, kinds = node.form
+        same = self.same
+
+        def build(outs: tuple[Any, ...]) -> Any:
+            values: list[Any] = []
+            position = 0
+            for output, kind in zip(described, kinds, strict=True):
+                if output.is_constant:
+                    values.append(output.constant)
+                    continue
+                value = outs[position]
+                if not same:
+                    value = value[: _nbytes((output.shape, output.dtype))].view(output.dtype).reshape(output.shape)
+                position += 1
+                values.append(value if kind == "array" else value[()] if kind == "scalar" else value.item())
+            return unflatten(structure, values)
+
+        if same and len(described) == 1 and not described[0].is_constant and structure.is_leaf():
+            kind = kinds[0]
+            if kind == "array":
+                return lambda outs: outs[0]
+            if kind == "scalar":
+                return lambda outs: outs[0][()]
+            return lambda outs: outs[0].item()
+        return build
+
+
+def _nbytes(form: tuple[tuple[int, ...], np.dtype[Any]]) -> int:
+    shape, dtype = form
+    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+
+
+def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any]:
+    """Run a variant's program on normalised objects: (True, result), or (False, driver code) where Python has to trace."""
+    program = variant.program
+    results = variant.results
+    if results is None or results[0] is not program:
+        results = variant.results = (program, Results(program))
+    made = results[1]
+    outs = tuple([np.empty(shape, dtype) for shape, dtype in made.shapes])
+    context = program.context()
+    together = objects + outs
+    code = enter(program.address, context.address, id(together))
+    while code & 15 == HOST:
+        row = code >> 4
+        host(program.hosts[row], context)
+        stats.host_calls += 1
+        code = drive(program.address, context.address, row + 1)
+    program.release(context)
+    if code & 15 == DONE:
+        return True, made.builders[code >> 4](outs)
+    return False, code
+
+
+def host(call: HostCall, context: Context) -> None:
+    """Run one row in Python on the call's memory."""
+    values = [_array(context, *operand) if isinstance(operand, tuple) else operand for operand in call.operands]
+    with np.errstate(all="ignore"):
+        result = call.op.evaluate(*values, **call.params)
+    ref, shape, dtype = call.result
+    _array(context, ref, shape, None, dtype)[...] = result
+
+
+def _array(context: Context, ref: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """A numpy view of memory of a call."""
+    address = int(context.bases[ref & 65535]) + (ref >> 16)
+    holder = _Memory(address, shape, strides, dtype)
+    return np.asarray(holder)
+
+
+class _Memory:
+    def __init__(self, address: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype[Any]) -> None:
+        self.__array_interface__ = {"data": (address, False), "shape": shape, "strides": strides, "typestr": dtype.str, "version": 3}
