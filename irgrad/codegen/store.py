@@ -90,7 +90,7 @@ def _is_own(path: Path) -> bool:
 
 def environment(numba: str, llvmlite: str, numpy: str, cpu: str) -> str:
     """What machine code depends on besides its source."""
-    from irgrad import __version__
+    from irgrad.version import __version__
 
     return "|".join((__version__, numba, llvmlite, numpy, cpu))
 

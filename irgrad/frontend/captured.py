@@ -11,7 +11,7 @@ import os.path
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
@@ -258,6 +258,11 @@ class Guard:
     origin: Origin
     expected: Any
     how: str
+    code: CodeType | None = field(init=False)  # of an expected function, which tools that reload code replace in place
+
+    def __post_init__(self) -> None:
+        plain = self.how == "identity" and isinstance(self.expected, FunctionType)
+        object.__setattr__(self, "code", self.expected.__code__ if plain else None)
 
     def holds(self) -> bool:
         found = self.origin.read()
@@ -270,10 +275,6 @@ class Guard:
         if self.how == "alias":
             return found is not MISSING and found is self.expected.read()
         return found is MISSING
-
-    @property
-    def code(self) -> CodeType | None:
-        return self.expected.__code__ if isinstance(self.expected, FunctionType) else None
 
     def describe(self) -> str:
         """What is expected, for messages about a retrace."""

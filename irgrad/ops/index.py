@@ -5,6 +5,9 @@ in `drop`, each of count 1. `slice_add` and `slice_update` change that region of
 at index arrays over the leading axes and `scatter_add`, `scatter_update` write there. Writers return a changed copy; the
 adjoint and kernels work in place where the buffer is dead. A read's cotangent is an `Update` into one buffer, so that
 many small reads cost no zeros each.
+
+In the graph of a template (`irgrad.ir.template`) a slice's start offsets may be data of each use; the param `dynamic` then
+numbers them, and `start` is that of one use.
 """
 
 from __future__ import annotations
@@ -33,11 +36,11 @@ def region(start: Axes, count: Axes, step: Axes, drop: Axes) -> tuple[int | slic
     return tuple(parts)
 
 
-def _slice(x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes) -> Any:
+def _slice(x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Any:
     return x[region(start, count, step, drop)]
 
 
-def _slice_aval(x: Aval, *, start: Axes, count: Axes, step: Axes, drop: Axes) -> Aval:
+def _slice_aval(x: Aval, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Aval:
     if not len(start) == len(count) == len(step) == x.ndim:
         raise reject("slice", (x,), f"expected start, count and step for {x.ndim} axes, got {start}, {count}, {step}")
     for axis, (at, n, by, extent) in enumerate(zip(start, count, step, x.shape, strict=True)):
@@ -58,16 +61,26 @@ slice_ = primitive(
 )
 
 
-def _slice_add(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes) -> Any:
+def _slice_add(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Any:
     out = buffer.copy()
     out[region(start, count, step, drop)] += x
     return out
 
 
-def _slice_update(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes) -> Any:
+def _slice_update(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Any:
     out = buffer.copy()
     out[region(start, count, step, drop)] = x
     return out
+
+
+def _slice_add_in_place(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Any:
+    buffer[region(start, count, step, drop)] += x
+    return buffer
+
+
+def _slice_update_in_place(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Any:
+    buffer[region(start, count, step, drop)] = x
+    return buffer
 
 
 def _check_fits(op: str, buffer: Aval, x: Aval, shape: Shape, *others: Aval) -> None:
@@ -108,6 +121,7 @@ slice_add = primitive(
     vjp=(lambda b, ct, out, buffer, x, **params: ct, lambda b, ct, out, buffer, x, **params: b.slice(ct, **params)),
     jvp=_slice_add_jvp,
     traits=UPDATE | LINEAR | PURE,
+    in_place=_slice_add_in_place,
 )
 slice_update = primitive(
     "slice_update",
@@ -119,6 +133,7 @@ slice_update = primitive(
     ),
     jvp=_slice_update_jvp,
     traits=UPDATE | LINEAR | PURE,
+    in_place=_slice_update_in_place,
 )
 
 # ---- index arrays ----
@@ -165,6 +180,11 @@ def _scatter_update(buffer: Any, x: Any, *indices: Any) -> Any:
     out = buffer.copy()
     out[indices] = x
     return out
+
+
+def _scatter_add_in_place(buffer: Any, x: Any, *indices: Any) -> Any:
+    np.add.at(buffer, indices, x)
+    return buffer
 
 
 def _scatter_add_aval(buffer: Aval, x: Aval, *indices: Aval) -> Aval:
@@ -234,6 +254,7 @@ scatter_add = primitive(
     vjp=_scatter_add_vjp,
     jvp=_scatter_add_jvp,
     traits=UPDATE | PURE,
+    in_place=_scatter_add_in_place,
 )
 scatter_update = primitive(
     "scatter_update",

@@ -411,7 +411,7 @@ def forward(
             if i in seeds:
                 continue
             ts = [tangents.get(o.index) if type(o) is kind else None for o in operands]
-            if ts.count(None) == len(ts):
+            if all(t is None for t in ts):
                 continue
             rules = node.op.jvp
             if isinstance(rules, NonDiff):

@@ -114,6 +114,7 @@ class _Clustering:
         self.stored: set[int] = set()
         self.updates: dict[int, Node] = {}
         self.order: dict[int, int] = {}
+        self.scalars: dict[int, bool] = {}
         self.costs: list[int] = []
         self.readers: list[set[tuple[int, ...]]] = []
 
@@ -219,7 +220,15 @@ class _Clustering:
                 self.graph.set_operand(node, position, self.copy_before(node, operand))
 
     def is_scalar(self, node: Node) -> bool:
-        return is_scalar_form(node)
+        """Straight-line code on scalar variables; a view of memory stays a view, however small."""
+        known = self.scalars.get(node.index)
+        if known is None:
+            known = is_scalar_form(node)
+            if known and is_view(node):
+                source = node.operands[0]
+                known = isinstance(source, Literal) or (not source.is_input and self.is_scalar(source))
+            self.scalars[node.index] = known
+        return known
 
     def is_memory_view(self, node: Node) -> bool:
         return is_view(node) and not self.is_scalar(node)

@@ -23,6 +23,8 @@ def simplify(graph: Graph) -> PassResult:
     result = PassResult(graph)
     for node in graph.nodes():
         assert node.op is not None
+        if node.op.has(ELEMENTWISE):
+            skip_broadcasts(graph, node, result)
         for rewrite in (_fold, _identity, *RULES.get(node.op.name, ())):
             new = rewrite(graph, node)
             if new is not None and new is not node and _fits(new, node) and has_fuel():
@@ -31,6 +33,20 @@ def simplify(graph: Graph) -> PassResult:
                 result.count(rewrite.__name__.strip("_"))
                 break
     return result
+
+
+def skip_broadcasts(graph: Graph, node: Node, result: PassResult) -> None:
+    """Let an elementwise node read what was broadcast for it, where its other operands keep its shape."""
+    for position, operand in enumerate(node.operands):
+        if not isinstance(operand, Node) or operand.op is None or operand.op.name not in ("broadcast_to", "full"):
+            continue
+        source = operand.operands[0]
+        if source.aval.dtype != operand.aval.dtype:
+            continue
+        shapes = [o.aval.shape if k != position else source.aval.shape for k, o in enumerate(node.operands)]
+        if np.broadcast_shapes(*shapes) == node.aval.shape and has_fuel():
+            graph.set_operand(node, position, source)
+            result.count("skip_broadcast")
 
 
 def _fits(new: Operand, node: Node) -> bool:

@@ -184,16 +184,18 @@ class Jitted:
 
     def _install(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> None:
         """Make the program of a flat positional call the first thing that the next call tries."""
-        if kwargs or variant.origins or variant.guards or len(args) != len(leaves) or self.static_argnums or self.static_argnames:
+        if kwargs or len(args) != len(leaves) or self.static_argnums or self.static_argnames:
             return
         if not all(a is b for a, b in zip(args, leaves, strict=True)):
             return
-        stats = self._stats
+        stats, count = self._stats, variant.num_leaves
+        check, read = variant.check, variant.read
+        guarded, captured = bool(variant.guards), bool(variant.origins)
 
         def fast(args: tuple[Any, ...]) -> Any:
-            if len(args) != variant.num_leaves:
+            if len(args) != count or (guarded and not check()):
                 return _MISS
-            done, result = run(variant, args, stats)
+            done, result = run(variant, args + read() if captured else args, stats)
             if not done:
                 return _MISS
             stats.calls += 1
@@ -277,6 +279,7 @@ class Jitted:
         total = time.perf_counter() - start
         variant.check, variant.read = compile_checks(variant.guards, variant.origins)
         variant.program = program
+        self._last = None
         stats = self._stats
         stats.paths += 1
         stats.pass_seconds += counts.passes

@@ -172,6 +172,8 @@ def inner(trace: Trace, a: Any, b: Any, /) -> Any:
     left, right = len(shape_of(x)), len(shape_of(y))
     if left == 0 or right == 0:
         return multiply(trace, x, y)
+    if left == right == 1:
+        return call(trace, "dot", *_common(trace, x, y))
     return tensordot(trace, x, y, ((left - 1,), (right - 1,)))
 
 

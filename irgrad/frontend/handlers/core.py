@@ -227,36 +227,45 @@ def as_array(trace: Trace, x: Any, dtype: Any = None) -> Any:
 
 
 def _stack_nested(trace: Trace, rows: Sequence[Any]) -> Any:
-    """An array from nested sequences of tracers and numbers, as numpy.array makes it."""
-    leaves: list[Any] = []
-    shape = _nested_shape(rows, leaves)
-    dtype = np.result_type(*[np.asarray(unwrap(leaf)).dtype for leaf in leaves])
-    inner = np.shape(unwrap(leaves[0]))
-    parts = [reshape(trace, as_array(trace, leaf, dtype) if inner else leaf_number(trace, leaf, dtype), (1, *inner)) for leaf in leaves]
-    return reshape(trace, join(trace, parts, 0), (*shape, *inner))
-
-
-def leaf_number(trace: Trace, x: Any, dtype: np.dtype[Any]) -> Any:
-    """A scalar as an operand of `dtype`; a plain number becomes a recorded constant of extent 1."""
-    if type(x) is Tracer:
-        return cast(trace, x, dtype)
-    return full(trace, (1,), x, dtype)
-
-
-def _nested_shape(rows: Any, leaves: list[Any]) -> Shape:
-    """Shape of the nesting down to arrays and numbers, which are collected in `leaves`.
+    """An array from nested sequences of tracers, arrays and numbers, as numpy.array makes it.
 
     Raises ValueError where the nesting is ragged.
     """
-    if not isinstance(rows, _SEQUENCES) or type(rows) is Tracer:
+    leaves: list[Any] = []
+    shape = _nesting(rows, leaves)
+    dtype = np.result_type(*[np.asarray(unwrap(leaf)).dtype for leaf in leaves])
+    inner = {np.shape(unwrap(leaf)) for leaf in leaves}
+    if shape is None or len(inner) > 1:  # numbers beside arrays of as many axes as the nesting has left
+        return _stack_rows(trace, rows, dtype)
+    extents = inner.pop()
+    parts = [reshape(trace, as_array(trace, leaf, dtype) if extents else _number(trace, leaf, dtype), (1, *extents)) for leaf in leaves]
+    return reshape(trace, join(trace, parts, 0), (*shape, *extents))
+
+
+def _stack_rows(trace: Trace, rows: Any, dtype: np.dtype[Any]) -> Any:
+    if type(rows) is Tracer or not isinstance(rows, _SEQUENCES):
+        return as_array(trace, rows, dtype)
+    parts = [_stack_rows(trace, row, dtype) for row in rows]
+    shapes = {shape_of(part) for part in parts}
+    if len(shapes) > 1:
+        raise ValueError("setting an array element with a sequence: the nested sequences have an inhomogeneous shape")
+    return join(trace, [reshape(trace, part, (1, *shape_of(part))) for part in parts], 0)
+
+
+def _number(trace: Trace, x: Any, dtype: np.dtype[Any]) -> Any:
+    """A scalar as an operand of `dtype`; a plain number becomes a recorded constant of extent 1."""
+    return cast(trace, x, dtype) if type(x) is Tracer else full(trace, (1,), x, dtype)
+
+
+def _nesting(rows: Any, leaves: list[Any]) -> Shape | None:
+    """Shape of the nesting down to arrays and numbers, which are collected in `leaves`; None if it is uneven."""
+    if type(rows) is Tracer or not isinstance(rows, _SEQUENCES):
         leaves.append(rows if type(rows) is Tracer or isinstance(rows, _NUMBERS) else np.asarray(rows))
         return ()
-    first = len(leaves)
-    shapes = [_nested_shape(row, leaves) for row in rows]
-    values = {np.shape(unwrap(leaf)) for leaf in leaves[first:]}
-    if len(set(shapes)) > 1 and len({s + np.shape(unwrap(leaves[first])) for s in shapes}) > 1 or len(values) > 1:
-        raise ValueError("setting an array element with a sequence: the nested sequences have an inhomogeneous shape")
-    return (len(rows), *(shapes[0] if shapes else ()))
+    shapes = {_nesting(row, leaves) for row in rows}
+    if len(shapes) > 1 or None in shapes:
+        return None
+    return (len(rows), *(shapes.pop() or () if shapes else ()))
 
 
 def shape_of(x: Any) -> Shape:

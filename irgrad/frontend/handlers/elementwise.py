@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ ATTRIBUTES["imag"] = lambda x: run(x.trace, "imag", imag, (x,), {})
 def angle(trace: Trace, z: Any, deg: bool = False) -> Any:
     x = operand(trace, z)
     if dtype_of(x).kind in "biu":
-        x = cast(trace, x, np.float64)
+        x = cast(trace, x, np.angle(np.empty(0, dtype_of(x))).dtype)
     made = apply(trace, "angle", np.angle, x)
     return apply(trace, "mul", np.multiply, made, 180 / np.pi) if deg else made
 
@@ -78,7 +79,7 @@ def iscomplex(trace: Trace, x: Any) -> Any:
 
 @handles(np.isreal)
 def isreal(trace: Trace, x: Any) -> Any:
-    return apply(trace, "equal", np.equal, imag(trace, operand(trace, x)), 0)
+    return apply(trace, "equal", operator.eq, imag(trace, operand(trace, x)), 0)
 
 
 @handles(np.isposinf)
@@ -157,6 +158,8 @@ def round_(trace: Trace, a: Any, decimals: int = 0, out: Any = None) -> Any:
     if decimals == 0:
         return apply(trace, "rint", lambda v: np.round(v), x)
     exact = np.round(unwrap(x), decimals)
+    if kind in "iu":
+        exact = exact.astype(np.float64)
     factor = float(10 ** abs(decimals))
     before, after = ("mul", "div") if decimals > 0 else ("div", "mul")
     scaled = apply(trace, before, np.multiply if decimals > 0 else np.divide, x, factor)

@@ -43,16 +43,14 @@ def _traced(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _double(trace: Trace, x: Any) -> Any:
-    """A one-element operand in double precision, without axes.
+    """A number or 0-d array in double precision.
 
     Raises TypeError for anything that float() refuses.
     """
     if type(x) is not Tracer:
         return float(x)
-    if np.size(x.value) != 1 or dtype_of(x).kind == "c":
-        raise TypeError("only real numbers and arrays of one element can be converted to Python scalars")
-    if shape_of(x):
-        x = call(trace, "reshape", x, shape=())
+    if shape_of(x) or dtype_of(x).kind == "c":
+        raise TypeError("only real numbers and 0-dimensional arrays can be converted to Python scalars")
     return x if type(x.value) is float else cast(trace, x, np.float64)
 
 

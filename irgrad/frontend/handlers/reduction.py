@@ -131,8 +131,7 @@ _truth("all", "reduce_all", True, np.all)
 @handles(np.count_nonzero)
 def count_nonzero(trace: Trace, a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     truth = cast(trace, operand(trace, a), bool)
-    made = total(trace, truth, axis, keepdims)
-    return alias(made, int(made.value)) if axis is None and not keepdims and type(made) is Tracer else made
+    return total(trace, truth, axis, keepdims)
 
 
 @handles(np.ptp)

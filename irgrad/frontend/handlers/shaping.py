@@ -195,7 +195,7 @@ def expand_dims(trace: Trace, a: Any, axis: Any) -> Any:
 
 @handles(np.squeeze, method="squeeze")
 def squeeze(trace: Trace, a: Any, axis: Any = None) -> Any:
-    x = operand(trace, a)
+    x = a if isinstance(unwrap(a), np.generic) else as_array(trace, a)
     shape = shape_of(x)
     axes = tuple(i for i, n in enumerate(shape) if n == 1) if axis is None else axis_tuple(axis, len(shape))
     if any(shape[i] != 1 for i in axes):

@@ -299,6 +299,8 @@ def power(trace: Trace, x: Any, y: Any, fn: Callable[..., Any] = np.power) -> An
     """x ** y with `fn`'s value; a literal exponent chooses the algorithm."""
     if type(y) is Tracer and type(y.value) is int:
         y = operator.index(y)
+    if type(x) is Tracer and type(y) in (int, float) and isinstance(x.value, (np.ndarray, np.bool_)) and x.dtype == bool:
+        x = cast(trace, x, fn(np.empty(0, bool), y).dtype)
     base = x.value if type(x) is Tracer else x
     exponent = _whole(y)
     if type(x) is Tracer and exponent is not None:
