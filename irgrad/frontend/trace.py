@@ -22,7 +22,7 @@ from irgrad.frontend.sites import Site, Sites, source_of, user_source
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import aval_of
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import ELEMENTWISE, REGISTRY, Primitive, Trait
+from irgrad.ir.primitive import ELEMENTWISE, REGISTRY, Primitive
 from irgrad.ir.source import Source
 from irgrad.ir.value import Number, Static
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from irgrad.errors import TraceError
 from irgrad.ir.aval import Aval, aval_of
-from irgrad.ir.primitive import REGISTRY, NonDiff, Primitive, Trait
+from irgrad.ir.primitive import IDENTITY, NonDiff, Primitive, REGISTRY
 from irgrad.ir.value import Value
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def depends_on_mark(tracer: Tracer) -> bool:
         op = node.op
         if op is None:
             continue
-        if op.name == "mark" and op.has(Trait.IDENTITY):
+        if op.name == "mark" and op.has(IDENTITY):
             return True
         rules = op.vjp
         if isinstance(rules, NonDiff):

@@ -16,7 +16,7 @@ import numpy as np
 
 from irgrad.ir.aval import Aval, aval_of
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import Primitive, Trait
+from irgrad.ir.primitive import GUARD, Primitive
 from irgrad.ir.value import Number, Static, Value
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Node(Value):
 
     @property
     def is_guard(self) -> bool:
-        return self.op is not None and self.op.has(Trait.GUARD)
+        return self.op is not None and self.op.has(GUARD)
 
     def __repr__(self) -> str:
         what = self.name if self.op is None else self.op.name

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.ir.aval import Aval
-from irgrad.ir.primitive import Primitive, Trait
+from irgrad.ir.primitive import GUARD, Primitive
 
 
 class Data:
@@ -109,4 +109,4 @@ def params_key(params: dict[str, Any]) -> Any:
 
 
 def is_guard(record: Record) -> bool:
-    return record.op is not None and bool(record.op.traits & Trait.GUARD)
+    return record.op is not None and bool(record.op.traits & GUARD)

@@ -14,7 +14,7 @@ from typing import Any
 from irgrad.errors import InternalError
 from irgrad.ir.aval import Aval
 from irgrad.ir.graph import Graph, Literal, Node
-from irgrad.ir.primitive import Trait
+from irgrad.ir.primitive import GUARD, PURE
 from irgrad.ir.printer import Printer, aval_text
 
 CONTEXT = 5  # lines shown on either side
@@ -126,7 +126,7 @@ def check_guard_order(graph: Graph) -> Iterator[Violation]:
     """A guard comes before the guards and the impure ops that were recorded under it; pure ones may move freely."""
     latest: Node | None = None
     for node in graph.nodes():
-        if node.op is None or (node.op.has(Trait.PURE) and not node.is_guard):
+        if node.op is None or (node.op.has(PURE) and not node.is_guard):
             continue
         if latest is not None and node.is_guard and node.index < latest.index:
             yield Violation(node, f"a guard before {latest!r}, which it protects", "a guard after it")
@@ -169,7 +169,7 @@ def _name(node: Node) -> str:
 def _recomputed(node: Node) -> Aval | None:
     """What the op computes as the result's aval; None where it has none or follows from data."""
     op = node.op
-    if op is None or op.has(Trait.GUARD):
+    if op is None or op.has(GUARD):
         return None
     avals: list[Any] = [operand.aval for operand in node.operands]
     return op.aval(*avals, **node.params)

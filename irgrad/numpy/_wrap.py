@@ -56,7 +56,9 @@ def _with_methods(guarded: Callable[..., Any], ufunc: np.ufunc) -> Callable[...,
     return guarded
 
 
-_TRANSPARENT = frozenset(
-    "array2string array_repr array_str set_printoptions get_printoptions errstate seterr geterr format_float_positional format_float_scientific "
-    "printoptions info apply_along_axis apply_over_axes piecewise".split()
-)  # they show a value, or call back into user code
+_TRANSPARENT = frozenset(  # they show a value, or call back into user code
+    (
+        "array2string", "array_repr", "array_str", "format_float_positional", "format_float_scientific", "info", "apply_along_axis",
+        "apply_over_axes", "piecewise",
+    )
+)  # fmt: skip

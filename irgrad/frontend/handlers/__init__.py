@@ -1,9 +1,27 @@
 """numpy's functions in terms of primitives. Importing this package fills the tables of `frontend.tracer`."""
 
-from irgrad.frontend.handlers import contraction, creation, elementwise, indexing, methods, ordering, pymath, reduction, shaping, ufuncs
+from irgrad.frontend.handlers import (
+    arranging,
+    contraction,
+    creation,
+    differences,
+    einsum,
+    elementwise,
+    indexing,
+    joining,
+    methods,
+    norms,
+    ordering,
+    picking,
+    pymath,
+    reduction,
+    shaping,
+    ufuncs,
+)  # fmt: skip
 from irgrad.frontend.handlers.core import PUBLIC
 from irgrad.frontend.handlers.pymath import MATH
 
 __all__ = [
-    "MATH", "PUBLIC", "contraction", "creation", "elementwise", "indexing", "methods", "ordering", "pymath", "reduction", "shaping", "ufuncs",
+    "MATH", "PUBLIC", "arranging", "contraction", "creation", "differences", "einsum", "elementwise", "indexing", "joining", "methods",
+    "norms", "ordering", "picking", "pymath", "reduction", "shaping", "ufuncs",
 ]  # fmt: skip

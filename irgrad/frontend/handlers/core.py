@@ -8,6 +8,7 @@ runs, its trace is *inside*: everything it records is at the user's site.
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -25,7 +26,7 @@ Shape = tuple[int, ...]
 Handler = Callable[..., Any]
 
 PUBLIC: dict[Any, Callable[..., Any]] = {}  # numpy function or ufunc -> its public form in irgrad.numpy
-NO_VALUE: Any = np._NoValue  # type: ignore[attr-defined]
+NO_VALUE: Any = inspect.signature(np.sum).parameters["keepdims"].default  # what numpy's own signatures say for "not given"
 _NUMBERS = (bool, int, float, complex, np.generic)
 _SEQUENCES = (list, tuple)
 

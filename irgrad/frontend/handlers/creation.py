@@ -50,8 +50,17 @@ def _numeric(dtype: np.dtype[Any] | None) -> bool:
 def _converter(function: Callable[..., Any]) -> None:
     @handles(function, creates=True)
     def convert(
-        trace: Trace, a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, subok: bool = False, ndmin: int = 0, device: Any = None, like: Any = None
-    ) -> Any:  # fmt: skip
+        trace: Trace,
+        a: Any,
+        dtype: Any = None,
+        order: Any = None,
+        *,
+        copy: Any = None,
+        subok: bool = False,
+        ndmin: int = 0,
+        device: Any = None,
+        like: Any = None,
+    ) -> Any:
         return array_of(trace, function, a, dtype, ndmin)
 
 
@@ -77,8 +86,16 @@ for _function in (np.asanyarray, np.ascontiguousarray, np.asfortranarray):
 
 @handles(np.array, creates=True)
 def array(
-    trace: Trace, object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", subok: bool = False, ndmin: int = 0, like: Any = None
-) -> Any:  # fmt: skip
+    trace: Trace,
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: Any = True,
+    order: Any = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    like: Any = None,
+) -> Any:
     return array_of(trace, np.array, object, dtype, ndmin)
 
 
@@ -144,7 +161,9 @@ def _filled(trace: Trace, shape: tuple[int, ...], value: Any, dtype: np.dtype[An
 
 def _like(function: Callable[..., Any], value: Any) -> None:
     @handles(function)
-    def like(trace: Trace, a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Any:
+    def like(
+        trace: Trace, a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+    ) -> Any:
         plain = np.asarray(unwrap(a))
         target = plain.dtype if dtype is None else np.dtype(dtype)
         return _constant(trace, np.zeros if value == 0 else np.ones, plain.shape if shape is None else shape, value, target)
@@ -158,7 +177,7 @@ _like(np.ones_like, 1)
 @handles(np.full_like)
 def full_like(
     trace: Trace, a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
-) -> Any:  # fmt: skip
+) -> Any:
     plain = np.asarray(unwrap(a))
     target = plain.dtype if dtype is None else np.dtype(dtype)
     return _filled(trace, plain.shape if shape is None else shape_tuple(shape), operand(trace, fill_value), target)
@@ -169,8 +188,15 @@ def full_like(
 
 @handles(np.arange, creates=True)
 def arange(
-    trace: Trace, start: Any = NO_VALUE, stop: Any = NO_VALUE, step: Any = NO_VALUE, dtype: Any = None, *, device: Any = None, like: Any = None
-) -> Any:  # fmt: skip
+    trace: Trace,
+    start: Any = NO_VALUE,
+    stop: Any = NO_VALUE,
+    step: Any = NO_VALUE,
+    dtype: Any = None,
+    *,
+    device: Any = None,
+    like: Any = None,
+) -> Any:
     if start is NO_VALUE and stop is NO_VALUE:
         raise TypeError("arange() requires stop to be specified.")
     if start is NO_VALUE or stop is NO_VALUE or stop is None:
@@ -197,8 +223,17 @@ def _whole_number(value: Any) -> Any:
 
 @handles(np.linspace, creates=True)
 def linspace(
-    trace: Trace, start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, *, device: Any = None
-) -> Any:  # fmt: skip
+    trace: Trace,
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
     count = operator.index(num)
     if find_tracer((start, stop)) is None:
         made = np.linspace(start, stop, count, endpoint, retstep, dtype, axis)  # type: ignore[call-overload]
@@ -247,7 +282,18 @@ def _delegated(function: Callable[..., Any]) -> None:
         return trace.lift(made) if isinstance(made, np.ndarray) and made.dtype.kind in "biufc" else made
 
 
-for _function in (np.logspace, np.geomspace, np.hamming, np.hanning, np.blackman, np.bartlett, np.kaiser, np.indices, np.fromiter, np.frombuffer):
+for _function in (
+    np.logspace,
+    np.geomspace,
+    np.hamming,
+    np.hanning,
+    np.blackman,
+    np.bartlett,
+    np.kaiser,
+    np.indices,
+    np.fromiter,
+    np.frombuffer,
+):
     _delegated(_function)
 
 
@@ -264,7 +310,7 @@ def band(trace: Trace, n: int, m: int, k: int, name: str, fn: np.ufunc) -> Any:
 @handles(np.eye, creates=True)
 def eye(
     trace: Trace, N: Any, M: Any = None, k: Any = 0, dtype: Any = float, order: Any = "C", *, device: Any = None, like: Any = None
-) -> Any:  # fmt: skip
+) -> Any:
     n = operator.index(N)
     mask = band(trace, n, n if M is None else operator.index(M), operator.index(k), "equal", np.equal)
     return cast(trace, mask, float if dtype is None else dtype)

@@ -24,6 +24,7 @@ from irgrad.frontend.handlers.core import (
     unwrap,
     weak_of,
 )
+from irgrad.frontend.handlers.picking import nonzero
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import ATTRIBUTES, Tracer
 from irgrad.ir.primitive import REGISTRY
@@ -100,8 +101,6 @@ def isneginf(trace: Trace, x: Any, out: Any = None) -> Any:
 @handles(np.where)
 def where(trace: Trace, condition: Any, x: Any = NO_VALUE, y: Any = NO_VALUE, /) -> Any:
     if x is NO_VALUE and y is NO_VALUE:
-        from irgrad.frontend.handlers.indexing import nonzero
-
         return nonzero(trace, condition)
     if x is NO_VALUE or y is NO_VALUE:
         raise ValueError("either both or neither of x and y should be given")
@@ -127,8 +126,16 @@ def select(trace: Trace, condlist: Sequence[Any], choicelist: Sequence[Any], def
 
 @handles(np.clip, method="clip")
 def clip(
-    trace: Trace, a: Any, a_min: Any = NO_VALUE, a_max: Any = NO_VALUE, out: Any = None, *, min: Any = NO_VALUE, max: Any = NO_VALUE, **more: Any
-) -> Any:  # fmt: skip
+    trace: Trace,
+    a: Any,
+    a_min: Any = NO_VALUE,
+    a_max: Any = NO_VALUE,
+    out: Any = None,
+    *,
+    min: Any = NO_VALUE,
+    max: Any = NO_VALUE,
+    **more: Any,
+) -> Any:
     refuse("clip", out=out, **more)
     low, high = (given if given is not NO_VALUE else other for given, other in ((a_min, min), (a_max, max)))
     x = operand(trace, a)
@@ -260,7 +267,7 @@ def _unboxed_where(condition: Any, x: Any, y: Any) -> Any:
 def sinc(trace: Trace, x: Any) -> Any:
     """sin(pi x) / (pi x); smooth at 0, where the quotient is of tiny numbers."""
     x = operand(trace, x)
-    if type(x) is Tracer and not isinstance(x.value, (np.ndarray, np.generic)) or dtype_of(x).kind in "biu":
+    if (type(x) is Tracer and not isinstance(x.value, (np.ndarray, np.generic))) or dtype_of(x).kind in "biu":
         x = cast(trace, x, np.float64)
     scaled = apply(trace, "mul", np.multiply, np.pi, x)
     eps = float(np.finfo(dtype_of(scaled)).eps) if dtype_of(scaled).kind == "f" else 1e-20
@@ -273,4 +280,3 @@ def sinc(trace: Trace, x: Any) -> Any:
 def is_integer(trace: Trace, x: Any) -> bool:
     whole = apply(trace, "equal", np.equal, x, apply(trace, "trunc", np.trunc, x))
     return bool(whole)
-

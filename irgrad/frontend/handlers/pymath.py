@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.frontend.handlers.core import alias, apply, as_array, call, cast, dtype_of, find_tracer, run, shape_of
-from irgrad.frontend.handlers.indexing import python_number
+from irgrad.frontend.handlers.picking import python_number
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
@@ -71,11 +71,31 @@ def _two(name: str, op: str) -> None:
 
 
 for _name, _op in (
-    ("exp", "exp"), ("exp2", "exp2"), ("expm1", "expm1"), ("log2", "log2"), ("log10", "log10"), ("log1p", "log1p"), ("sqrt", "sqrt"),
-    ("cbrt", "cbrt"), ("sin", "sin"), ("cos", "cos"), ("tan", "tan"), ("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan"),
-    ("sinh", "sinh"), ("cosh", "cosh"), ("tanh", "tanh"), ("asinh", "arcsinh"), ("acosh", "arccosh"), ("atanh", "arctanh"), ("fabs", "abs"),
-    ("isnan", "isnan"), ("isinf", "isinf"), ("isfinite", "isfinite"),
-):  # fmt: skip
+    ("exp", "exp"),
+    ("exp2", "exp2"),
+    ("expm1", "expm1"),
+    ("log2", "log2"),
+    ("log10", "log10"),
+    ("log1p", "log1p"),
+    ("sqrt", "sqrt"),
+    ("cbrt", "cbrt"),
+    ("sin", "sin"),
+    ("cos", "cos"),
+    ("tan", "tan"),
+    ("asin", "arcsin"),
+    ("acos", "arccos"),
+    ("atan", "arctan"),
+    ("sinh", "sinh"),
+    ("cosh", "cosh"),
+    ("tanh", "tanh"),
+    ("asinh", "arcsinh"),
+    ("acosh", "arccosh"),
+    ("atanh", "arctanh"),
+    ("fabs", "abs"),
+    ("isnan", "isnan"),
+    ("isinf", "isinf"),
+    ("isfinite", "isfinite"),
+):
     _one(_name, _op)
 for _name, _op in (("atan2", "arctan2"), ("pow", "pow"), ("copysign", "copysign"), ("fmod", "fmod")):
     _two(_name, _op)

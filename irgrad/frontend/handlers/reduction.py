@@ -79,8 +79,15 @@ def _selected(trace: Trace, x: Any, where: Any, neutral: Any) -> Any:
 
 @handles(np.sum, method="sum")
 def sum_(
-    trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE, initial: Any = NO_VALUE, where: Any = NO_VALUE
-) -> Any:  # fmt: skip
+    trace: Trace,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = NO_VALUE,
+    initial: Any = NO_VALUE,
+    where: Any = NO_VALUE,
+) -> Any:
     refuse("sum", out=out)
     x = _selected(trace, numbers(trace, a, dtype), where, 0)
     made = reduce(trace, "reduce_sum", x, axis, keepdims)
@@ -89,8 +96,15 @@ def sum_(
 
 @handles(np.prod, method="prod")
 def prod(
-    trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE, initial: Any = NO_VALUE, where: Any = NO_VALUE
-) -> Any:  # fmt: skip
+    trace: Trace,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = NO_VALUE,
+    initial: Any = NO_VALUE,
+    where: Any = NO_VALUE,
+) -> Any:
     refuse("prod", out=out)
     x = _selected(trace, numbers(trace, a, dtype), where, 1)
     made = reduce(trace, "reduce_prod", x, axis, keepdims)
@@ -101,12 +115,14 @@ def _extreme(name: str, primitive: str, pick: str, ufunc: np.ufunc, *functions: 
     @handles(*functions, method=name)
     def extreme(
         trace: Trace, a: Any, axis: Any = None, out: Any = None, keepdims: Any = NO_VALUE, initial: Any = NO_VALUE, where: Any = NO_VALUE
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         refuse(name, out=out)
         x = operand(trace, a)
         if _given(where) and where is not True:
             if not _given(initial):
-                raise ValueError(f"reduction operation '{name}imum' does not have an identity, so to use a where mask one has to specify 'initial'")
+                raise ValueError(
+                    f"reduction operation '{name}imum' does not have an identity, so to use a where mask one has to specify 'initial'"
+                )
             x = apply(trace, "where", np.where, operand(trace, where), x, operand(trace, initial))
         made = reduce(trace, primitive, x, axis, keepdims)
         return apply(trace, pick, ufunc, made, operand(trace, initial)) if _given(initial) else made
@@ -176,7 +192,9 @@ def _count(trace: Trace, shape: Shape, axis: Any, keepdims: Any, where: Any) -> 
 
 
 @handles(np.mean, method="mean")
-def mean(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE, *, where: Any = NO_VALUE) -> Any:
+def mean(
+    trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE, *, where: Any = NO_VALUE
+) -> Any:
     refuse("mean", out=out)
     x = operand(trace, a)
     inner, outer = _moment_dtype(x, dtype)
@@ -194,9 +212,18 @@ def _squares(trace: Trace, x: Any) -> Any:
 
 @handles(np.var, method="var")
 def var(
-    trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = NO_VALUE, *,
-    where: Any = NO_VALUE, mean: Any = NO_VALUE, correction: Any = NO_VALUE,
-) -> Any:  # fmt: skip
+    trace: Trace,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = NO_VALUE,
+    *,
+    where: Any = NO_VALUE,
+    mean: Any = NO_VALUE,
+    correction: Any = NO_VALUE,
+) -> Any:
     refuse("var", out=out)
     if correction is not NO_VALUE:
         if ddof != 0:
@@ -222,9 +249,18 @@ def var(
 
 @handles(np.std, method="std")
 def std(
-    trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = NO_VALUE, *,
-    where: Any = NO_VALUE, mean: Any = NO_VALUE, correction: Any = NO_VALUE,
-) -> Any:  # fmt: skip
+    trace: Trace,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = NO_VALUE,
+    *,
+    where: Any = NO_VALUE,
+    mean: Any = NO_VALUE,
+    correction: Any = NO_VALUE,
+) -> Any:
     x = operand(trace, a)
     narrow = dtype is None and dtype_of(x) == np.float16
     made = var(

@@ -44,7 +44,7 @@ LARGEST_POWER = 64
 class Ufunc:
     """A ufunc of irgrad.numpy: records on traced values, otherwise numpy's own; its other attributes are numpy's."""
 
-    __slots__ = ("ufunc", "op", "compose", "__name__")
+    __slots__ = ("__name__", "compose", "op", "ufunc")
 
     def __init__(self, ufunc: np.ufunc, op: Primitive | None, compose: Callable[..., Any] | None = None) -> None:
         self.ufunc = ufunc
@@ -182,8 +182,8 @@ def _loop_operand(trace: Trace, ufunc: np.ufunc, x: Any, dtype: np.dtype[Any]) -
 # ---- one primitive each ----
 
 _UNARY = (
-    "exp exp2 expm1 log log2 log10 log1p sqrt cbrt square reciprocal sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh "
-    "sign floor ceil trunc rint logical_not isnan isinf isfinite signbit invert"
+    "exp exp2 expm1 log log2 log10 log1p sqrt cbrt square reciprocal sin cos tan arcsin arccos arctan sinh cosh tanh "
+    "arcsinh arccosh arctanh sign floor ceil trunc rint logical_not isnan isinf isfinite signbit invert"
 )
 _BINARY = (
     "add floor_divide remainder fmod arctan2 hypot logaddexp logaddexp2 maximum minimum fmax fmin copysign heaviside nextafter bitwise_and "
@@ -388,7 +388,7 @@ def ufunc_method(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: 
     Raises UnsupportedError for a ufunc or a method that has no lowering.
     """
     if method == "__call__":
-        unsupported(ufunc.__name__)
+        return unsupported(ufunc.__name__)
     trace = open_trace(inputs, kwargs)
     assert trace is not None
     name = f"{ufunc.__name__}.{method}"
@@ -398,7 +398,7 @@ def ufunc_method(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: 
         return run(trace, name, _accumulate, (_SCANS[ufunc], *inputs), kwargs)
     if method == "outer" and ufunc in UFUNCS and len(inputs) == 2 and not kwargs:
         return run(trace, name, _outer, (ufunc, *inputs), kwargs)
-    unsupported(name, "write it with irgrad.numpy functions that are traced")
+    return unsupported(name, "write it with irgrad.numpy functions that are traced")
 
 
 def _reduce(trace: Trace, name: str, x: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: Any = False, **more: Any) -> Any:

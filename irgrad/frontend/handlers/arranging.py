@@ -1,0 +1,272 @@
+"""The same elements elsewhere: flips, rolls, repetition, padding, diagonals."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from irgrad.frontend.handlers.core import (
+    alias,
+    apply,
+    as_array,
+    axis_index,
+    axis_tuple,
+    broadcast,
+    call,
+    cast,
+    dtype_of,
+    handles,
+    join,
+    operand,
+    refuse,
+    reshape,
+    shape_of,
+    shape_tuple,
+    take_slice,
+    transpose,
+    unsupported,
+    unwrap,
+)
+from irgrad.frontend.handlers.creation import band
+from irgrad.frontend.handlers.reduction import sum_
+from irgrad.frontend.handlers.shaping import size_of, swapaxes
+from irgrad.frontend.trace import Trace
+from irgrad.frontend.tracer import Tracer
+
+# ---- order along axes ----
+
+
+def flipped(trace: Trace, x: Any, axes: Sequence[int]) -> Any:
+    """`x` reversed along axes."""
+    shape = shape_of(x)
+    if not axes or not size_of(shape):
+        return alias(x)
+    start = tuple(n - 1 if i in axes else 0 for i, n in enumerate(shape))
+    step = tuple(-1 if i in axes else 1 for i in range(len(shape)))
+    return call(trace, "slice", x, start=start, count=shape, step=step, drop=())
+
+
+@handles(np.flip)
+def flip(trace: Trace, m: Any, axis: Any = None) -> Any:
+    x = as_array(trace, m)
+    return flipped(trace, x, axis_tuple(axis, len(shape_of(x))))
+
+
+@handles(np.flipud)
+def flipud(trace: Trace, m: Any) -> Any:
+    x = as_array(trace, m)
+    if not shape_of(x):
+        raise ValueError("Input must be >= 1-d.")
+    return flipped(trace, x, (0,))
+
+
+@handles(np.fliplr)
+def fliplr(trace: Trace, m: Any) -> Any:
+    x = as_array(trace, m)
+    if len(shape_of(x)) < 2:
+        raise ValueError("Input must be >= 2-d.")
+    return flipped(trace, x, (1,))
+
+
+@handles(np.rot90)
+def rot90(trace: Trace, m: Any, k: Any = 1, axes: Any = (0, 1)) -> Any:
+    x = as_array(trace, m)
+    ndim = len(shape_of(x))
+    if len(axes) != 2:
+        raise ValueError("len(axes) must be 2.")
+    first, second = (axis_index(a, ndim) for a in axes)
+    if first == second:
+        raise ValueError("Axes must be different.")
+    turns = operator.index(k) % 4
+    if turns == 0:
+        return alias(x)
+    if turns == 2:
+        return flipped(trace, x, (first, second))
+    return (
+        swapaxes(trace, flipped(trace, x, (second,)), first, second)
+        if turns == 1
+        else flipped(trace, swapaxes(trace, x, first, second), (second,))
+    )
+
+
+@handles(np.roll)
+def roll(trace: Trace, a: Any, shift: Any, axis: Any = None) -> Any:
+    x = as_array(trace, a)
+    shape = shape_of(x)
+    if axis is None:
+        flat = reshape(trace, x, (size_of(shape),))
+        total = sum(operator.index(s) for s in shift) if isinstance(shift, (tuple, list)) else operator.index(shift)
+        return alias(reshape(trace, _rolled(trace, flat, total, 0), shape))
+    axes = axis if isinstance(axis, (list, tuple)) else (axis,)
+    shifts = shift if isinstance(shift, (list, tuple)) else (shift,)
+    for s, i in np.broadcast(np.asarray(unwrap(shifts)), np.asarray(axes)):
+        x = _rolled(trace, x, int(s), axis_index(i, len(shape)))
+    return alias(x)
+
+
+def _rolled(trace: Trace, x: Any, shift: int, axis: int) -> Any:
+    n = shape_of(x)[axis]
+    by = shift % n if n else 0
+    if not by:
+        return x
+    return join(trace, [take_slice(trace, x, axis, n - by, by), take_slice(trace, x, axis, 0, n - by)], axis)
+
+
+# ---- repetition ----
+
+
+@handles(np.tile)
+def tile(trace: Trace, A: Any, reps: Any) -> Any:
+    x = as_array(trace, A)
+    counts = shape_tuple(reps)
+    shape = shape_of(x)
+    ndim = max(len(shape), len(counts))
+    shape, counts = (1,) * (ndim - len(shape)) + shape, (1,) * (ndim - len(counts)) + counts
+    spread = [extent for pair in zip(counts, shape, strict=True) for extent in pair]
+    lifted = reshape(trace, x, tuple(extent for n in shape for extent in (1, n)))
+    return alias(reshape(trace, broadcast(trace, lifted, tuple(spread)), tuple(c * n for c, n in zip(counts, shape, strict=True))))
+
+
+@handles(np.repeat, method="repeat")
+def repeat(trace: Trace, a: Any, repeats: Any, axis: Any = None) -> Any:
+    x = as_array(trace, a)
+    if axis is None:
+        x = reshape(trace, x, (size_of(shape_of(x)),))
+        axis = 0
+    shape = shape_of(x)
+    at = axis_index(axis, len(shape))
+    if np.ndim(unwrap(repeats)) == 0 or (np.size(unwrap(repeats)) == 1 and shape[at] != 1):
+        count = operator.index(repeats if np.ndim(unwrap(repeats)) == 0 else repeats[0])
+        if count < 0:
+            raise ValueError("repeats may not contain negative values.")
+        grown = (*shape[: at + 1], 1, *shape[at + 1 :])
+        spread = broadcast(trace, reshape(trace, x, grown), (*shape[: at + 1], count, *shape[at + 1 :]))
+        return reshape(trace, spread, (*shape[:at], shape[at] * count, *shape[at + 1 :]))
+    counts = [operator.index(n) for n in repeats]
+    places = np.repeat(np.arange(shape[at]), counts)
+    return gather_axis(trace, x, trace.lift(places), at)
+
+
+def gather_axis(trace: Trace, x: Any, index: Any, axis: int) -> Any:
+    """`x` at an index operand along one axis; its axes take the place of that axis."""
+    shape = shape_of(x)
+    front = transpose(trace, x, (axis, *(i for i in range(len(shape)) if i != axis)))
+    made = call(trace, "gather", front, index)
+    n = len(shape_of(index))
+    return transpose(trace, made, (*range(n, n + axis), *range(n), *range(n + axis, n + len(shape) - 1)))
+
+
+# ---- padding ----
+
+
+@handles(np.pad)
+def pad(trace: Trace, array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
+    x = as_array(trace, array)
+    ndim = len(shape_of(x))
+    widths = _widths(pad_width, ndim)
+    if mode == "constant":
+        return _pad_constant(trace, x, widths, kwargs.pop("constant_values", 0))
+    if mode not in ("edge", "reflect", "symmetric", "wrap") or kwargs.get("reflect_type", "even") != "even":
+        unsupported(f"pad(mode={mode!r})", "use mode constant, edge, reflect, symmetric or wrap")
+    for axis, (low, high) in enumerate(widths):
+        if low or high:
+            places = np.pad(np.arange(shape_of(x)[axis]), (low, high), mode)
+            x = gather_axis(trace, x, trace.lift(places), axis)
+    return alias(x)
+
+
+def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
+    if isinstance(pad_width, dict):
+        table = [(0, 0)] * ndim
+        for axis, width in pad_width.items():
+            table[axis] = (width, width) if isinstance(width, int) else width
+        pad_width = table
+    plain = np.asarray(unwrap(pad_width) if type(pad_width) is not Tracer else operator.index(pad_width))
+    if plain.dtype.kind not in "iu":
+        raise TypeError("`pad_width` must be of integral type.")
+    table = np.broadcast_to(plain, (ndim, 2)).tolist()
+    if any(n < 0 for pair in table for n in pair):
+        raise ValueError("index can't contain negative values")
+    return [(low, high) for low, high in table]
+
+
+def _pad_constant(trace: Trace, x: Any, widths: list[tuple[int, int]], values: Any) -> Any:
+    low, high = tuple(w[0] for w in widths), tuple(w[1] for w in widths)
+    if np.ndim(unwrap(values)) == 0:
+        value = cast(trace, operand(trace, values), dtype_of(x))
+        return call(trace, "pad", x, value, low=low, high=high)
+    table = np.broadcast_to(np.asarray(unwrap(values)), (len(widths), 2))
+    if type(values) is Tracer:
+        unsupported("pad(constant_values=) with several traced values", "use np.concatenate")
+    zero = (0,) * len(widths)
+    for axis in range(len(widths)):  # later axes fill the corners, as in numpy
+        for side, amounts in enumerate((low, high)):
+            if amounts[axis]:
+                only = tuple(n if i == axis else 0 for i, n in enumerate(amounts))
+                value = dtype_of(x).type(table[axis, side])
+                x = call(trace, "pad", x, value, low=zero if side else only, high=only if side else zero)
+    return alias(x)
+
+
+# ---- diagonals ----
+
+
+@handles(np.diagonal, method="diagonal")
+def diagonal(trace: Trace, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
+    x = as_array(trace, a)
+    ndim = len(shape_of(x))
+    if ndim < 2:
+        raise ValueError("diag requires an array of at least two dimensions")
+    i, j = axis_index(axis1, ndim), axis_index(axis2, ndim)
+    if i == j:
+        raise ValueError("axis1 and axis2 cannot be the same")
+    x = transpose(trace, x, (*(k for k in range(ndim) if k not in (i, j)), i, j))
+    return last_diagonal(trace, x, operator.index(offset))
+
+
+def last_diagonal(trace: Trace, x: Any, k: int) -> Any:
+    """The k-th diagonal of the last two axes: a strided slice of the flattened matrices."""
+    *lead, n, m = shape_of(x)
+    count = max(0, min(n, m - k) if k >= 0 else min(n + k, m))
+    flat = reshape(trace, x, (*lead, n * m))
+    return take_slice(trace, flat, len(lead), (k if k >= 0 else -k * m), count, m + 1)
+
+
+@handles(np.linalg.diagonal)
+def linalg_diagonal(trace: Trace, x: Any, /, *, offset: Any = 0) -> Any:
+    return diagonal(trace, x, offset, -2, -1)
+
+
+@handles(np.trace, method="trace")
+def trace_(trace: Trace, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None, out: Any = None) -> Any:
+    refuse("trace", out=out)
+    return sum_(trace, diagonal(trace, a, offset, axis1, axis2), -1, dtype)
+
+
+@handles(np.linalg.trace)
+def linalg_trace(trace: Trace, x: Any, /, *, offset: Any = 0, dtype: Any = None) -> Any:
+    return trace_(trace, x, offset, -2, -1, dtype)
+
+
+@handles(np.diag)
+def diag(trace: Trace, v: Any, k: Any = 0) -> Any:
+    x = as_array(trace, v)
+    shape = shape_of(x)
+    shift = operator.index(k)
+    if len(shape) == 2:
+        return diagonal(trace, x, shift)
+    if len(shape) != 1:
+        raise ValueError("Input must be 1- or 2-d.")
+    n = shape[0] + abs(shift)
+    zero = dtype_of(x).type(0)
+    row = call(trace, "pad", x, zero, low=(max(shift, 0),), high=(max(-shift, 0),)) if shift else x
+    return apply(trace, "where", np.where, band(trace, n, n, shift, "equal", np.equal), row, zero)
+
+
+@handles(np.diagflat)
+def diagflat(trace: Trace, v: Any, k: Any = 0) -> Any:
+    x = as_array(trace, v)
+    return diag(trace, reshape(trace, x, (size_of(shape_of(x)),)), k)

@@ -1,0 +1,113 @@
+"""Norms of vectors and matrices; the Euclidean ones have slope 0 at 0."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from irgrad.frontend.handlers.contraction import conj, multiply
+from irgrad.frontend.handlers.core import (
+    PUBLIC,
+    Shape,
+    apply,
+    as_array,
+    axis_tuple,
+    call,
+    cast,
+    dtype_of,
+    handles,
+    reshape,
+    shape_of,
+    unsupported,
+)
+from irgrad.frontend.handlers.reduction import reduce
+from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.trace import Trace
+
+
+def _magnitude(trace: Trace, x: Any) -> Any:
+    return apply(trace, "abs", np.absolute, x)
+
+
+def _root(trace: Trace, s: Any) -> Any:
+    """sqrt with slope 0 at 0."""
+
+    def fn(positive: Any, root: Any, zero: Any) -> Any:
+        made = np.where(positive, root, zero)
+        return made if isinstance(s.value, np.ndarray) else made[()]
+
+    positive = apply(trace, "greater", np.greater, s, 0)
+    return apply(trace, "where", fn, positive, apply(trace, "sqrt", np.sqrt, s), s)
+
+
+@handles(np.linalg.norm)
+def norm(trace: Trace, x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    x = as_array(trace, x)
+    if dtype_of(x).kind in "biu":
+        x = cast(trace, x, np.float64)
+    shape = shape_of(x)
+    if axis is None and (ord is None or (ord in ("f", "fro") and len(shape) == 2) or (ord == 2 and len(shape) == 1)):
+        flat = reshape(trace, x, (size_of(shape),))
+        parts = [flat] if dtype_of(x).kind != "c" else [apply(trace, name, fn, flat) for name, fn in (("real", np.real), ("imag", np.imag))]
+        squares = [call(trace, "dot", part, part) for part in parts]
+        made = _root(trace, squares[0] if len(squares) == 1 else apply(trace, "add", np.add, *squares))
+        return reshape(trace, made, (1,) * len(shape)) if keepdims else made
+    axes = axis_tuple(axis if axis is None or isinstance(axis, (tuple, list)) else operator.index(axis), len(shape))
+    if len(axes) == 1:
+        return _vector_norm(trace, x, ord, axes, keepdims)
+    if len(axes) == 2:
+        return _matrix_norm(trace, x, ord, axes, keepdims)
+    raise ValueError("Improper number of dimensions to norm.")
+
+
+def _vector_norm(trace: Trace, x: Any, ord: Any, axes: Shape, keepdims: bool) -> Any:
+    if ord in (np.inf, -np.inf):
+        return reduce(trace, "reduce_max" if ord > 0 else "reduce_min", _magnitude(trace, x), axes, keepdims)
+    if ord is None or ord == 2:
+        return _root(trace, reduce(trace, "reduce_sum", _square_magnitude(trace, x), axes, keepdims))
+    if type(ord) is str:
+        raise ValueError(f"Invalid norm order {ord!r} for vectors")
+    if ord == 0:
+        nonzero = apply(trace, "not_equal", np.not_equal, x, 0)
+        real = np.empty(0, dtype_of(x)).real.dtype
+        return reduce(trace, "reduce_sum", cast(trace, nonzero, real), axes, keepdims)
+    size = _magnitude(trace, x)
+    if ord == 1:
+        return reduce(trace, "reduce_sum", size, axes, keepdims)
+    power = PUBLIC[np.power]
+    return power(reduce(trace, "reduce_sum", power(size, ord), axes, keepdims), 1 / ord)
+
+
+def _square_magnitude(trace: Trace, x: Any) -> Any:
+    if dtype_of(x).kind != "c":
+        return multiply(trace, x, x)
+    return apply(trace, "real", np.real, multiply(trace, x, conj(trace, x)))
+
+
+def _matrix_norm(trace: Trace, x: Any, ord: Any, axes: Shape, keepdims: bool) -> Any:
+    if axes[0] == axes[1]:
+        raise ValueError("Duplicate axes given.")
+    if ord is None or ord in ("f", "fro"):
+        return _root(trace, reduce(trace, "reduce_sum", _square_magnitude(trace, x), axes, keepdims))
+    if ord in (1, -1, np.inf, -np.inf):
+        sums = reduce(trace, "reduce_sum", _magnitude(trace, x), axes[0] if abs(ord) == 1 else axes[1], True)
+        return reduce(trace, "reduce_max" if ord > 0 else "reduce_min", sums, axes, keepdims)
+    if ord in (2, -2, "nuc"):
+        unsupported(f"linalg.norm(ord={ord!r}) of a matrix", "use the Frobenius norm, or compute it outside the traced function")
+    raise ValueError("Invalid norm order for matrices.")
+
+
+@handles(np.linalg.vector_norm)
+def vector_norm(trace: Trace, x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+    x = as_array(trace, x)
+    if dtype_of(x).kind in "biu":
+        x = cast(trace, x, np.float64)
+    axes = axis_tuple(axis, len(shape_of(x)))
+    return _vector_norm(trace, x, ord, tuple(sorted(axes)), keepdims)
+
+
+@handles(np.linalg.matrix_norm)
+def matrix_norm(trace: Trace, x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    return norm(trace, x, ord, (-2, -1), keepdims)
