@@ -25,13 +25,14 @@ from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import DifferentiationError, MissingRuleError
 from irgrad.frontend.context import CURRENT, current
 from irgrad.frontend.sites import code_info, source_of
+from irgrad.frontend.substitute import Substitution, default_names
 from irgrad.frontend.trace import EagerTrace, GraphTrace, RecordBuilder, Trace, describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import EVAL
 from irgrad.ir.primitive import REGISTRY
 from irgrad.ir.source import Source
-from irgrad.ir.value import Static
-from irgrad.passes.adjoint import forward, reverse
+from irgrad.ir.value import Number, Static
+from irgrad.passes.adjoint import find_active, forward, reverse
 from irgrad.pytree import LEAF, Structure, flatten, paths, tree_map, unflatten
 
 Argnum = int | str | Sequence[int | str]
@@ -47,11 +48,15 @@ _float64 = np.float64
 class Run:
     """A function run once: its marked leaves, its outputs and the stretch of tape between them."""
 
-    __slots__ = ("concrete", "fun", "marks", "out_structure", "outs", "start", "stop", "structure", "tape", "trace")
+    __slots__ = ("aux", "concrete", "fun", "marks", "out_structure", "outs", "start", "stop", "structure", "tape", "trace")
 
-    def __init__(self, trace: Trace, fun: Callable[..., Any], argnum: Argnum, args: tuple[Any, ...], kwargs: dict[str, Any], aux: bool = False) -> None:
+    def __init__(
+        self, trace: Trace, fun: Callable[..., Any], argnum: Argnum, args: tuple[Any, ...], kwargs: dict[str, Any], has_aux: bool = False
+    ) -> None:
+        fun = traced_form(trace, fun)
         self.trace = trace
         self.fun = fun
+        self.aux: Any = None
         self.concrete = not trace.is_graph and trace.marks == 0
         if type(argnum) is int and 0 <= argnum < len(args):
             places: list[int | str] = [argnum]
@@ -82,101 +87,139 @@ class Run:
             out = fun(*new_args, **kwargs)
         finally:
             trace.marks -= 1
-        rest = None
-        if aux:
-            out, rest = _pair(out, fun)
+        if has_aux:
+            out, self.aux = _pair(out, fun)
         self.outs, self.out_structure = flatten(out)
         self.stop = len(tape)
-        if aux:
-            self.outs.append(rest)
-            return
-        self.inspect(self.outs)
-
-    def inspect(self, outs: Sequence[Any]) -> None:
-        """Refuse tracers of other traces; warn where no output depends on a marked leaf."""
         depends = False
-        for out in outs:
+        for out in self.outs:
             if type(out) is Tracer:
-                if out.trace is not self.trace:
-                    self.trace.check(out)
+                if out.trace is not trace:
+                    trace.check(out)
                 depends = depends or out.index >= self.start
         if not depends and self.marks:
             warn_independent()
 
-    def values(self) -> list[Any]:
-        """The outputs as the caller gets them: plain values that own their memory, or tracers inside a trace."""
-        return [_own(out) for out in self.outs] if self.concrete else list(self.outs)
+    def value(self) -> Any:
+        """The output as the caller gets it: plain values that own their memory, or tracers inside a trace."""
+        return unflatten(self.out_structure, [_own(out) for out in self.outs] if self.concrete else self.outs)
 
-    # -- accumulation ----------------------------------------------------------------------------------------------------
+    # -- accumulation ------------------------------------------------------------------------------------------------
 
     def pull(self, cts: Sequence[Any]) -> list[Any]:
         """Cotangents of the marked leaves (None for zero) from those of the output leaves, on concrete values."""
         seeds: dict[int, Any] = {}
         for out, ct in zip(self.outs, cts, strict=True):
-            if type(out) is Tracer and ct is not None:
+            if type(out) is Tracer and ct is not None and out.index >= self.start:
                 seeds[out.index] = ct if out.index not in seeds else seeds[out.index] + ct
         try:
             return reverse(self.tape, self.start, self.stop, seeds, self.marks, EVAL, all_active=self.concrete)
         except MissingRuleError as error:
             if not self.concrete:
                 raise _located(error, self.trace) from None
-        try:
+        try:  # the rule may be missing for a value that does not depend on the marks
             return reverse(self.tape, self.start, self.stop, seeds, self.marks, EVAL)
         except MissingRuleError as error:
             raise _located(error, self.trace) from None
 
-    def pull_recorded(self, b: RecordBuilder, cts: Sequence[Any], detached: bool = False) -> list[Any]:
+    def pull_recorded(self, b: RecordBuilder, cts: Sequence[Any], detached: bool = False, active: bytearray | None = None) -> list[Any]:
         """`pull`, recorded through `b`."""
         seeds: dict[int, Any] = {}
         for out, ct in zip(self.outs, cts, strict=True):
-            if type(out) is Tracer and ct is not None and self.start <= out.index:
+            if type(out) is Tracer and ct is not None and out.index >= self.start:
                 seeds[out.index] = ct if out.index not in seeds else b.add(seeds[out.index], ct)
         try:
-            return reverse(self.tape, self.start, self.stop, seeds, self.marks, b, detached=detached)
+            return reverse(self.tape, self.start, self.stop, seeds, self.marks, b, detached=detached, active=active)
         except MissingRuleError as error:
             raise _located(error, b.trace) from None
 
     def push(self, b: Any, tangents: Sequence[Any], detached: bool = False) -> list[Any]:
         """Tangents of the output leaves (None for zero) from those of the marked leaves."""
-        seeds = {mark.index: t for mark, t in zip(self.marks, tangents, strict=True)}
-        outs = [out if type(out) is Tracer else None for out in self.outs]
-        live = [out for out in outs if out is not None]
+        seeds = {mark.index: t for mark, t in zip(self.marks, tangents, strict=True) if t is not None}
+        live = [out for out in self.outs if type(out) is Tracer]
         try:
             found = iter(forward(self.tape, self.start, self.stop, seeds, live, b, detached=detached))
         except MissingRuleError as error:
             raise _located(error, self.trace) from None
-        return [None if out is None else next(found) for out in outs]
+        return [next(found) if type(out) is Tracer else None for out in self.outs]
 
-    def scalar(self, operator_name: str) -> Any:
-        """The output leaf of a real size-1 result. Raises DifferentiationError for any other."""
+    def check_scalar(self, name: str, kinds: str = "fiu") -> None:
+        """Raise DifferentiationError unless the output is one real number (of a dtype kind in `kinds`)."""
         outs = self.outs
         if len(outs) == 1:
-            out = outs[0]
-            value = out.value if type(out) is Tracer else out
-            kind = type(value)
-            if kind is _float64 or kind is float or (_is_numeric(value) and np.size(value) == 1 and _dtype(value).kind in "fiu"):
-                return out
+            value = outs[0].value if type(outs[0]) is Tracer else outs[0]
+            if type(value) is _float64 or (_is_numeric(value) and np.size(value) == 1 and _dtype(value).kind in kinds):
+                return
         got = ", ".join(describe(out) for out in outs) or "nothing"
         raise DifferentiationError(
-            f"{operator_name} only applies to real scalar-output functions. Try jacobian, elementwise_grad or holomorphic_grad. "
+            f"{name} only applies to real scalar-output functions. Try jacobian, elementwise_grad or holomorphic_grad. "
             f"The output is {got} ({_source_of_function(self.fun)})"
         )
 
-    def gradient(self, operator_name: str, cts: Callable[[Any, Any], Any]) -> list[Any]:
-        """Settled cotangents of the marked leaves for seeds ``cts(builder, output leaf)``."""
+    def check_numeric(self, name: str, kinds: str = "fciu") -> None:
+        """Raise DifferentiationError unless every output leaf is a number or an array of a dtype kind in `kinds`."""
+        for out in self.outs:
+            value = out.value if type(out) is Tracer else out
+            if not _is_numeric(value) or _dtype(value).kind not in kinds:
+                real = "real-output " if "c" not in kinds else "numeric "
+                raise DifferentiationError(f"{name} only applies to {real}functions. The output is {describe(value)} ({_source_of_function(self.fun)})")
+
+    def gradient(self) -> Any:
+        """What a cotangent of ones gives, in the structure of the argument."""
         if self.concrete:
-            found = self.pull([cts(None, out) for out in self.outs])
+            found = self.pull([_ones(None, out) for out in self.outs])
             results = [_settle(ct, mark.value) for ct, mark in zip(found, self.marks, strict=True)]
         else:
 
             def work(b: RecordBuilder) -> tuple[list[Any], list[Any]]:
-                raw = self.pull_recorded(b, [cts(b, out) for out in self.outs])
+                raw = self.pull_recorded(b, [_ones(b, out) for out in self.outs])
                 return raw, [_settle_recorded(b, ct, mark) for ct, mark in zip(raw, self.marks, strict=True)]
 
             found, results = write(self.trace, work)
-        if found and all(c is None for c in found) and any(type(o) is Tracer and o.index >= self.start for o in self.outs):
+        self.note_zeros(found)
+        return unflatten(self.structure, results)
+
+    def note_zeros(self, found: Sequence[Any]) -> None:
+        """Warn where an output was recorded and yet nothing of it depends on a marked leaf."""
+        if found and all(c is None for c in found) and any(type(out) is Tracer and out.index >= self.start for out in self.outs):
             warn_independent()
-        return results
+
+    def pull_like(self, ct: Any) -> Any:
+        """The cotangent of the argument, in its structure, from a cotangent of the output."""
+        where = self.writer(cts := _leaves_like("cotangent", ct, self.outs, self.out_structure))
+        if where is None:
+            found = self.pull(cts)
+            return unflatten(self.structure, [_settle(c, mark.value) for c, mark in zip(found, self.marks, strict=True)])
+        trace, detached = where
+
+        def work(b: RecordBuilder) -> list[Any]:
+            raw = self.pull_recorded(b, [_seed(b, c) for c in cts], detached)
+            return [_settle_recorded(b, c, mark) for c, mark in zip(raw, self.marks, strict=True)]
+
+        return unflatten(self.structure, write(trace, work))
+
+    def push_like(self, t: Any) -> Any:
+        """The tangent of the output, in its structure, from a tangent of the argument."""
+        where = self.writer(ts := _leaves_like("tangent", t, self.marks, self.structure))
+        outs = self.outs
+        if where is None:
+            values = [out.value if type(out) is Tracer else out for out in outs]
+            results = [_settle(c, value) for c, value in zip(self.push(EVAL, ts), values, strict=True)]
+            return unflatten(self.out_structure, results)
+        trace, detached = where
+
+        def work(b: RecordBuilder) -> list[Any]:
+            raw = self.push(b, [_seed(b, c) for c in ts], detached)
+            return [_settle_recorded(b, c, out) for c, out in zip(raw, outs, strict=True)]
+
+        return unflatten(self.out_structure, write(trace, work))
+
+    def writer(self, derivatives: Sequence[Any]) -> tuple[Trace, bool] | None:
+        """The trace that records an accumulation from these, and whether the tape is finished; None for concrete values."""
+        if not self.concrete and self.trace.open:
+            return self.trace, False
+        traced = next((c for c in derivatives if type(c) is Tracer), None)
+        return None if traced is None else (traced.trace, True)
 
 
 def write(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:
@@ -321,6 +364,11 @@ def _refuse(leaf: Any, fun: Callable[..., Any], places: Sequence[int | str], pic
 # ---- results ----
 
 
+def traced_form(trace: Trace, fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The copy of a user's function in which numpy's names are traced ones."""
+    return fun if trace.substitution is None else trace.substitution.function(fun)
+
+
 def _own(out: Any) -> Any:
     """A plain value that shares no memory with the tape."""
     if type(out) is not Tracer:
@@ -349,7 +397,7 @@ def _settle_recorded(b: RecordBuilder, ct: Any, like: Any) -> Any:
     if type(ct) is Static:
         return b.full(ct, shape=value.shape, dtype=value.dtype.name) if dense else _dtype(value).type(ct.value)
     if type(ct) is not Tracer:
-        return _settle(ct, value)
+        return _settle(ct.value if type(ct) is Number else ct, value)
     if dense and not isinstance(ct.value, _ndarray):
         return b.reshape(ct, shape=value.shape)
     if not dense and isinstance(ct.value, _ndarray):
@@ -370,6 +418,43 @@ def _ones(b: RecordBuilder | None, out: Any) -> Any:
     return b.full(Static(one), shape=shape, dtype=dtype.name) if shape else Static(one)
 
 
+def _seed(b: RecordBuilder, derivative: Any) -> Any:
+    """A derivative that the user gave as an operand of rules."""
+    if derivative is None or type(derivative) is Tracer:
+        return derivative
+    if isinstance(derivative, _ndarray):
+        return b.trace.lift(derivative)
+    return b.number(derivative)
+
+
+def _leaves_like(what: str, given: Any, likes: Sequence[Any], structure: Structure) -> list[Any]:
+    """The leaves of a cotangent or tangent, with the shapes and dtypes of `likes`.
+
+    Raises DifferentiationError where structure, shape or kind differ.
+    """
+    leaves, have = flatten(given)
+    if have != structure:
+        raise DifferentiationError(f"expected a {what} of the structure {structure}, got {have} ({here()})")
+    made: list[Any] = []
+    for leaf, like in zip(leaves, likes, strict=True):
+        value = like.value if type(like) is Tracer else like
+        if not _is_numeric(value) or _dtype(value).kind not in "fc":
+            made.append(None)  # an integer output: no derivative flows
+            continue
+        bits = leaf.value if type(leaf) is Tracer else leaf
+        bits = bits if isinstance(bits, (np.ndarray, np.generic)) else np.asarray(bits)
+        shape, dtype = np.shape(value), _dtype(value)
+        if bits.dtype.kind not in "biufc" or (bits.shape and bits.shape != shape) or (bits.dtype.kind == "c" and dtype.kind != "c"):
+            raise DifferentiationError(f"expected a {what} like {describe(value)}, got {describe(leaf)} ({here()})")
+        if type(leaf) is Tracer:
+            if bits.shape != shape:
+                leaf = leaf.trace.call(REGISTRY["broadcast_to"], (leaf,), {"shape": shape})
+            made.append(leaf if bits.dtype == dtype else leaf.trace.call(REGISTRY["convert"], (leaf,), {"dtype": dtype.name}))
+        else:
+            made.append(np.broadcast_to(bits, shape).astype(dtype)[()])
+    return made
+
+
 def _is_numeric(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic, float, int, complex)) and not isinstance(value, (bool, np.bool_))
 
@@ -388,13 +473,17 @@ def _pair(out: Any, fun: Callable[..., Any]) -> tuple[Any, Any]:
 
 
 def warn_independent() -> None:
-    """autograd's warning, at the user's line."""
+    warn("Output seems independent of input.")
+
+
+def warn(text: str) -> None:
+    """A UserWarning at the user's line."""
     level = 1
     frame = sys._getframe(0)
     while frame.f_back is not None and code_info(frame.f_code).internal:
         frame = frame.f_back
         level += 1
-    warnings.warn("Output seems independent of input.", UserWarning, stacklevel=level)
+    warnings.warn(text, UserWarning, stacklevel=level)
 
 
 def _name(fun: Any) -> str:
@@ -420,12 +509,13 @@ class Operator:
 
     __irgrad__ = True
 
-    def __init__(self, kind: str, fun: Callable[..., Any], argnum: Argnum = 0) -> None:
+    def __init__(self, kind: str, fun: Callable[..., Any], argnum: Argnum = 0, extra: Any = None) -> None:
         if not callable(fun):
             raise TypeError(f"{kind} expects a function, got {type(fun).__name__} ({here()})")
         self.kind = kind
         self.fun = fun
         self.argnum = argnum
+        self.extra = extra
         self.__wrapped__ = fun
         name = _name(fun)
         self.__name__ = self.__qualname__ = f"{kind}_of_{name}_wrt_argnum_{argnum}"
@@ -437,24 +527,21 @@ class Operator:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         trace = current()
+        compute = _KINDS[self.kind]
         if trace is not None:
-            return _KINDS[self.kind](self, trace, args, kwargs)
-        outermost = _substituted(self)
+            return compute(self, trace, args, kwargs)
         trace = EagerTrace()
+        substitution = trace.substitution = Substitution(None, default_names())
         token = CURRENT.set(trace)
         try:
-            return _KINDS[self.kind](outermost, trace, args, kwargs)
+            return compute(self, trace, args, kwargs)
         finally:
             CURRENT.reset(token)
             trace.close()
+            substitution.finish()
 
     def __repr__(self) -> str:
         return f"<{self.__name__}>"
-
-
-def _substituted(op: Operator) -> Operator:
-    """The operator over a copy of its function whose names reach traced forms."""
-    return op
 
 
 Kind = Callable[[Operator, Trace, tuple[Any, ...], dict[str, Any]], Any]
@@ -462,18 +549,242 @@ Kind = Callable[[Operator, Trace, tuple[Any, ...], dict[str, Any]], Any]
 
 def _grad(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     run = Run(trace, d.fun, d.argnum, args, kwargs)
-    run.scalar("Grad")
-    return unflatten(run.structure, run.gradient("Grad", _ones))
+    run.check_scalar("Grad")
+    return run.gradient()
 
 
 def _value_and_grad(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     run = Run(trace, d.fun, d.argnum, args, kwargs)
-    run.scalar("value_and_grad")
-    results = run.gradient("value_and_grad", _ones)
-    return unflatten(run.out_structure, run.values()), unflatten(run.structure, results)
+    run.check_scalar("value_and_grad")
+    results = run.gradient()
+    return run.value(), results
 
 
-_KINDS: dict[str, Kind] = {"grad": _grad, "value_and_grad": _value_and_grad}
+def _grad_and_aux(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    run = Run(trace, d.fun, d.argnum, args, kwargs, has_aux=True)
+    run.check_scalar("grad_and_aux")
+    results = run.gradient()
+    return results, tree_map(_own, run.aux) if run.concrete else run.aux
+
+
+def _elementwise_grad(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    run = Run(trace, d.fun, d.argnum, args, kwargs)
+    run.check_numeric("Elementwise_grad", "fiu")
+    return run.gradient()
+
+
+def _holomorphic_grad(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    run = Run(trace, d.fun, d.argnum, args, kwargs)
+    run.check_scalar("holomorphic_grad", "fciu")
+    if not any(_dtype(mark.value).kind == "c" for mark in run.marks):
+        warn("Input to holomorphic_grad is not complex")
+    return run.gradient()
+
+
+def _deriv(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    run = Run(trace, d.fun, d.argnum, args, kwargs)
+    run.check_numeric("deriv")
+    return run.push_like(unflatten(run.structure, [np.ones(np.shape(m.value), _dtype(m.value)) for m in run.marks]))
+
+
+def _make_vjp(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    run = Run(trace, d.fun, d.argnum, args, kwargs)
+    run.check_numeric("make_vjp")
+    return run.pull_like, run.value()
+
+
+def _make_jvp(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    run = Run(trace, d.fun, d.argnum, args, kwargs)
+    run.check_numeric("make_jvp")
+    return lambda tangent: (run.value(), run.push_like(tangent))
+
+
+def _make_hvp(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return _make_vjp(Operator("make_vjp", Operator("grad", d.fun, d.argnum), d.argnum), trace, args, kwargs)
+
+
+def _hessian_tensor_product(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    *rest, tensor = args
+    return _make_hvp(d, trace, tuple(rest), kwargs)[0](tensor)
+
+
+def _tensor_jacobian_product(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    *rest, tensor = args
+    fun = traced_form(trace, d.fun)
+    run = Run(trace, fun, d.argnum, tuple(rest), kwargs)
+    run.check_numeric("tensor_jacobian_product")
+    if run.out_structure is not LEAF or np.shape(tensor) == np.shape(run.outs[0]):
+        return run.pull_like(tensor)
+    contracted = Operator("jacobian", lambda *a, **k: np.tensordot(tensor, fun(*a, **k), np.ndim(tensor)), d.argnum)
+    contracted.__wrapped__ = d.fun
+    return _jacobian(contracted, trace, tuple(rest), kwargs)
+
+
+def _half_square(x: Any) -> Any:
+    return 0.5 * (x * x).sum(axis=-1)
+
+
+def _make_ggnvp(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    run = Run(trace, d.fun, d.argnum, args, kwargs)
+    run.check_numeric("make_ggnvp")
+    outer = Run(trace, Operator("grad", d.extra or _half_square), 0, (run.value(),), {})
+    return lambda v: run.pull_like(outer.pull_like(run.push_like(v)))
+
+
+def _multigrad_dict(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    fun = traced_form(trace, d.fun)
+    bound = inspect.signature(d.fun).bind(*args, **kwargs)
+    bound.apply_defaults()
+    names = list(bound.arguments)
+
+    def call(arguments: dict[str, Any]) -> Any:
+        bound.arguments.update(arguments)
+        return fun(*bound.args, **bound.kwargs)
+
+    run = Run(trace, call, 0, (dict(bound.arguments),), {})
+    run.check_scalar("multigrad_dict")
+    found = run.gradient()
+    return OrderedDict((name, found[name]) for name in names)
+
+
+# ---- Jacobians ----
+
+
+def _jacobian(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    run = Run(trace, d.fun, d.argnum, args, kwargs)
+    run.check_numeric("jacobian")
+    blocks = _concrete_blocks(run) if run.concrete else write(trace, lambda b: _recorded_blocks(b, run))
+    return unflatten(run.out_structure, [unflatten(run.structure, row) for row in blocks])
+
+
+def _hessian(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return _jacobian(Operator("jacobian", Operator("jacobian", d.fun, d.argnum), d.argnum), trace, args, kwargs)
+
+
+def _block_dtype(out: Any, mark: Any) -> np.dtype[Any]:
+    """Of one block: complex where output or argument is. A real argument of a complex output takes two walks a row."""
+    return np.result_type(_dtype(mark.value), np.complex64) if _dtype(out).kind == "c" else _dtype(mark.value)
+
+
+def _concrete_blocks(run: Run) -> list[list[Any]]:
+    blocks: list[list[Any]] = []
+    found: list[Any] = []
+    for k, out in enumerate(run.outs):
+        value = out.value if type(out) is Tracer else out
+        shape, size, dtype = np.shape(value), int(np.size(value)), _dtype(value)
+        row = [np.zeros((size, *np.shape(mark.value)), _block_dtype(value, mark)) for mark in run.marks]
+        if type(out) is Tracer and dtype.kind in "fc":
+            cts: list[Any] = [None] * len(run.outs)
+            twice = dtype.kind == "c" and any(_dtype(mark.value).kind != "c" for mark in run.marks)
+            for j in range(size):
+                basis = np.zeros(size, dtype)
+                basis[j] = 1
+                cts[k] = basis.reshape(shape)[()]
+                found = run.pull(cts)
+                for block, c in zip(row, found, strict=True):
+                    if c is not None:
+                        block[j] = c
+                if twice:  # dv/dx is minus what a cotangent of i gives
+                    cts[k] = (basis * 1j).reshape(shape)[()]
+                    for block, c, mark in zip(row, run.pull(cts), run.marks, strict=True):
+                        if c is not None and _dtype(mark.value).kind != "c":
+                            block[j] -= 1j * c
+        blocks.append([_shaped(block, value, mark.value) for block, mark in zip(row, run.marks, strict=True)])
+    run.note_zeros(found)
+    return blocks
+
+
+def _shaped(block: Any, value: Any, argument: Any) -> Any:
+    block = block.reshape(np.shape(value) + np.shape(argument))
+    return block if isinstance(value, _ndarray) or isinstance(argument, _ndarray) else block[()]
+
+
+def _recorded_blocks(b: RecordBuilder, run: Run) -> list[list[Any]]:
+    marks, trace = run.marks, b.trace
+    active = find_active(run.tape, run.start, run.stop, marks)
+    blocks: list[list[Any]] = []
+    for k, out in enumerate(run.outs):
+        value = out.value if type(out) is Tracer else out
+        shape, size, dtype = np.shape(value), int(np.size(value)), _dtype(value)
+        if type(out) is not Tracer or dtype.kind not in "fc" or size == 0 or out.index < run.start or not active[out.index - run.start]:
+            blocks.append([_shaped(np.zeros(shape + np.shape(m.value), _block_dtype(value, m)), value, m.value) for m in marks])
+            continue
+        cts: list[Any] = [None] * len(run.outs)
+        twice = dtype.kind == "c" and any(_dtype(mark.value).kind != "c" for mark in marks)
+        rows: list[list[Any]] = [[] for _ in marks]
+        for j in range(size):
+            b.row()
+            cts[k] = _basis(b, dtype.type(1), shape, size, j)
+            found = run.pull_recorded(b, cts, active=active)
+            imaginary: list[Any] = [None] * len(marks)
+            if twice:
+                b.row()
+                cts[k] = _basis(b, dtype.type(1j), shape, size, j)
+                imaginary = run.pull_recorded(b, cts, active=active)
+            for row, c, i, mark in zip(rows, found, imaginary, marks, strict=True):
+                row.append(_row(b, c, i, mark, _block_dtype(value, mark)))
+        if isinstance(trace, GraphTrace):
+            trace.new_segment(trace.sites.depth)
+        blocks.append([_stacked(b, row, value, mark.value) for row, mark in zip(rows, marks, strict=True)])
+    return blocks
+
+
+def _basis(b: RecordBuilder, one: Any, shape: tuple[int, ...], size: int, j: int) -> Any:
+    """The cotangent that picks entry `j`."""
+    if not isinstance(b.trace, GraphTrace):
+        basis = np.zeros(size, one.dtype)
+        basis[j] = one
+        return basis.reshape(shape)[()]
+    if not shape:
+        return Static(one)
+    basis = b.slice_update(b.zeros(shape=(size,), dtype=one.dtype.name), Static(one), start=(j,), count=(1,), step=(1,), drop=())
+    return basis if shape == (size,) else b.reshape(basis, shape=shape)
+
+
+def _row(b: RecordBuilder, c: Any, imaginary: Any, mark: Any, dtype: np.dtype[Any]) -> Any:
+    """One row of a block, of shape (1, ...)."""
+    shape = np.shape(mark.value)
+    if c is None and imaginary is None:
+        return b.zeros(shape=(1, *shape), dtype=dtype.name)
+    if imaginary is not None and _dtype(mark.value).kind != "c":
+        zero = b.zeros_like(mark)
+        c = b.complex_of(zero if c is None else c, b.neg(imaginary))
+    if type(c) is Static or not isinstance(c, Tracer | _ndarray | np.generic):
+        return b.full(c, shape=(1, *shape), dtype=dtype.name)
+    if b.dtype(c) != dtype:
+        c = b.convert(c, dtype=dtype.name)
+    return b.reshape(c, shape=(1, *shape))
+
+
+def _stacked(b: RecordBuilder, rows: list[Any], value: Any, argument: Any) -> Any:
+    shape = np.shape(value) + np.shape(argument)
+    whole = rows[0] if len(rows) == 1 else b.concatenate(*rows, axis=0)
+    if b.shape(whole) != shape:
+        whole = b.reshape(whole, shape=shape)
+    if not shape and not isinstance(value, _ndarray) and not isinstance(argument, _ndarray):
+        whole = b.slice(whole, start=(), count=(), step=(), drop=())
+    return whole
+
+
+_KINDS: dict[str, Kind] = {
+    "grad": _grad,
+    "value_and_grad": _value_and_grad,
+    "grad_and_aux": _grad_and_aux,
+    "elementwise_grad": _elementwise_grad,
+    "holomorphic_grad": _holomorphic_grad,
+    "deriv": _deriv,
+    "jacobian": _jacobian,
+    "hessian": _hessian,
+    "make_vjp": _make_vjp,
+    "make_jvp": _make_jvp,
+    "make_hvp": _make_hvp,
+    "hessian_tensor_product": _hessian_tensor_product,
+    "tensor_jacobian_product": _tensor_jacobian_product,
+    "make_ggnvp": _make_ggnvp,
+    "multigrad_dict": _multigrad_dict,
+}
+
+# ---- public ----
 
 
 def grad(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
@@ -482,11 +793,107 @@ def grad(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
     `argnum` is a position (negative ones count from the end), a parameter name, or a tuple of those, for which a tuple comes
     back. The argument is any pytree of floats, complex numbers and arrays (integers are taken as floats) and the gradient
     has its structure, shapes and dtypes. Raises DifferentiationError for another output or argument, MissingRuleError
-    where an operation has no rule.
+    where an operation has no rule. Warns where the output does not depend on the argument: the gradient is zero.
     """
     return Operator("grad", fun, argnum)
 
 
 def value_and_grad(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
-    """The pair (value, gradient); as `grad`."""
+    """The pair (value, gradient), as for ``scipy.optimize.minimize(..., jac=True)``; otherwise as `grad`."""
     return Operator("value_and_grad", fun, argnum)
+
+
+def grad_and_aux(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """For a function that returns (value, aux): the pair (gradient of the value, aux); aux is any pytree."""
+    return Operator("grad_and_aux", fun, argnum)
+
+
+def grad_named(fun: Callable[..., Any], argname: str) -> Operator:
+    """The gradient with respect to the parameter of this name."""
+    return Operator("grad", fun, argname)
+
+
+def multigrad(fun: Callable[..., Any], argnums: Sequence[int | str] = (0,)) -> Operator:
+    """The tuple of gradients with respect to several arguments."""
+    return Operator("grad", fun, tuple(argnums))
+
+
+def value_and_multigrad(fun: Callable[..., Any], argnums: Sequence[int | str] = (0,)) -> Operator:
+    """The value and the tuple of gradients with respect to several arguments."""
+    return Operator("value_and_grad", fun, tuple(argnums))
+
+
+def multigrad_dict(fun: Callable[..., Any]) -> Operator:
+    """Gradients with respect to all arguments, as an OrderedDict by parameter name."""
+    return Operator("multigrad_dict", fun)
+
+
+def elementwise_grad(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """The gradient of the sum of a real output: the derivative of each entry where the function works entry by entry."""
+    return Operator("elementwise_grad", fun, argnum)
+
+
+def holomorphic_grad(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """The complex derivative of a holomorphic function with an output of size 1."""
+    return Operator("holomorphic_grad", fun, argnum)
+
+
+def deriv(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """The derivative along a tangent of ones, in forward mode; it has the structure and shapes of the output."""
+    return Operator("deriv", fun, argnum)
+
+
+def jacobian(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """The Jacobian, of shape output + input, by one reverse walk per output entry.
+
+    For pytrees: the output's structure, with the argument's structure in place of each leaf. A complex output of a real
+    argument has a complex Jacobian; for a complex argument it is the derivative of a holomorphic function.
+    """
+    return Operator("jacobian", fun, argnum)
+
+
+def hessian(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """The Jacobian of the Jacobian: of shape output + input + input."""
+    return Operator("hessian", fun, argnum)
+
+
+def make_vjp(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """``make_vjp(f)(x) -> (vjp, value)``: `vjp` takes a cotangent like the output to one like the argument."""
+    return Operator("make_vjp", fun, argnum)
+
+
+def make_jvp(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """``make_jvp(f)(x)(v) -> (value, tangent)``: `v` is like the argument, the tangent like the output."""
+    return Operator("make_jvp", fun, argnum)
+
+
+def make_hvp(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """``make_hvp(f)(x) -> (hvp, gradient)``: `hvp` multiplies the Hessian with what is like the argument."""
+    return Operator("make_hvp", fun, argnum)
+
+
+def make_ggnvp(f: Callable[..., Any], g: Callable[[Any], Any] | None = None, f_argnum: Argnum = 0) -> Operator:
+    """``make_ggnvp(f, g)(x) -> product``: multiplies with the generalised Gauss-Newton matrix J^T H J of ``g(f(x))``.
+
+    `g` is half the sum of squares unless given.
+    """
+    return Operator("make_ggnvp", f, f_argnum, g)
+
+
+def hessian_tensor_product(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """A function of ``(*args, tensor)``: the Hessian times a tensor like the argument."""
+    return Operator("hessian_tensor_product", fun, argnum)
+
+
+def tensor_jacobian_product(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
+    """A function of ``(*args, tensor)``: the tensor times the Jacobian, summed over the axes of the tensor."""
+    return Operator("tensor_jacobian_product", fun, argnum)
+
+
+hessian_vector_product = hessian_tensor_product
+vector_jacobian_product = tensor_jacobian_product
+
+
+def stop_gradient(x: Any) -> Any:
+    """`x`, any pytree, as a constant of the derivatives around it."""
+    return tree_map(lambda leaf: leaf.trace.call(_STOP, (leaf,), _NO_PARAMS) if type(leaf) is Tracer else leaf, x)

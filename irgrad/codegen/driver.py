@@ -22,7 +22,8 @@ NUM_ARGS, ARG_TABLE, ROWS, REFS, NUM_OUTS, FIRST_ARG_BASE = range(6)
 # argument kinds; each has ARG_WORDS words in the argument table: kind, type address, dtype address, ndim, shape and strides address
 ARRAY, NUMBER, FREE = 1, 2, 3
 ARG_WORDS = 6
-# row words: kernel address or opcode, first reference, number of references (or guard width), sizes address (or guard table)
+# row words: kernel address or opcode, first reference, number of references (or guard width), sizes address (or guard table,
+# or where a return counts its calls)
 ROW_WORDS = 4
 OP_GUARD, OP_HOST, OP_RETURN = 1, 2, 3
 # results of the driver: code + 16 * row
@@ -64,6 +65,8 @@ def drive(header: int, bases: int, start: int) -> int:
         elif kernel == OP_HOST:
             return HOST + 16 * row
         else:
+            calls = size(at, 3)
+            put(calls, 0, size(calls, 0) + 1)
             return DONE + 16 * row
 
 

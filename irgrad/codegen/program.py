@@ -111,7 +111,7 @@ class Program:
 
     @property
     def num_rows(self) -> int:
-        return len(self.rows)
+        return len(self.rows) // ROW_WORDS
 
     def seal(self, num_outs: int) -> None:
         """Fill the header that the driver reads."""

@@ -113,7 +113,7 @@ class GlobalOrigin(Origin):
 class CellOrigin(Origin):
     """A variable of an enclosing function."""
 
-    __slots__ = ("cell", "name", "function")
+    __slots__ = ("cell", "function", "name")
 
     def __init__(self, cell: CellType, name: str = "variable", function: str = "a function") -> None:
         super().__init__((id(cell),))
@@ -166,12 +166,12 @@ class DefaultOrigin(Origin):
 class SelfOrigin(Origin):
     """An object that other guards hold in place, or that the caller does: a bound `self`, a class."""
 
-    __slots__ = ("object", "label")
+    __slots__ = ("label", "object")
 
     def __init__(self, object_: Any, label: Origin | None = None) -> None:
         super().__init__((id(object_),))
         self.object = object_
-        self.label = label
+        self.label = None if isinstance(label, SelfOrigin) and label.object is object_ else label
 
     def get(self) -> Any:
         return self.object

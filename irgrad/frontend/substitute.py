@@ -10,7 +10,8 @@ the original and whose methods, properties and operators run as copies. With `wr
 `finish`; without, they go to the original at once. `finish` puts back what the run wrote outside itself and names it.
 
 Limits: functions found in classes, in containers (without `wrap`) and by libraries run as they are; objects with `__slots__`
-or of library classes are shared, not copied; `x is self` compares a view with the object it stands for.
+or of library classes are shared, not copied; `x is self` compares a view with the object it stands for, and without `wrap` a view
+that the run stores in a container stays there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,16 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from irgrad.frontend.captured import (
-    MISSING, AttributeOrigin, CellOrigin, DefaultOrigin, GlobalOrigin, Guard, ItemOrigin, Origin, SelfOrigin, structure_of,
+    MISSING,
+    AttributeOrigin,
+    CellOrigin,
+    DefaultOrigin,
+    GlobalOrigin,
+    Guard,
+    ItemOrigin,
+    Origin,
+    SelfOrigin,
+    structure_of,
 )  # fmt: skip
 from irgrad.frontend.tracer import METHODS, Tracer
 
@@ -41,7 +51,7 @@ Wrap = Callable[[Any, Origin], Any]
 MAX_LEAVES = 10_000  # of one captured container; a larger one is guarded by identity
 ATOMS = frozenset({int, bool, str, bytes, type(None)})
 _MUTABLE = frozenset({list, dict, OrderedDict, set})
-_PLAIN = ATOMS | _MUTABLE | {float, complex, tuple, frozenset, np.ndarray, np.float64, BuiltinFunctionType}  # raw without wrap
+_PLAIN = ATOMS | _MUTABLE | {float, complex, tuple, frozenset, np.ndarray, np.float64}  # raw without wrap
 _CACHED = type(functools.lru_cache(lambda: None))
 
 # -- whose code is it --------------------------------------------------------------------------------------------------
@@ -76,14 +86,12 @@ def is_user_function(function: FunctionType) -> bool:
 
 def is_user_module(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
-    return module.__name__ == "__main__" if file is None else is_user_file(file)
+    return module.__name__ == "__main__" or (file is not None and is_user_file(file))
 
 
 def is_user_class(cls: type) -> bool:
     module = sys.modules.get(cls.__module__)
-    if module is None or getattr(module, "__file__", None) is None:
-        return cls.__module__ == "__main__" or module is None
-    return is_user_module(module)
+    return module is None or is_user_module(module) or cls.__module__ == "__main__"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -114,6 +122,8 @@ class Names(dict[int, Any]):
     def add(self, original: Any, replacement: Any) -> None:
         self.originals.append(original)
         self[id(original)] = replacement
+        if isinstance(replacement, _StandInType):
+            _STAND_INS[original] = replacement
 
     def add_module(self, original: ModuleType, replacement: Any) -> None:
         """The module and every public name whose replacement is another object."""
@@ -184,10 +194,11 @@ def _item(x: Any) -> Any:
 def _float(x: Any = 0.0, /) -> Any:
     if type(x) is not Tracer:
         return float(x)
-    x = _item(x)
-    if type(x) is not Tracer or isinstance(x.value, complex):
-        return float(x.value if type(x) is Tracer else x)
-    return x if type(x.value) is float else x * 1.0
+    item = _item(x)
+    value = item.value if type(item) is Tracer else item
+    if value is item or isinstance(value, complex):
+        return float(value)
+    return item if type(value) is float else item * 1.0
 
 
 def _complex(*args: Any, **kwargs: Any) -> Any:
@@ -253,7 +264,7 @@ def _super(*args: Any) -> Any:
         if "__class__" not in here or not frame.f_code.co_argcount:
             raise RuntimeError("super(): no arguments")
         args = (here["__class__"], here[frame.f_code.co_varnames[0]])
-    real: Any = super(*args)
+    real: Any = builtins.super(*args)
     if len(args) == 2 and isinstance(type(args[1]), type) and issubclass(type(args[1]), _View):
         return _Super(real, _state(args[1]).substitution)
     return real
@@ -321,7 +332,7 @@ _UNWATCHED = frozenset({*_OWN, "__warningregistry__", "__annotations__"})
 class Globals(dict[str, Any]):
     """The globals of copies: names resolve on first use. After `finish` it lets the true globals through."""
 
-    __slots__ = ("substitution", "source", "placed")
+    __slots__ = ("placed", "source", "substitution")
 
     def __init__(self, substitution: Substitution, source: dict[str, Any], builtins_: dict[str, Any]) -> None:
         self.substitution: Substitution | None = substitution
@@ -430,7 +441,7 @@ class _View:
 class _State:
     """What a view knows. `values` is the original's own dict without wrap, else what has been placed and written so far."""
 
-    __slots__ = ("substitution", "original", "label", "source", "values", "placed", "complete", "written")
+    __slots__ = ("complete", "label", "original", "placed", "source", "substitution", "values", "written")
 
     def __init__(self, substitution: Substitution, original: Any, label: Origin) -> None:
         self.substitution = substitution
@@ -688,8 +699,23 @@ class Substitution:
     """
 
     __slots__ = (
-        "wrap", "names", "guards", "inputs", "_builtins", "_spaces", "_functions", "_cells", "_memo", "_copied", "_views", "_modules",
-        "_class_values", "_boxes", "_originals", "_nested", "__weakref__",
+        "__weakref__",
+        "_boxes",
+        "_builtins",
+        "_cells",
+        "_class_values",
+        "_copied",
+        "_functions",
+        "_memo",
+        "_modules",
+        "_nested",
+        "_originals",
+        "_spaces",
+        "_views",
+        "guards",
+        "inputs",
+        "names",
+        "wrap",
     )  # fmt: skip
 
     def __init__(self, wrap: Wrap | None = None, names: Mapping[int, Any] | None = None) -> None:
@@ -736,7 +762,7 @@ class Substitution:
         code = f.__code__
         closure = f.__closure__
         defaults = f.__defaults__
-        todo: list[_Cell] = []
+        todo: list[tuple[_Cell, Any]] = []
         cells = tuple([self._cell(cell, name, f, todo) for cell, name in zip(closure, code.co_freevars, strict=True)]) if closure else None
         copy = FunctionType(code, space, f.__name__, defaults, cells)
         self._functions[f] = copy
@@ -747,10 +773,10 @@ class Substitution:
             copy.__annotate__ = f.__annotate__
         elif f.__annotations__:
             copy.__annotations__ = f.__annotations__
-        for each in todo:
-            value = self.value(each.placed, each.origin)
-            each.new.cell_contents = value
-            self._cells[id(each.cell)] = each._replace(placed=value)
+        for made, content in todo:
+            value = self.value(content, made.origin)
+            made.new.cell_contents = value
+            self._cells[id(made.cell)] = made._replace(placed=value)
         if defaults and self._changes(defaults):
             copy.__defaults__ = tuple([self.value(value, DefaultOrigin(f, i)) for i, value in enumerate(defaults)])
         keywords = f.__kwdefaults__
@@ -764,17 +790,17 @@ class Substitution:
         return copy
 
     def _function_attributes(self, f: FunctionType, copy: FunctionType) -> None:
-        if self.wrap is None:
+        if not self._changes(f.__dict__.values()):
             copy.__dict__ = f.__dict__
             return
         parent = SelfOrigin(f)
         copy.__dict__.update({name: self.value(value, AttributeOrigin(parent, name)) for name, value in f.__dict__.items()})
         self._copied.append(_Copied(AttributeOrigin(parent, "__dict__"), f.__dict__, copy.__dict__, dict(copy.__dict__)))
 
-    def _changes(self, values: tuple[Any, ...]) -> bool:
+    def _changes(self, values: Collection[Any]) -> bool:
         return self.wrap is not None or not _PLAIN.issuperset(map(type, values))
 
-    def _cell(self, cell: CellType, name: str, f: FunctionType, todo: list[_Cell]) -> CellType:
+    def _cell(self, cell: CellType, name: str, f: FunctionType, todo: list[tuple[_Cell, Any]]) -> CellType:
         """The cell of a copy: the true one where its content stays as it is, so that writes go where they belong."""
         known = self._cells.get(id(cell))
         if known is not None:
@@ -790,8 +816,8 @@ class Substitution:
                 self.value(content, origin)
             made = _Cell(origin, cell, cell, content)
         else:
-            made = _Cell(origin, cell, CellType(), content)
-            todo.append(made)
+            made = _Cell(origin, cell, CellType(), MISSING)
+            todo.append((made, content))
         self._cells[id(cell)] = made
         return made.new
 
@@ -885,7 +911,7 @@ class Substitution:
         self._nested += 1
         try:
             if is_dict or kind is list:
-                copy = kind()
+                copy: Any = kind()
                 self._memo[id(value)] = (value, copy, origin)
                 if is_dict:
                     copy.update((key, self.value(item, ItemOrigin(origin, key))) for key, item in value.items())
@@ -911,7 +937,7 @@ class Substitution:
         self._copied.append(_Copied(origin, value, copy, kind(value)))
         return copy
 
-    def _other(self, kind: type, value: Any, origin: Origin) -> Any:
+    def _other(self, kind: type[Any], value: Any, origin: Origin) -> Any:
         if kind is Tracer or kind is Globals or kind is ModuleView or issubclass(kind, _View):
             return value
         if self.wrap is not None:
@@ -920,13 +946,12 @@ class Substitution:
             if isinstance(value, (np.generic, frozenset)):
                 self.guard(origin, value, "value")
                 return value
-            if isinstance(value, tuple) and hasattr(kind, "_fields"):
+            if issubclass(kind, tuple) and hasattr(kind, "_fields"):
                 return self._container(kind, value, origin)
-        if isinstance(value, (type, BuiltinFunctionType)):
-            self.guard(origin, value, "identity")
-            return value
         self.guard(origin, value, "identity")
-        if kind is ModuleType or isinstance(value, ModuleType):
+        if issubclass(kind, (type, BuiltinFunctionType)):
+            return value
+        if issubclass(kind, ModuleType):
             return self.module(value)
         if kind is MethodType:
             return self._bound(value)
@@ -1053,15 +1078,15 @@ class Substitution:
         known = originals.get(id(value))
         if known is not None:
             return known[1]
-        kind = type(value)
+        kind: type[Any] = type(value)
         if kind in self._boxes:
             return value.value
         if kind is list or kind is dict or kind is OrderedDict:
             originals[id(value)] = (value, value)
             for key, item in list(enumerate(value) if kind is list else value.items()):
                 value[key] = self._unwrap(item, originals)
-        elif isinstance(value, tuple) and (kind is tuple or hasattr(kind, "_fields")):
-            items = [self._unwrap(item, originals) for item in cast("tuple[Any, ...]", value)]
+        elif kind is tuple or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+            items = [self._unwrap(item, originals) for item in value]
             return value if all(map(operator.is_, items, value)) else tuple.__new__(kind, items)
         elif kind is MethodType:
             return MethodType(self._unwrap(value.__func__, originals), self._unwrap(value.__self__, originals))

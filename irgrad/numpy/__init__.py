@@ -17,7 +17,7 @@ from irgrad.numpy import random as random
 from irgrad.numpy._wrap import public_names as _public_names
 
 if TYPE_CHECKING:
-    from numpy import *  # noqa: F403
+    from numpy import *  # noqa: F403 # pyright: ignore[reportWildcardImportFromLibrary]
 
 globals().update({name: item for name, item in _public_names(_np).items() if name not in ("fft", "linalg", "random")})
-__version__ = _np.__version__
+globals()["__version__"] = _np.__version__

@@ -26,20 +26,20 @@ def public_names(module: ModuleType) -> dict[str, Any]:
 
 def public_form(item: Any, name: str) -> Any:
     """One name in its traced form."""
-    if isinstance(item, (type, ModuleType)) or not callable(item):
-        return item
     try:
         known = PUBLIC.get(item)
-    except TypeError:
-        known = None
-    return known if known is not None else _guarded(item, name)
+    except TypeError:  # not hashable: no function
+        return item
+    if known is not None:
+        return known
+    return item if isinstance(item, (type, ModuleType)) or not callable(item) else _guarded(item, name)
 
 
 def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """numpy's function, which refuses traced arguments instead of losing them."""
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        if find_in_call(args, kwargs) is not None and name not in _TRANSPARENT:
+        if find_in_call(args, kwargs) is not None:
             unsupported(name)
         return function(*args, **kwargs)
 
@@ -54,11 +54,3 @@ def _with_methods(guarded: Callable[..., Any], ufunc: np.ufunc) -> Callable[...,
     for name in ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature", "reduce", "accumulate", "outer", "reduceat", "at"):
         setattr(guarded, name, getattr(ufunc, name))
     return guarded
-
-
-_TRANSPARENT = frozenset(  # they show a value, or call back into user code
-    (
-        "array2string", "array_repr", "array_str", "format_float_positional", "format_float_scientific", "info", "apply_along_axis",
-        "apply_over_axes", "piecewise",
-    )
-)  # fmt: skip

@@ -10,6 +10,6 @@ import irgrad.frontend.handlers as _handlers  # noqa: F401  (registers the handl
 from irgrad.numpy._wrap import public_names as _public_names
 
 if TYPE_CHECKING:
-    from numpy.fft import *  # noqa: F403
+    from numpy.fft import *  # noqa: F403 # pyright: ignore[reportWildcardImportFromLibrary]
 
 globals().update(_public_names(_np.fft))

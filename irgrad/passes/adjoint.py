@@ -76,14 +76,17 @@ def reverse(
     b: Builder,
     all_active: bool = False,
     detached: bool = False,
+    active: bytearray | None = None,
 ) -> list[Any]:
     """Cotangents of the `wanted` values, None for zero, from the cotangents `seeds` by index of values in tape[start:stop].
 
     `all_active` says that every value there depends on a wanted one; `detached` that the tape is finished and the rules
-    see its concrete values whatever the builder. Raises MissingRuleError where a rule is needed and missing.
+    see its concrete values whatever the builder; `active` is what `find_active` answers, if known. Raises MissingRuleError
+    where a rule is needed and missing.
     """
     with np.errstate(all="ignore"):
-        active = None if all_active else find_active(tape, start, stop, wanted)
+        if active is None and not all_active:
+            active = find_active(tape, start, stop, wanted)
         if isinstance(b, EvalBuilder):
             walk: _Reverse = _ConcreteReverse(CONCRETE, seeds, start, active)
             walk.run(tape, stop, wanted)

@@ -80,15 +80,20 @@ class Variant:
             self.arguments.append(argument(normalise(tracer.value)))
         return known
 
-    def fits(self, captured: dict[Any, Any]) -> bool:
-        """Do captured values of a new trace have the form that this variant's programs read?"""
-        for origin, value in captured.items():
+    def fits(self, traced: Traced) -> bool:
+        """Does a new trace belong here: do this variant's guards hold, and have captured values the form that its programs read?"""
+        if not self.check():
+            return False
+        for origin, value in traced.captured.items():
             number = self.numbers.get(origin)
-            if number is not None:
-                want, have = self.arguments[number], argument(normalise(value))
-                if want != have:
-                    return False
+            if number is not None and self.arguments[number] != argument(normalise(value)):
+                return False
         return True
+
+    def guard(self, guards: Sequence[Any]) -> None:
+        """Add the guards of a trace to those that are checked at each call."""
+        self.guards = list(dict.fromkeys([*self.guards, *guards]))
+        self.check, self.read = compile_checks(self.guards, self.origins)
 
 
 class Jitted:
@@ -217,11 +222,12 @@ class Jitted:
             self._stats.eager_calls += 1
             self._stats.recorded_ops += len(traced.trace.tape)
             try:
-                variant = next((v for v in variants if v.fits(traced.captured)), None)
+                variant = next((v for v in variants if v.fits(traced)), None)
                 if variant is None:
                     variant = Variant(leaves)
                     variants.append(variant)
                 recording = freeze(traced.trace, traced.outputs, variant.number_input)
+                variant.guard(traced.guards)
             finally:
                 traced.trace.close()
             self._stats.trace_seconds += time.perf_counter() - start
@@ -273,12 +279,10 @@ class Jitted:
         leaf = variant.tree.attach(recording)
         leaf.outputs = recording.outputs
         leaf.form = (traced.structure, recording.kinds)
-        variant.guards = list(dict.fromkeys([*variant.guards, *traced.guards]))
         start = time.perf_counter()
         counts = LinkCounts()
         program = Linker(variant.tree, self._table, variant.arguments, variant.constants, counts).link()
         total = time.perf_counter() - start
-        variant.check, variant.read = compile_checks(variant.guards, variant.origins)
         variant.program = program
         self._last = None
         stats = self._stats

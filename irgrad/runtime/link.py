@@ -448,7 +448,7 @@ class Linker:
             described.append(Output(aval.shape, aval.dtype))
             number += 1
         self.leaves[self.num_rows] = (node, described)
-        self.rows += (OP_RETURN, node.number, 0, 0)
+        self.rows += (OP_RETURN, node.number, 0, node.calls.ctypes.data)
 
     # -- the whole ---------------------------------------------------------------------------------------------------
 

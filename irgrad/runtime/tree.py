@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from irgrad.ir.primitive import GUARD
 from irgrad.ir.recording import Record, Recording, is_guard
 from irgrad.ir.template import Instance, TemplateTable
@@ -20,7 +22,7 @@ CHUNK = 900  # and by count, as the last resort
 class PathNode:
     """Records [start, start + len(records)) of every path below; ends in a guard (with children) or in outputs."""
 
-    __slots__ = ("children", "guard", "instances", "form", "number", "outputs", "records", "start", "uses")
+    __slots__ = ("calls", "children", "guard", "instances", "form", "number", "outputs", "records", "start", "uses")
 
     def __init__(self, start: int, records: list[Record]) -> None:
         self.start = start
@@ -32,10 +34,16 @@ class PathNode:
         self.uses: set[int] = set()  # values of earlier nodes needed here or below
         self.number = -1
         self.form: Any = None
+        self.calls = np.zeros(1, np.int64)  # of a leaf: counted by the driver
 
     @property
     def end(self) -> int:
         return self.start + len(self.records)
+
+    @property
+    def num_calls(self) -> int:
+        """Compiled calls that went through here."""
+        return int(self.calls[0]) + sum(child.num_calls for child in self.children.values())
 
     @property
     def is_leaf(self) -> bool:

@@ -7,7 +7,7 @@ import timeit
 import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable
-from types import CellType, FunctionType
+from types import CellType
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,10 @@ PLACES: list[tuple[str, Callable[[], tuple[Origin, Any, str]]]] = [
     ("item", lambda: (ItemOrigin(GlobalOrigin({"p": {"W": [7]}}, "p"), "W"), [7], "p['W'] (global of unknown)")),
     ("odd key", lambda: (ItemOrigin(GlobalOrigin({"p": {(1, None): 4}}, "p"), (1, None)), 4, "p[(1, None)] (global of unknown)")),
     ("attribute", lambda: (AttributeOrigin(SelfOrigin(Holder(lr=0.1)), "lr"), 0.1, "self.lr (attribute of Holder)")),
-    ("labelled", lambda: (AttributeOrigin(SelfOrigin(Holder(lr=0.1), GlobalOrigin({}, "model")), "lr"), 0.1, "model.lr (global of unknown)")),
+    (
+        "labelled",
+        lambda: (AttributeOrigin(SelfOrigin(Holder(lr=0.1), GlobalOrigin({}, "model")), "lr"), 0.1, "model.lr (global of unknown)"),
+    ),
     ("odd name", lambda: (AttributeOrigin(SelfOrigin(Holder(**{"a b": 5})), "a b"), 5, "self.a b (attribute of Holder)")),
 ]
 
@@ -212,7 +215,3 @@ def test_checks_keep_no_more_alive_than_they_read() -> None:
     del pair
     gc.collect()
     assert ref() is None
-
-
-def test_functions_of_the_table_are_functions() -> None:
-    assert isinstance(with_defaults, FunctionType)

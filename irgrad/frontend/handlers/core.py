@@ -25,7 +25,7 @@ from irgrad.ir.primitive import REGISTRY
 Shape = tuple[int, ...]
 Handler = Callable[..., Any]
 
-PUBLIC: dict[Any, Callable[..., Any]] = {}  # numpy function or ufunc -> its public form in irgrad.numpy
+PUBLIC: dict[Any, Any] = {}  # numpy function or ufunc -> its public form in irgrad.numpy
 NO_VALUE: Any = inspect.signature(np.sum).parameters["keepdims"].default  # what numpy's own signatures say for "not given"
 _NUMBERS = (bool, int, float, complex, np.generic)
 _SEQUENCES = (list, tuple)
@@ -279,6 +279,11 @@ def dtype_of(x: Any) -> np.dtype[Any]:
     """Dtype of an operand; Python numbers have their default dtype."""
     value = x.value if type(x) is Tracer else x
     return value.dtype if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value).dtype
+
+
+def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of the parts of a number."""
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
 def weak_of(x: Any) -> Any:

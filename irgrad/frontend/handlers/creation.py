@@ -204,7 +204,7 @@ def arange(
     step = 1 if step is NO_VALUE or step is None else step
     start, stop, step = (_whole_number(v) for v in (start, stop, step))
     if find_tracer((start, stop, step)) is None:
-        plain = np.arange(start, stop, step, dtype)
+        plain = np.arange(*(start, stop, step), dtype=dtype)
         if type(start) is int and start == 0 and type(step) is int and step == 1 and plain.dtype.kind in "iuf":
             return iota(trace, plain.size, plain.dtype)
         return trace.lift(plain)

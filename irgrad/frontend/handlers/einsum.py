@@ -7,6 +7,7 @@ More are contracted pairwise in the order that numpy.einsum_path proposes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,47 +53,33 @@ def einsum(
 Term = tuple[Any, Labels]
 
 
-def _parse(trace: Trace, operands: tuple[Any, ...]) -> tuple[list[Labels], Labels, list[Any]]:
+def _parse(trace: Trace, operands: tuple[Any, ...]) -> tuple[tuple[Labels, ...], Labels, list[Any]]:
     """Labels per operand, labels of the output, and the array operands."""
     if not operands:
         raise ValueError("must specify the einstein sum subscripts string and at least one operand")
     first = operands[0]
     if isinstance(first, str):
-        inputs, arrow, result = first.replace(" ", "").partition("->")
-        names: list[Any] = [_labels(term) for term in inputs.split(",")]
-        wanted = _labels(result) if arrow else None
+        terms, wanted = _terms(first)
         arrays = [as_array(trace, x) for x in operands[1:]]
     else:
         pairs = operands[: len(operands) // 2 * 2]
         arrays = [as_array(trace, x) for x in pairs[::2]]
-        names = [tuple(term) for term in pairs[1::2]]
+        terms = tuple([tuple(term) for term in pairs[1::2]])
         wanted = tuple(operands[-1]) if len(operands) % 2 else None
-    if len(names) != len(arrays):
-        raise ValueError(f"einsum: {len(names)} terms in the subscripts for {len(arrays)} operands")
-    expanded = [_expand(term, len(shape_of(x))) for term, x in zip(names, arrays, strict=True)]
-    extra = max((len(e) for e, _ in expanded), default=0)
-    dots: Labels = tuple(("...", i) for i in range(extra))
-    labels = [before_after[0] + dots[extra - len(e) :] + before_after[1] for e, before_after in expanded]
-    if wanted is None:
-        flat = [name for term in labels for name in term if name not in dots]
-        output = dots + tuple(sorted(name for name in set(flat) if flat.count(name) == 1))
-    elif Ellipsis in wanted:
-        at = wanted.index(Ellipsis)
-        output = wanted[:at] + dots + wanted[at + 1 :]
-    else:
-        output = wanted
-    known = {name for term in labels for name in term}
-    if len(set(output)) != len(output):
-        raise ValueError("einstein sum subscripts string includes an output subscript multiple times")
-    for name in output:
-        if name not in known:
-            raise ValueError(f"einstein sum subscripts string included output subscript {name!r} which never appeared in an input")
-    if any(name not in output for name in dots):
-        raise ValueError("output has ellipsis '...' only in the inputs")
+    if len(terms) != len(arrays):
+        raise ValueError(f"einsum: {len(terms)} terms in the subscripts for {len(arrays)} operands")
+    labels, output = _resolve(terms, wanted, tuple([len(shape_of(x)) for x in arrays]))
     return labels, output, arrays
 
 
-def _labels(term: str) -> Labels:
+@lru_cache(maxsize=1024)
+def _terms(subscripts: str) -> tuple[tuple[Labels, ...], Labels | None]:
+    """The labels that a subscripts string writes down."""
+    inputs, arrow, result = subscripts.replace(" ", "").partition("->")
+    return tuple([_letters(term) for term in inputs.split(",")]), _letters(result) if arrow else None
+
+
+def _letters(term: str) -> Labels:
     head, dots, tail = term.partition("...")
     if "." in head or "." in tail:
         raise ValueError("einstein sum subscripts string contains a '.' that is not part of an ellipsis ('...')")
@@ -102,16 +89,41 @@ def _labels(term: str) -> Labels:
     return (*head, Ellipsis, *tail) if dots else tuple(head)
 
 
-def _expand(term: Labels, ndim: int) -> tuple[range, tuple[Labels, Labels]]:
-    """How many axes the ellipsis of a term stands for, and the labels around it."""
+@lru_cache(maxsize=1024)
+def _resolve(terms: tuple[Labels, ...], wanted: Labels | None, ndims: tuple[int, ...]) -> tuple[tuple[Labels, ...], Labels]:
+    """One label per axis of every operand and of the output: ellipses become numbered labels, aligned at the right."""
+    widths = [_ellipsis_width(term, ndim) for term, ndim in zip(terms, ndims, strict=True)]
+    dots: Labels = tuple(("...", i) for i in range(max(widths)))
+    labels = tuple([_filled(term, dots[len(dots) - width :]) for term, width in zip(terms, widths, strict=True)])
+    named = [name for term in labels for name in term]
+    if wanted is None:
+        output = dots + tuple(sorted(name for name in set(named) - set(dots) if named.count(name) == 1))
+    else:
+        output = _filled(wanted, dots)
+    if len(set(output)) != len(output):
+        raise ValueError("einstein sum subscripts string includes an output subscript multiple times")
+    for name in output:
+        if name not in named:
+            raise ValueError(f"einstein sum subscripts string included output subscript {name!r} which never appeared in an input")
+    if not set(dots) <= set(output):
+        raise ValueError("einstein sum subscripts string has an ellipsis '...' in an input and none in the output")
+    return labels, output
+
+
+def _filled(term: Labels, dots: Labels) -> Labels:
+    """A term with its ellipsis replaced."""
     if Ellipsis not in term:
-        if len(term) != ndim:
-            raise ValueError(f"einstein sum subscripts string has {len(term)} subscripts for an operand of {ndim} dimensions")
-        return range(0), (term, ())
+        return term
     at = term.index(Ellipsis)
-    if len(term) - 1 > ndim:
-        raise ValueError(f"einstein sum subscripts string has {len(term) - 1} subscripts for an operand of {ndim} dimensions")
-    return range(ndim - len(term) + 1), (term[:at], term[at + 1 :])
+    return term[:at] + dots + term[at + 1 :]
+
+
+def _ellipsis_width(term: Labels, ndim: int) -> int:
+    """How many axes the ellipsis of a term stands for."""
+    named = sum(name is not Ellipsis for name in term)
+    if named > ndim or (named < ndim and named == len(term)):
+        raise ValueError(f"einstein sum subscripts string has {named} subscripts for an operand of {ndim} dimensions")
+    return ndim - named
 
 
 def _diagonals(trace: Trace, x: Any, names: Labels) -> Term:

@@ -9,18 +9,23 @@ from typing import Any
 import numpy as np
 
 from irgrad.frontend.handlers.core import (
+    PUBLIC,
     Shape,
     alias,
     as_array,
     axis_index,
     cast,
     dtype_of,
+    find_tracer,
     handles,
     join,
     refuse,
     reshape,
+    run,
     shape_of,
+    shape_tuple,
     take_slice,
+    unsupported,
     unwrap,
 )
 from irgrad.frontend.handlers.shaping import at_least_2d, at_least_3d, size_of
@@ -131,7 +136,7 @@ def _split(trace: Trace, ary: Any, sections: Any, axis: Any, even: bool) -> list
     n = shape_of(x)[at]
     if isinstance(sections, (list, tuple, np.ndarray)) and np.ndim(unwrap(sections)) == 1:
         return split_at(trace, x, [operator.index(i) for i in sections], at)
-    parts = operator.index(sections)
+    parts = shape_tuple(sections)[0]
     if parts <= 0:
         raise ValueError("number sections must be larger than 0.")
     if even and n % parts:
@@ -170,3 +175,34 @@ def unstack(trace: Trace, x: Any, /, *, axis: Any = 0) -> tuple[Any, ...]:
     x = as_array(trace, x)
     at = axis_index(axis, len(shape_of(x)))
     return tuple([take_slice(trace, x, at, i, 1, drop=True) for i in range(shape_of(x)[at])])
+
+
+# ---- np.r_ and np.c_ ----
+
+
+class Joiner:
+    """``np.r_[...]`` or ``np.c_[...]``: traced pieces are joined, plain ones are numpy's business."""
+
+    def __init__(self, plain: Any, columns: bool) -> None:
+        self.plain = plain
+        self.columns = columns
+
+    def __getitem__(self, key: Any) -> Any:
+        items = key if isinstance(key, tuple) else (key,)
+        found = find_tracer(items)
+        if found is None:
+            return self.plain[key]
+        return run(found.trace, "c_" if self.columns else "r_", self.join, (items,), {})
+
+    def join(self, trace: Trace, items: tuple[Any, ...]) -> Any:
+        pieces = [self.plain[item] if isinstance(item, slice) else item for item in items]
+        if any(isinstance(piece, str) for piece in pieces):
+            unsupported("r_ with a directive string", "use np.concatenate or np.stack")
+        xs = [reshape(trace, x, shape_of(x) or (1,)) for x in parts_of(trace, pieces)]
+        if not self.columns:
+            return joined(trace, xs, 0)
+        return joined(trace, [x if len(shape_of(x)) > 1 else reshape(trace, x, (*shape_of(x), 1)) for x in xs], -1)
+
+
+PUBLIC[np.r_] = Joiner(np.r_, False)
+PUBLIC[np.c_] = Joiner(np.c_, True)

@@ -18,6 +18,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     handles,
+    real_dtype,
     reshape,
     shape_of,
     unsupported,
@@ -71,8 +72,7 @@ def _vector_norm(trace: Trace, x: Any, ord: Any, axes: Shape, keepdims: bool) ->
         raise ValueError(f"Invalid norm order {ord!r} for vectors")
     if ord == 0:
         nonzero = apply(trace, "not_equal", np.not_equal, x, 0)
-        real = np.empty(0, dtype_of(x)).real.dtype
-        return reduce(trace, "reduce_sum", cast(trace, nonzero, real), axes, keepdims)
+        return reduce(trace, "reduce_sum", cast(trace, nonzero, real_dtype(dtype_of(x))), axes, keepdims)
     size = _magnitude(trace, x)
     if ord == 1:
         return reduce(trace, "reduce_sum", size, axes, keepdims)

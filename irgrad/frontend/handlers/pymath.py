@@ -22,7 +22,7 @@ MATH: dict[str, Any] = {name: getattr(math, name) for name in dir(math) if not n
 
 def _traced(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a form for traced arguments; plain ones go to math."""
-    plain = getattr(math, name, None)
+    plain: Any = getattr(math, name, None)
 
     def register(impl: Callable[..., Any]) -> Callable[..., Any]:
         if plain is None:

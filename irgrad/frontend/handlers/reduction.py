@@ -23,6 +23,7 @@ from irgrad.frontend.handlers.core import (
     handles,
     join,
     operand,
+    real_dtype,
     refuse,
     reshape,
     shape_of,
@@ -244,7 +245,7 @@ def var(
     else:
         free = max(count - ddof, 0)
     made = cast(trace, apply(trace, "div", np.true_divide, made, free), dtype_of(made))
-    return cast(trace, made, np.empty(0, outer).real.dtype)
+    return cast(trace, made, real_dtype(outer))
 
 
 @handles(np.std, method="std")

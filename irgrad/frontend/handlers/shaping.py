@@ -31,7 +31,8 @@ from irgrad.frontend.tracer import ATTRIBUTES
 
 inspects(
     np.shape, np.ndim, np.size, np.result_type, np.iscomplexobj, np.isrealobj, np.isscalar, np.min_scalar_type, np.common_type, np.can_cast,
-    np.iterable, np.may_share_memory, np.shares_memory, np.broadcast_shapes, np.isfortran, np.typename,
+    np.iterable, np.may_share_memory, np.shares_memory, np.broadcast_shapes, np.isfortran, np.typename, np.array2string, np.array_repr,
+    np.array_str, np.format_float_positional, np.format_float_scientific,
 )  # fmt: skip
 
 

@@ -48,12 +48,12 @@ class Ufunc:
 
     def __init__(self, ufunc: np.ufunc, op: Primitive | None, compose: Callable[..., Any] | None = None) -> None:
         self.ufunc = ufunc
-        self.op = op
+        self.op: Any = op  # None for a composition
         self.compose = compose
         self.__name__ = ufunc.__name__
 
     @property
-    def __class__(self) -> Any:  # isinstance(np.add, np.ufunc) holds
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (isinstance(np.add, np.ufunc) holds)
         return np.ufunc
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
