@@ -234,7 +234,7 @@ def write(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:
     try:
         return work(b)
     finally:
-        trace.inside, trace.site = inside, site
+        trace.inside, trace.site, trace.primal = inside, site, None
         if trace.segment != before:
             trace.pending = True
 

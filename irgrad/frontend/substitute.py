@@ -129,7 +129,7 @@ class Names(dict[int, Any]):
         """The module and every public name whose replacement is another object."""
         self.add(original, replacement)
         for name in dir(replacement):
-            old, new = getattr(original, name, None), getattr(replacement, name)
+            old, new = vars(original).get(name), getattr(replacement, name)
             if not name.startswith("_") and old is not None and old is not new and (callable(old) or isinstance(old, ModuleType)):
                 self.add(old, new)
 
@@ -183,21 +183,22 @@ def stand_in(original: type, convert: Callable[..., Any]) -> type:
     """A type that is `original` to isinstance, ==, hash, numpy's dtypes and class patterns, and calls `convert`."""
     space: dict[str, Any] = {"original": original, "convert": staticmethod(convert), "__module__": original.__module__}
     space["__qualname__"] = original.__qualname__
-    space["dtype"] = np.dtype(original)  # read by np.dtype(stand-in)
+    space["dtype"] = np.dtype(original)  # read by np.dtype(stand-in); no instance is ever made
     return _StandInType(original.__name__, (original,), space)
 
 
 def _item(x: Any) -> Any:
+    """A traced scalar as a traced Python number."""
     return x if type(x) is not Tracer or type(x.value) in (bool, int, float, complex) else METHODS["item"](x)
 
 
 def _float(x: Any = 0.0, /) -> Any:
     if type(x) is not Tracer:
         return float(x)
-    item = _item(x)
-    value = item.value if type(item) is Tracer else item
+    item: Any = _item(x)
+    value: Any = item.value if type(item) is Tracer else item
     if value is item or isinstance(value, complex):
-        return float(value)
+        return float(value)  # type: ignore[arg-type]
     return item if type(value) is float else item * 1.0
 
 
@@ -289,7 +290,24 @@ def _run(run: Any, source: Any, globals_: Any, locals_: Any, mode: str, frame: A
     return run(code, globals_, locals_, **kwargs)
 
 
+def _scalar_type(original: type[np.generic]) -> type:
+    """A numpy scalar type whose call converts traced values."""
+    core: Any = importlib.import_module("irgrad.frontend.handlers.core")
+
+    def impl(trace: Any, x: Any) -> Any:
+        made = core.cast(trace, x, original)
+        return core.alias(made, made.value[()]) if isinstance(made.value, np.ndarray) and made.value.ndim == 0 else made
+
+    def convert(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and type(args[0]) is Tracer:
+            return core.run(args[0].trace, original.__name__, impl, args, kwargs)
+        return original(*args, **kwargs)
+
+    return stand_in(original, convert)
+
+
 _defaults: Names | None = None
+_SCALARS = (np.float16, np.float32, np.float64, np.complex64, np.complex128, np.int8, np.int16, np.int32, np.int64, np.uint8)  # fmt: skip
 
 
 def default_names() -> Names:
@@ -299,28 +317,43 @@ def default_names() -> Names:
         names = Names()
         for original, replacement in ((float, FLOAT), (complex, COMPLEX), (type, TYPE), (super, _super), (eval, _eval), (exec, _exec)):
             names.add(original, replacement)
-        for module in ("numpy", "numpy.linalg", "numpy.fft", "numpy.random"):
-            _add_module(names, module, f"irgrad.{module}")
-        for module in ("scipy.special", "scipy.linalg", "scipy.integrate", "scipy.stats"):
-            if module in sys.modules:
-                _add_module(names, module, f"irgrad.{module}")
-        try:
-            pymath: Any = importlib.import_module("irgrad.frontend.handlers.pymath")
-        except ImportError:
-            pymath = None
-        for name in ("MATH", "CMATH"):
-            if hasattr(pymath, name):
-                names.add_module(importlib.import_module(name.lower()), getattr(pymath, name))
+        for name in ("numpy", "numpy.linalg", "numpy.fft", "numpy.random"):
+            space = _public(f"irgrad.{name}")
+            if name == "numpy":
+                scalars = {scalar: _scalar_type(scalar) for scalar in _SCALARS} if space else {}
+                space.update({alias: scalars[space[alias]] for alias in list(space) if _is_scalar(space[alias], scalars)})
+                space.update({part: names[id(getattr(np, part))] for part in ("linalg", "fft", "random") if id(getattr(np, part)) in names})
+            _add_space(names, name, space)
+        for name in ("scipy.special", "scipy.linalg", "scipy.integrate", "scipy.stats"):
+            if name in sys.modules:
+                _add_space(names, name, _public(f"irgrad.{name}"))
+        pymath = _public("irgrad.frontend.handlers.pymath")
+        for name in ("math", "cmath"):
+            _add_space(names, name, pymath.get(name.upper(), {}))
         _defaults = names
     return _defaults
 
 
-def _add_module(names: Names, original: str, replacement: str) -> None:
+def _is_scalar(item: Any, scalars: dict[Any, type]) -> bool:
+    return isinstance(item, type) and item in scalars
+
+
+def _public(module: str) -> dict[str, Any]:
+    """The names of a module; none if there is no such module."""
     try:
-        module = importlib.import_module(replacement)
-    except ImportError:
-        return
-    names.add_module(importlib.import_module(original), module)
+        return dict(vars(importlib.import_module(module)))
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("irgrad"):
+            raise
+        return {}
+
+
+def _add_space(names: Names, original: str, space: dict[str, Any]) -> None:
+    """Let a module mean another name space, presented as a module."""
+    if space:
+        made = ModuleType(original)
+        vars(made).update(space)
+        names.add_module(importlib.import_module(original), made)
 
 
 # -- globals -----------------------------------------------------------------------------------------------------------

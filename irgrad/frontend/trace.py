@@ -138,6 +138,8 @@ class GraphTrace(Trace):
         self.keep: list[Any] = []
         self.origin: Callable[[Any], Any] | None = None  # finds where a captured array comes from
         self.limit = CONFIG.max_nodes
+        self.primals: dict[int, int] | None = None  # for graphs that people read: adjoint value -> primal value
+        self.primal: int | None = None
 
     def locate(self) -> None:
         """Note the user's position; called at each public entry."""
@@ -155,6 +157,8 @@ class GraphTrace(Trace):
         tracer.segment = self.segment
         tracer.site = self.site
         tape.append(tracer)
+        if self.primals is not None and self.primal is not None:
+            self.primals[index] = self.primal
         if index >= self.limit:
             self.too_long()
         return tracer
@@ -369,6 +373,7 @@ class RecordBuilder(Builder):
         if not isinstance(trace, GraphTrace):
             return node.operands
         trace.site = node.site
+        trace.primal = node.index
         if node.segment != self.last:
             trace.new_segment(trace.depths[node.segment] + self.extra)
             self.last = node.segment

@@ -387,9 +387,11 @@ class Traced:
         self.impure = impure
 
 
-def trace_call(fun: Callable[..., Any], leaves: Sequence[Any], statics: dict[int, Any], structure: Any) -> Traced:
+def trace_call(fun: Callable[..., Any], leaves: Sequence[Any], statics: dict[int, Any], structure: Any, annotate: bool = False) -> Traced:
     """Run `fun` on tracers of `leaves` (data leaves in order, static leaves by position)."""
     trace = GraphTrace(sys._getframe(0))
+    if annotate:
+        trace.primals = {}
     token = CURRENT.set(trace)
     captured: dict[Any, Any] = {}
 

@@ -157,7 +157,26 @@ unary("isposinf isneginf", NAN, P)
 unary("modf", M, P, F, NAN)
 unary("real_if_close", C, C.real + 0j, M)
 
-PAIRS = [(M, N), (M, P), (P, M), (F, 2), (F, 2.5), (2, F), (I, 3), (I8, 3), (3, I8), (M, M[0]), (F, M), (S, M), (S, P), (P, S), (P, 2), (S32, P), (Z, Z), (Z, 2)]
+PAIRS = [
+    (M, N),
+    (M, P),
+    (P, M),
+    (F, 2),
+    (F, 2.5),
+    (2, F),
+    (I, 3),
+    (I8, 3),
+    (3, I8),
+    (M, M[0]),
+    (F, M),
+    (S, M),
+    (S, P),
+    (P, S),
+    (P, 2),
+    (S32, P),
+    (Z, Z),
+    (Z, 2),
+]
 
 
 def binary(names: str, pairs: list[tuple[Any, Any]]) -> None:
@@ -167,15 +186,41 @@ def binary(names: str, pairs: list[tuple[Any, Any]]) -> None:
 
 
 binary("add subtract multiply divide true_divide maximum minimum fmax fmin", [*PAIRS, (C, M), (C64, 2.0)])
-binary("floor_divide remainder mod fmod arctan2 hypot copysign heaviside nextafter logaddexp logaddexp2 divmod", [(M, N), (F, 2.5), (P, 2), (M, 1.5), (S, M)])
+binary(
+    "floor_divide remainder mod fmod arctan2 hypot copysign heaviside nextafter logaddexp logaddexp2 divmod",
+    [(M, N), (F, 2.5), (P, 2), (M, 1.5), (S, M)],
+)
 binary("floor_divide remainder fmod divmod left_shift right_shift", [(I, 3), (I8, np.int8(2)), (N, N)])
 binary("greater greater_equal less less_equal equal not_equal logical_and logical_or logical_xor", [*PAIRS, (B, B)])
 binary("bitwise_and bitwise_or bitwise_xor", [(I, 5), (B, B), (I8, np.int8(3))])
-binary("power float_power", [(U, U), (N, 2), (I, 3), (F, 2), (F, 3.0), (2.0, M), (U, 0.5), (C, 2), (M, 2), (U, -1.5), (N, 0.5), (P, 3), (S, 0.5), (B, 2), (M, -3)])
+binary(
+    "power float_power",
+    [(U, U), (N, 2), (I, 3), (F, 2), (F, 3.0), (2.0, M), (U, 0.5), (C, 2), (M, 2), (U, -1.5), (N, 0.5), (P, 3), (S, 0.5), (B, 2), (M, -3)],
+)
 binary("ldexp", [(M, 3), (F, 2)])
 binary("isclose", [(M, M), (M, M + 1e-9), (NAN, NAN), (I, I), (P, P)])
 case("isclose nan", lambda np, x, y: np.isclose(x, y, rtol=0.1, atol=0.0, equal_nan=True), NAN, NAN * 1.05)
-for _x, _n in ((M, 2), (M, 3), (M, -1), (M, 0), (U, 0.5), (N, 2), (I, 0), (P, 2), (P, 0.5), (P, -2), (3, 2), (3, -2), (S, 2), (Z, 2), (F, 2.0), (C, 3), (U, 1.3), (B, 2), (N, 2.0)):
+for _x, _n in (
+    (M, 2),
+    (M, 3),
+    (M, -1),
+    (M, 0),
+    (U, 0.5),
+    (N, 2),
+    (I, 0),
+    (P, 2),
+    (P, 0.5),
+    (P, -2),
+    (3, 2),
+    (3, -2),
+    (S, 2),
+    (Z, 2),
+    (F, 2.0),
+    (C, 3),
+    (U, 1.3),
+    (B, 2),
+    (N, 2.0),
+):
     case("operator **", lambda np, x, n=_n: x**n, _x)
 case("operator ** traced", lambda np, x, y: x**y, U, U)
 case("operator ** traced int", lambda np, x, n: x**n, U, 3)
@@ -225,14 +270,32 @@ case("array_equiv", lambda np, x: np.array_equiv(x, x[None]), M)
 # ---- reductions ----
 
 AXES = (None, 0, -1, (0, 1), ())
-for _name in ("sum", "prod", "mean", "max", "min", "any", "all", "ptp", "std", "var", "amax", "amin", "nansum", "nanmean", "nanmax", "nanmin", "nanprod"):
+for _name in (
+    "sum",
+    "prod",
+    "mean",
+    "max",
+    "min",
+    "any",
+    "all",
+    "ptp",
+    "std",
+    "var",
+    "amax",
+    "amin",
+    "nansum",
+    "nanmean",
+    "nanmax",
+    "nanmin",
+    "nanprod",
+):
     for _axis in AXES:
         if _name in ("std", "var", "mean", "nanmean") and _axis == ():
             continue
         case(f"{_name} axis={_axis}", lambda np, x, f=_name, a=_axis: getattr(np, f)(x, axis=a), T)
         case(f"{_name} keepdims", lambda np, x, f=_name, a=_axis: getattr(np, f)(x, axis=a, keepdims=True), M)
     for _x in (F, I, N.astype(np.int8), B, S, P, Z, C):
-        if (_name in ("ptp", "nanmax", "nanmin", "max", "min", "amax", "amin") and (_x is C or (_x is B and _name == "ptp"))):
+        if _name in ("ptp", "nanmax", "nanmin", "max", "min", "amax", "amin") and (_x is C or (_x is B and _name == "ptp")):
             continue
         case(f"{_name} of {aval_of(_x)}", lambda np, x, f=_name: getattr(np, f)(x), _x)
 for _name in ("sum", "prod", "mean", "max", "min", "any", "all", "std", "var"):
@@ -299,7 +362,18 @@ case("complex attributes", lambda np, x: (x.T, x.real, x.imag, x.conj()), C)
 case("number attributes", lambda np, x: (x.real, x.imag, x.conjugate()), P)
 case("number is_integer", lambda np, x: x.is_integer(), P)
 case("transpose axes", lambda np, x: (np.transpose(x, (2, 0, 1)), x.transpose(2, 0, 1), x.transpose((0, 2, 1)), x.transpose()), T)
-case("axes", lambda np, x: (np.swapaxes(x, 0, -1), np.moveaxis(x, 0, -1), np.moveaxis(x, (0, 1), (-1, 0)), np.rollaxis(x, 2), np.rollaxis(x, 0, 3), np.matrix_transpose(x)), T)
+case(
+    "axes",
+    lambda np, x: (
+        np.swapaxes(x, 0, -1),
+        np.moveaxis(x, 0, -1),
+        np.moveaxis(x, (0, 1), (-1, 0)),
+        np.rollaxis(x, 2),
+        np.rollaxis(x, 0, 3),
+        np.matrix_transpose(x),
+    ),
+    T,
+)
 case("expand_dims", lambda np, x: (np.expand_dims(x, 0), np.expand_dims(x, (0, -1)), np.expand_dims(x, 1)), M)
 case("squeeze axis", lambda np, x: (np.squeeze(x[None], 0), x[:, None].squeeze(axis=1), np.squeeze(x[None, None], axis=(0, 1))), M)
 case("broadcast_to", lambda np, x: np.broadcast_to(x, (2, 3, 4)), M)
@@ -318,7 +392,11 @@ case("stackers 2d", lambda np, x: (np.vstack([x, x]), np.hstack([x, x]), np.dsta
 case("append", lambda np, x: (np.append(x, 1.0), np.append(x, x, axis=0)), M)
 case("block", lambda np, x: (np.block([[x, x], [x, x]]), np.block([x, x])), M)
 case("block numbers", lambda np, x, s: np.block([[x, np.ones((3, 1))], [np.zeros((1, 4)), s]]), M, S)
-case("split", lambda np, x: (np.split(x, 2, axis=1), np.split(x, [1, 3], axis=1), np.array_split(x, 3, axis=1), np.vsplit(x, 3), np.hsplit(x, 2)), M)
+case(
+    "split",
+    lambda np, x: (np.split(x, 2, axis=1), np.split(x, [1, 3], axis=1), np.array_split(x, 3, axis=1), np.vsplit(x, 3), np.hsplit(x, 2)),
+    M,
+)
 case("split edges", lambda np, x: np.split(x, [3, 2, 9]), V)
 case("dsplit", lambda np, x: np.dsplit(x, 2), T)
 case("unstack", lambda np, x: np.unstack(x, axis=1), M)
@@ -341,12 +419,29 @@ case("pad value", lambda np, x: np.pad(x, 1, constant_values=2), F)
 case("pad traced value", lambda np, x, s: np.pad(x, 1, constant_values=s), M, S)
 case("pad values", lambda np, x: np.pad(x, ((1, 2), (2, 1)), constant_values=((1, 2), (3, 4))), M)
 for _k in (0, 1, -1, 5, -5):
-    case("diag", lambda np, x, v, k=_k: (np.diag(x, k), np.diag(v, k), np.diagonal(x, k), np.trace(x, k), np.tril(x, k), np.triu(x, k)), M, V)
+    case(
+        "diag", lambda np, x, v, k=_k: (np.diag(x, k), np.diag(v, k), np.diagonal(x, k), np.trace(x, k), np.tril(x, k), np.triu(x, k)), M, V
+    )
     case("eye", lambda np, x, k=_k: x + np.eye(3, 4, k) + np.tri(3, 4, k), M)
-case("diagonal axes", lambda np, x: (np.diagonal(x, 1, 1, 2), x.diagonal(0, 2, 0), np.trace(x, 0, 1, 2), np.linalg.diagonal(x), np.linalg.trace(x)), T)
+case(
+    "diagonal axes",
+    lambda np, x: (np.diagonal(x, 1, 1, 2), x.diagonal(0, 2, 0), np.trace(x, 0, 1, 2), np.linalg.diagonal(x), np.linalg.trace(x)),
+    T,
+)
 case("trace int", lambda np, x: np.trace(x), N.astype(np.int8))
 case("diagflat", lambda np, x: np.diagflat(x, 1), M)
-case("diff", lambda np, x: (np.diff(x), np.diff(x, axis=0), np.diff(x, n=2), np.diff(x, prepend=0.0), np.diff(x, append=x[:, :1], axis=1), np.diff(x > 0)), M)
+case(
+    "diff",
+    lambda np, x: (
+        np.diff(x),
+        np.diff(x, axis=0),
+        np.diff(x, n=2),
+        np.diff(x, prepend=0.0),
+        np.diff(x, append=x[:, :1], axis=1),
+        np.diff(x > 0),
+    ),
+    M,
+)
 case("ediff1d", lambda np, x: (np.ediff1d(x), np.ediff1d(x, to_begin=0.0, to_end=[1.0, 2.0])), V)
 case("gradient", lambda np, x: (np.gradient(x), np.gradient(x, 0.5, axis=1), np.gradient(x, 1.0, 2.0)), M)
 case("meshgrid", lambda np, x, y: (np.meshgrid(x, y), np.meshgrid(x, y, indexing="ij"), np.meshgrid(x, y, sparse=True)), V, V[:3])
@@ -358,12 +453,32 @@ dropin("array mixed", lambda np, x: np.array([x[0], 1, 2.0]), V)
 dropin("array rows", lambda np, x: np.array([x, x * 2]), V)
 dropin("array list of rows", lambda np, x: np.array([x[0], [1, 2, 3, 4]]), M)
 dropin("array dtype", lambda np, x: np.array([x[0], 1], dtype=np.float32), V)
-dropin("array of traced", lambda np, x: (np.array(x), np.asarray(x), np.asarray(x, dtype=np.float32), np.array(x, ndmin=3), np.ascontiguousarray(x), np.copy(x)), M)
+dropin(
+    "array of traced",
+    lambda np, x: (np.array(x), np.asarray(x), np.asarray(x, dtype=np.float32), np.array(x, ndmin=3), np.ascontiguousarray(x), np.copy(x)),
+    M,
+)
 dropin("array of numbers", lambda np, p, i, b: (np.array(p), np.array(i), np.array([p, i, b])), P, 3, True)
-case("likes", lambda np, x: (np.zeros_like(x), np.ones_like(x), np.full_like(x, 3), np.zeros_like(x, dtype=int), np.ones_like(x, shape=(2,)), np.full_like(x, x[0, 0])), F)
+case(
+    "likes",
+    lambda np, x: (
+        np.zeros_like(x),
+        np.ones_like(x),
+        np.full_like(x, 3),
+        np.zeros_like(x, dtype=int),
+        np.ones_like(x, shape=(2,)),
+        np.full_like(x, x[0, 0]),
+    ),
+    F,
+)
 dropin("full traced", lambda np, s: (np.full((2, 3), s), np.full(3, s, dtype=np.float32)), S)
 dropin("full array", lambda np, x: np.full((2, 4), x[0]), M)
-case("linspace", lambda np, a, b: (np.linspace(a, b, 5), np.linspace(a, b, 4, endpoint=False), np.linspace(a, b, 1), np.linspace(0, b, 3, retstep=True)), P, 2.5)
+case(
+    "linspace",
+    lambda np, a, b: (np.linspace(a, b, 5), np.linspace(a, b, 4, endpoint=False), np.linspace(a, b, 1), np.linspace(0, b, 3, retstep=True)),
+    P,
+    2.5,
+)
 case("linspace arrays", lambda np, x: (np.linspace(x, x + 1, 3), np.linspace(x, 2, 3, axis=-1)), V)
 case("linspace int", lambda np, a: np.linspace(a, 10, 4, dtype=int), 1.0)
 case("arange traced", lambda np, a: (np.arange(a, 3.0, 0.5), np.arange(a), np.arange(0, a * 4)), 1.3)
@@ -398,22 +513,63 @@ case("unpacking", lambda np, x: (lambda a, b, c: a + b * c)(*x), M)
 for _a in (None, 0, 1, -1):
     case("take", lambda np, x, a=_a: (np.take(x, [0, 2], axis=a), x.take(1, axis=a), np.take(x, [[0, 1], [2, 0]], axis=a)), M)
 case("take modes", lambda np, x: (np.take(x, [-1, 7], axis=0, mode="wrap"), np.take(x, [-1, 7], axis=1, mode="clip")), M)
-case("take_along_axis", lambda np, x: (np.take_along_axis(x, np.argsort(x, axis=1), axis=1), np.take_along_axis(x, x.argmax(axis=0)[None], 0)), M)
-case("compress", lambda np, x: (np.compress([True, False, True], x, axis=0), x.compress([False, True, True, False], axis=1), np.extract(x > 0, x)), M)
+case(
+    "take_along_axis",
+    lambda np, x: (np.take_along_axis(x, np.argsort(x, axis=1), axis=1), np.take_along_axis(x, x.argmax(axis=0)[None], 0)),
+    M,
+)
+case(
+    "compress",
+    lambda np, x: (np.compress([True, False, True], x, axis=0), x.compress([False, True, True, False], axis=1), np.extract(x > 0, x)),
+    M,
+)
 case("nonzero", lambda np, x: (np.nonzero(x > 0), (x > 0).nonzero(), np.flatnonzero(x > 0), np.argwhere(x > 0)), T)
 case("unravel_index", lambda np, x: np.unravel_index(np.argmax(x), (3, 4)), M)
 case("item", lambda np, x: (x[0, 0].item(), x.item(3), x.item(1, 2), x[:1, :1].item()), F)
 case("tolist", lambda np, x: (x.tolist(), x[0, 0].tolist()), N)
 case("bool item", lambda np, x: (x > 0)[0, 0].item(), M)
 case("sort", lambda np, x: (np.sort(x), np.sort(x, axis=0), np.sort(x, axis=None), np.argsort(x, axis=0), x.argsort(axis=None)), M)
-case("astype", lambda np, x: (x.astype(np.float32), x.astype(int), x.astype(float), x.astype(bool), x.astype(complex), np.astype(x, np.float16)), M)
+case(
+    "astype",
+    lambda np, x: (x.astype(np.float32), x.astype(int), x.astype(float), x.astype(bool), x.astype(complex), np.astype(x, np.float16)),
+    M,
+)
 case("astype scalar", lambda np, s: s.astype(np.float32), S)
 case("flat", lambda np, x: list(x.flat), M)
-case("inspect", lambda np, x, p: (np.shape(x), np.ndim(x), np.size(x), np.iscomplexobj(x), np.isscalar(p), np.result_type(x, p), x.shape, x.size, len(x)), F, P)
+case(
+    "inspect",
+    lambda np, x, p: (
+        np.shape(x),
+        np.ndim(x),
+        np.size(x),
+        np.iscomplexobj(x),
+        np.isscalar(p),
+        np.result_type(x, p),
+        x.shape,
+        x.size,
+        len(x),
+    ),
+    F,
+    P,
+)
 
 # ---- products ----
 
-OPERANDS = [(V, V), (M, V[:4]), (V[:3], M), (M, M.T), (T, V[:4]), (T, M.T), (V[:4], np.swapaxes(T, 1, 2)), (T, np.swapaxes(T, 1, 2)), (N, N.T), (F, M.T), (F, N.T), (C, M.T), (B, B.T)]
+OPERANDS = [
+    (V, V),
+    (M, V[:4]),
+    (V[:3], M),
+    (M, M.T),
+    (T, V[:4]),
+    (T, M.T),
+    (V[:4], np.swapaxes(T, 1, 2)),
+    (T, np.swapaxes(T, 1, 2)),
+    (N, N.T),
+    (F, M.T),
+    (F, N.T),
+    (C, M.T),
+    (B, B.T),
+]
 for _x, _y in OPERANDS:
     for _f in ("dot", "matmul"):
         case(f"{_f} {_x.shape} {_y.shape} {_x.dtype}", lambda np, x, y, f=_f: getattr(np, f)(x, y), _x, _y)
@@ -438,7 +594,12 @@ for _subscripts, _operands in (
     ("ii,ij->j", (Q, M)), ("ij,jk->ik", (N, N.T)), ("ij,jk->ik", (C, M.T)), ("ij,jk->ik", (F, M.T)), (",ij->ij", (P, M)), ("i,i,i->i", (V, V, V)), ("ij,ij->ij", (M[:, :1], M)),
 ):  # fmt: skip
     case(f"einsum {_subscripts}", lambda np, *xs, s=_subscripts: np.einsum(s, *xs), *_operands)
-case("einsum lists", lambda np, x, y: (np.einsum(x, [0, 1], y, [1, 2], [0, 2]), np.einsum(x, [0, 1], y, [1, 2]), np.einsum(x, [Ellipsis, 1], [1, Ellipsis])), M, M.T)
+case(
+    "einsum lists",
+    lambda np, x, y: (np.einsum(x, [0, 1], y, [1, 2], [0, 2]), np.einsum(x, [0, 1], y, [1, 2]), np.einsum(x, [Ellipsis, 1], [1, Ellipsis])),
+    M,
+    M.T,
+)
 for _ord in (None, 2, 1, 0, 3, 0.5, np.inf, -np.inf):
     case("norm vector", lambda np, x, o=_ord: np.linalg.norm(x, o), V)
     case("norm axis", lambda np, x, o=_ord: (np.linalg.norm(x, o, axis=1), np.linalg.norm(x, o, 0, True)), M)
@@ -449,11 +610,43 @@ for _ord in (None, "fro", 1, -1, np.inf, -np.inf):
 case("norm others", lambda np, x: (np.linalg.norm(x), np.linalg.norm(x[0] * 0), np.linalg.vector_norm(x), np.linalg.matrix_norm(x)), C)
 case("norm int", lambda np, x: (np.linalg.norm(x), np.linalg.norm(x[0]), np.linalg.norm(x, axis=1)), N)
 
+# ---- statistics and the rest ----
+
+for _q in (0.3, 0.75, [0.0, 0.5, 1.0]):
+    case("quantile", lambda np, x, q=_q: (np.quantile(x, q), np.quantile(x, q, axis=0), np.quantile(x, q, axis=1, keepdims=True)), M)
+case("percentile", lambda np, x: (np.percentile(x, 30), np.percentile(x, [10, 90], axis=1)), M)
+case("quantile nan", lambda np, x: np.quantile(x, 0.5, axis=0), np.array([[1.0, np.nan], [2.0, 3.0]]))
+case("quantile int", lambda np, x: np.quantile(x, 0.3), N)
+case(
+    "cov", lambda np, x: (np.cov(x), np.cov(x, rowvar=False), np.cov(x[0]), np.cov(x[0], x[1]), np.cov(x, bias=True), np.cov(x, ddof=0)), M
+)
+case("cov complex", lambda np, x: np.cov(x), C)
+case("corrcoef", lambda np, x: (np.corrcoef(x), np.corrcoef(x[0], x[1])), M)
+case(
+    "searchsorted",
+    lambda np, x: (np.searchsorted(np.sort(x), x), np.searchsorted(np.sort(x), x, "right"), np.searchsorted(np.sort(x), 0.0)),
+    V,
+)
+case("interp", lambda np, x: np.interp(x, np.array([-1.0, 0.0, 0.5]), np.array([2.0, -1.0, 4.0])), np.append(V, [-1.0, 0.5, 0.0]))
+case("interp ends", lambda np, x, y: np.interp(x, np.array([-1.0, 0.0, 0.5]), y, left=-9, right=9), V, np.array([2.0, -1.0, 4.0]))
+case("interp number", lambda np, x, y: (np.interp(x, np.array([0.0, 1.0]), y[:2]), np.interp(x, np.array([0.0]), y[:1])), P, V)
+for _m in ("full", "same", "valid"):
+    case("convolve", lambda np, x, y, m=_m: (np.convolve(x, y, m), np.convolve(y, x, m), np.convolve(x, y[:2], m)), V, U[0][:3])
+    case("correlate", lambda np, x, y, m=_m: (np.correlate(x, y, m), np.correlate(x, y[:2], m)), V, U[0][:3])
+case("correlate complex", lambda np, x: np.correlate(x[0], x[1][:2], "full"), C)
+case("polyval", lambda np, p, x: (np.polyval(p, x), np.polyval(p, 2.0), np.polyval([1.0, 2.0], x)), V, M)
+case("trapezoid", lambda np, y: (np.trapezoid(y), np.trapezoid(y, dx=0.5, axis=0), np.trapezoid(y, x=np.array([0.0, 1.0, 3.0, 4.0]))), M)
+case("trapezoid grid", lambda np, y, x: (np.trapezoid(y, x), np.trapezoid(y, x, axis=0)), M, U)
+case("delete", lambda np, x: (np.delete(x, 1, axis=0), np.delete(x, [0, 2], axis=1), np.delete(x, slice(1, 3))), M)
+dropin("r_ c_", lambda np, x: (np.r_[x, 1.0, x], np.c_[x, x], np.r_[x, 0:3]), V)
+
 
 @pytest.mark.parametrize("kind", [GraphTrace, EagerTrace])
 @pytest.mark.parametrize(("name", "fn", "inputs", "namespaces"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_agrees_with_numpy(name: str, fn: Callable[..., Any], inputs: tuple[Any, ...], namespaces: tuple[Any, ...], kind: type[Trace]) -> None:
+def test_agrees_with_numpy(
+    name: str, fn: Callable[..., Any], inputs: tuple[Any, ...], namespaces: tuple[Any, ...], kind: type[Trace]
+) -> None:
     want = fn(np, *inputs)
     for namespace in namespaces:
         with tracing(kind) as trace:

@@ -618,7 +618,7 @@ def test_siblings_share_cells_and_containers() -> None:
         """
         def make():
             n, log = 1.5, [0.5]
-            def add(): 
+            def add():
                 nonlocal n
                 n = n + 1
                 log.append(n)
@@ -768,7 +768,7 @@ def test_a_view_is_what_it_stands_for(make: Callable[[], Substitution]) -> None:
         copied = __import__("copy").copy(MODEL)
         return MODEL.identity(raw[0]), MODEL.dictionary(), MODEL.virtual, MODEL.again(), copied, MODEL.scale
 
-    raw = (MODEL,) if make is eager else (MODEL,)
+    raw = (MODEL,)
     substitution = make()
     same, values, virtual, again, copied, scale = substitution.function(f)()
     assert all(same)

@@ -16,6 +16,7 @@ from irgrad.frontend.handlers import (
     pymath,
     reduction,
     shaping,
+    statistics,
     ufuncs,
 )  # fmt: skip
 from irgrad.frontend.handlers.core import PUBLIC
@@ -23,5 +24,5 @@ from irgrad.frontend.handlers.pymath import MATH
 
 __all__ = [
     "MATH", "PUBLIC", "arranging", "contraction", "creation", "differences", "einsum", "elementwise", "indexing", "joining", "methods",
-    "norms", "ordering", "picking", "pymath", "reduction", "shaping", "ufuncs",
+    "norms", "ordering", "picking", "pymath", "reduction", "shaping", "statistics", "ufuncs",
 ]  # fmt: skip

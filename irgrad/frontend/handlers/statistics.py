@@ -1,0 +1,288 @@
+"""Quantiles, covariances, interpolation, convolution and polynomials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from irgrad.frontend.handlers.arranging import flipped, gather_axis
+from irgrad.frontend.handlers.contraction import conj, dot
+from irgrad.frontend.handlers.core import (
+    apply,
+    as_array,
+    axis_tuple,
+    call,
+    cast,
+    dtype_of,
+    full,
+    handles,
+    operand,
+    refuse,
+    reshape,
+    shape_of,
+    take_slice,
+    transpose,
+    unsupported,
+    unwrap,
+)
+from irgrad.frontend.handlers.joining import joined, parts_of
+from irgrad.frontend.handlers.reduction import average, reduce, total
+from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.trace import Trace
+from irgrad.frontend.tracer import Tracer
+
+# ---- quantiles ----
+
+
+@handles(np.quantile)
+def quantile(
+    trace: Trace,
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
+    """By linear interpolation between sorted values; `q` is plain."""
+    refuse("quantile", out=out, weights=weights)
+    if method != "linear" or type(q) is Tracer:
+        unsupported("quantile with another method or a traced q", "use method linear and a plain q")
+    levels = np.asarray(q, float)
+    if levels.ndim > 1 or np.any((levels < 0) | (levels > 1)):
+        raise ValueError("Quantiles must be in the range [0, 1]")
+    x = as_array(trace, a)
+    shape = shape_of(x)
+    axes = tuple(sorted(axis_tuple(axis, len(shape))))
+    rest = tuple(i for i in range(len(shape)) if i not in axes)
+    n = size_of([shape[i] for i in axes])
+    rows = reshape(trace, transpose(trace, x, rest + axes), (*(shape[i] for i in rest), n))
+    ordered = call(trace, "sort", rows if dtype_of(x).kind in "fc" else cast(trace, rows, np.float64), axis=len(rest))
+    made = [_level(trace, ordered, float(level) * (n - 1)) for level in levels.ravel()]
+    if keepdims:
+        made = [reshape(trace, m, tuple(1 if i in axes else s for i, s in enumerate(shape))) for m in made]
+    if not levels.ndim:
+        return made[0]
+    return joined(trace, [reshape(trace, m, (1, *shape_of(m))) for m in parts_of(trace, made)], 0)
+
+
+def _level(trace: Trace, ordered: Any, place: float) -> Any:
+    """The value at a fractional place of the last, sorted axis; nan where the axis has one (it sorts last)."""
+    last = len(shape_of(ordered)) - 1
+    n = shape_of(ordered)[last]
+    below = int(np.floor(place))
+    weight = place - below
+    low = take_slice(trace, ordered, last, below, 1, drop=True)
+    high = take_slice(trace, ordered, last, min(below + 1, n - 1), 1, drop=True)
+    rise = apply(trace, "sub", np.subtract, high, low)
+    if weight < 0.5:  # numpy's lerp
+        made = apply(trace, "add", np.add, low, apply(trace, "mul", np.multiply, rise, weight))
+    else:
+        made = apply(trace, "sub", np.subtract, high, apply(trace, "mul", np.multiply, rise, 1 - weight))
+    end = take_slice(trace, ordered, last, n - 1, 1, drop=True)
+
+    def fn(missing: Any, yes: Any, no: Any) -> Any:
+        chosen = np.where(missing, yes, no)
+        return chosen if chosen.ndim else chosen[()]
+
+    return apply(trace, "where", fn, apply(trace, "isnan", np.isnan, end), end, made)
+
+
+@handles(np.percentile)
+def percentile(
+    trace: Trace,
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
+    if type(q) is Tracer:
+        unsupported("percentile with a traced q", "use a plain q")
+    return quantile(trace, a, np.asarray(q, float) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+
+
+# ---- covariance ----
+
+
+@handles(np.cov)
+def cov(
+    trace: Trace,
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: Any = None,
+    fweights: Any = None,
+    aweights: Any = None,
+    *,
+    dtype: Any = None,
+) -> Any:
+    refuse("cov", fweights=fweights, aweights=aweights)
+    x = _variables(trace, m, rowvar, dtype)
+    if y is not None:
+        x = joined(trace, parts_of(trace, [x, _variables(trace, y, rowvar, dtype)]), 0)
+    n = shape_of(x)[1]
+    spread = apply(trace, "sub", np.subtract, x, average(trace, x, 1, keepdims=True))
+    made = dot(trace, spread, transpose(trace, conj(trace, spread), (1, 0)))
+    free = n - ((0 if bias else 1) if ddof is None else ddof)
+    made = apply(trace, "div", np.true_divide, made, free)
+    shape = tuple(k for k in shape_of(made) if k != 1)
+    return made if shape == shape_of(made) else call(trace, "reshape", made, shape=shape)
+
+
+def _variables(trace: Trace, m: Any, rowvar: bool, dtype: Any) -> Any:
+    """A matrix with one variable per row, in floating point."""
+    x = as_array(trace, m)
+    if len(shape_of(x)) > 2:
+        raise ValueError("m has more than 2 dimensions")
+    x = cast(trace, x, np.result_type(dtype_of(x), np.float64) if dtype is None else dtype)
+    if len(shape_of(x)) < 2:
+        return reshape(trace, x, (1, size_of(shape_of(x))))
+    return x if rowvar or shape_of(x)[0] == 1 else transpose(trace, x, (1, 0))
+
+
+@handles(np.corrcoef)
+def corrcoef(trace: Trace, x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    c = cov(trace, x, y, rowvar, dtype=dtype)
+    if not shape_of(c):
+        return apply(trace, "div", np.true_divide, c, c)
+    n = shape_of(c)[0]
+    variance = take_slice(trace, reshape(trace, c, (n * n,)), 0, 0, n, n + 1)
+    if dtype_of(c).kind == "c":
+        variance = apply(trace, "real", np.real, variance)
+    scale = apply(trace, "sqrt", np.sqrt, variance)
+    made = apply(trace, "div", np.true_divide, c, reshape(trace, scale, (n, 1)))
+    made = apply(trace, "div", np.true_divide, made, scale)
+    if dtype_of(c).kind == "c":
+        return made
+    return apply(trace, "clip", np.clip, made, -1.0, 1.0)
+
+
+# ---- interpolation ----
+
+
+@handles(np.searchsorted)
+def searchsorted(trace: Trace, a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
+    """The number of entries before each value, counted by comparison with all of them."""
+    refuse("searchsorted", sorter=sorter)
+    if side not in ("left", "right"):
+        raise ValueError(f"search side must be 'left' or 'right' (got {side!r})")
+    edges, x = as_array(trace, a), operand(trace, v)
+    column = reshape(trace, x, (*shape_of(x), 1))
+    name, fn = ("less", np.less) if side == "left" else ("less_equal", np.less_equal)
+    return total(trace, apply(trace, name, fn, edges, column), -1)
+
+
+@handles(np.interp)
+def interp(trace: Trace, x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
+    refuse("interp", period=period)
+    x, places, values = operand(trace, x), cast(trace, as_array(trace, xp), np.float64), as_array(trace, fp)
+    n = shape_of(places)[0]
+    if n == 0 or shape_of(values) != (n,):
+        raise ValueError("fp and xp are not of the same length." if n else "array of sample points is empty")
+    values = values if dtype_of(values).kind == "c" else cast(trace, values, np.float64)
+    x = cast(trace, x, np.float64)
+    first, last = (take_slice(trace, values, 0, i, 1, drop=True) for i in (0, n - 1))
+    before, after = first if left is None else operand(trace, left), last if right is None else operand(trace, right)
+    if n > 1:
+        i = apply(trace, "sub", np.subtract, searchsorted(trace, places, x, "right"), 1)
+        i = apply(trace, "clip", np.clip, i, 0, n - 2)
+        here = [gather_axis(trace, a, i, 0) for a in (places, values)]
+        above = apply(trace, "add", np.add, i, 1)
+        there = [gather_axis(trace, a, above, 0) for a in (places, values)]
+        run, rise = (apply(trace, "sub", np.subtract, b, a) for a, b in zip(here, there, strict=True))
+        slope = apply(trace, "div", np.true_divide, rise, run)
+        made = apply(trace, "mul", np.multiply, slope, apply(trace, "sub", np.subtract, x, here[0]))
+        made = apply(trace, "add", np.add, made, here[1])
+    else:
+        made = first
+    low, high = (take_slice(trace, places, 0, i, 1, drop=True) for i in (0, n - 1))
+    made = apply(trace, "where", _where, apply(trace, "equal", np.equal, x, high), last, made)
+    made = apply(trace, "where", _where, apply(trace, "greater", np.greater, x, high), after, made)
+    return apply(trace, "where", _where, apply(trace, "less", np.less, x, low), before, made)
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    made = np.where(condition, yes, no)
+    return made if made.ndim else made[()]
+
+
+# ---- convolution and polynomials ----
+
+
+@handles(np.convolve)
+def convolve(trace: Trace, a: Any, v: Any, mode: str = "full") -> Any:
+    """A product with the matrix of the longer operand's windows."""
+    xs = parts_of(trace, [a, v])
+    x, y = (reshape(trace, p, (size_of(shape_of(p)),)) if len(shape_of(p)) < 1 else p for p in xs)
+    if len(shape_of(x)) != 1 or len(shape_of(y)) != 1:
+        raise ValueError("object too deep for desired array")
+    if shape_of(y)[0] > shape_of(x)[0]:
+        x, y = y, x
+    n, m = shape_of(x)[0], shape_of(y)[0]
+    if m == 0:
+        raise ValueError("v cannot be empty" if n else "a cannot be empty")
+    low, count = {"full": (m - 1, n + m - 1), "same": ((m - 1) - (m - 1) // 2, n), "valid": (0, n - m + 1)}[mode]
+    high = count + m - 1 - n - low
+    padded = call(trace, "pad", x, dtype_of(x).type(0), low=(low,), high=(high,))
+    windows = gather_axis(trace, padded, trace.lift(np.add.outer(np.arange(count), np.arange(m))), 0)
+    return call(trace, "dot", windows, flipped(trace, y, (0,)))
+
+
+@handles(np.correlate)
+def correlate(trace: Trace, a: Any, v: Any, mode: str = "valid") -> Any:
+    x, y = as_array(trace, a), conj(trace, as_array(trace, v))
+    if len(shape_of(x)) != 1 or len(shape_of(y)) != 1:
+        raise ValueError("object too deep for desired array")
+    if shape_of(y)[0] > shape_of(x)[0] and mode != "full":
+        unsupported(f"correlate(mode={mode!r}) with the longer operand second", "swap the operands")
+    return convolve(trace, x, flipped(trace, y, (0,)), mode)
+
+
+@handles(np.polyval)
+def polyval(trace: Trace, p: Any, x: Any) -> Any:
+    coefficients, x = as_array(trace, p), operand(trace, x)
+    made: Any = full(trace, shape_of(x), 0, np.result_type(dtype_of(x)))
+    for i in range(shape_of(coefficients)[0]):
+        made = apply(trace, "mul", np.multiply, made, x)
+        made = apply(trace, "add", np.add, made, take_slice(trace, coefficients, 0, i, 1, drop=True))
+    return made
+
+
+@handles(np.trapezoid)
+def trapezoid(trace: Trace, y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+    values = as_array(trace, y)
+    at = axis_tuple(axis, len(shape_of(values)))[0]
+    n = shape_of(values)[at]
+    width = operand(trace, dx)
+    if x is not None:
+        grid = as_array(trace, x)
+        along = 0 if len(shape_of(grid)) == 1 else at
+        m = shape_of(grid)[along]
+        width = apply(trace, "sub", np.subtract, take_slice(trace, grid, along, 1, m - 1), take_slice(trace, grid, along, 0, m - 1))
+        if len(shape_of(grid)) == 1:
+            width = reshape(trace, width, tuple(m - 1 if i == at else 1 for i in range(len(shape_of(values)))))
+    pairs = apply(trace, "add", np.add, take_slice(trace, values, at, 1, n - 1), take_slice(trace, values, at, 0, n - 1))
+    areas = apply(trace, "div", np.true_divide, apply(trace, "mul", np.multiply, width, pairs), 2.0)
+    return reduce(trace, "reduce_sum", areas, at, False)
+
+
+@handles(np.delete)
+def delete(trace: Trace, arr: Any, obj: Any, axis: Any = None) -> Any:
+    x = as_array(trace, arr)
+    if axis is None:
+        x, axis = reshape(trace, x, (size_of(shape_of(x)),)), 0
+    at = axis_tuple(axis, len(shape_of(x)))[0]
+    if type(obj) is Tracer:
+        unsupported("delete with a traced index", "use a mask, or plain integers")
+    kept = np.delete(np.arange(shape_of(x)[at]), unwrap(obj))
+    return gather_axis(trace, x, trace.lift(kept), at)
