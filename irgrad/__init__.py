@@ -6,12 +6,62 @@
 import irgrad.ops as _ops  # noqa: F401, I001  (declares the primitives: first)
 import irgrad.frontend.handlers as _handlers  # noqa: F401  (teaches tracers numpy's functions)
 from irgrad import errors
-from irgrad import operators as _operators
-from irgrad.operators import *  # noqa: F403
+from irgrad.operators import (
+    deriv,
+    elementwise_grad,
+    grad,
+    grad_and_aux,
+    grad_named,
+    hessian,
+    hessian_tensor_product,
+    hessian_vector_product,
+    holomorphic_grad,
+    jacobian,
+    make_ggnvp,
+    make_hvp,
+    make_jvp,
+    make_vjp,
+    multigrad,
+    multigrad_dict,
+    stop_gradient,
+    tensor_jacobian_product,
+    value_and_grad,
+    value_and_multigrad,
+    vector_jacobian_product,
+)
 from irgrad.runtime.explain import explain
 from irgrad.runtime.graphs import optimized, trace
 from irgrad.runtime.jit import jit
 from irgrad.runtime.stats import Stats
 from irgrad.version import __version__
 
-__all__ = ["Stats", "__version__", "errors", "explain", "jit", "optimized", "trace", *_operators.__all__]  # noqa: PLE0604
+__all__ = [
+    "Stats",
+    "__version__",
+    "deriv",
+    "elementwise_grad",
+    "errors",
+    "explain",
+    "grad",
+    "grad_and_aux",
+    "grad_named",
+    "hessian",
+    "hessian_tensor_product",
+    "hessian_vector_product",
+    "holomorphic_grad",
+    "jacobian",
+    "jit",
+    "make_ggnvp",
+    "make_hvp",
+    "make_jvp",
+    "make_vjp",
+    "multigrad",
+    "multigrad_dict",
+    "optimized",
+    "stop_gradient",
+    "tensor_jacobian_product",
+    "trace",
+    "value_and_grad",
+    "value_and_multigrad",
+    "vector_jacobian_product",
+]

@@ -35,6 +35,30 @@ from irgrad.ir.value import Number, Static
 from irgrad.passes.adjoint import find_active, forward, reverse
 from irgrad.pytree import LEAF, Structure, flatten, paths, tree_map, unflatten
 
+__all__ = [
+    "deriv",
+    "elementwise_grad",
+    "grad",
+    "grad_and_aux",
+    "grad_named",
+    "hessian",
+    "hessian_tensor_product",
+    "hessian_vector_product",
+    "holomorphic_grad",
+    "jacobian",
+    "make_ggnvp",
+    "make_hvp",
+    "make_jvp",
+    "make_vjp",
+    "multigrad",
+    "multigrad_dict",
+    "stop_gradient",
+    "tensor_jacobian_product",
+    "value_and_grad",
+    "value_and_multigrad",
+    "vector_jacobian_product",
+]
+
 Argnum = int | str | Sequence[int | str]
 _MARK = REGISTRY["mark"]
 _STOP = REGISTRY["stop_gradient"]

@@ -102,10 +102,13 @@ def test_composites_are_at_one_site(graph: GraphTrace) -> None:
 CREATED: list[Callable[[Any], Any]] = [
     lambda np: np.zeros((2, 3)), lambda np: np.zeros(2, int), lambda np: np.ones((2, 2)), lambda np: np.ones(3, dtype=np.float32),
     lambda np: np.full((2, 2), 7), lambda np: np.full(3, 2.5), lambda np: np.full(2, [1.0, 2.0]), lambda np: np.full(2, 1 + 2j),
-    lambda np: np.arange(5), lambda np: np.arange(5.0), lambda np: np.arange(1, 7, 2), lambda np: np.arange(0.0, 1.0, 0.25), lambda np: np.arange(0),
+    lambda np: np.arange(5), lambda np: np.arange(5.0), lambda np: np.arange(1, 7, 2), lambda np: np.arange(0.0, 1.0, 0.25),
+    lambda np: np.arange(0),
     lambda np: np.linspace(0, 1, 5), lambda np: np.eye(3), lambda np: np.eye(2, 3, 1, dtype=int), lambda np: np.identity(2),
-    lambda np: np.tri(3), lambda np: np.array([1, 2, 3]), lambda np: np.array([[1.0, 2.0], [3.0, 4.0]]), lambda np: np.array(3.0), lambda np: np.asarray([True, False]),
-    lambda np: np.array([1, 2], dtype=np.float32), lambda np: np.logspace(0, 1, 3), lambda np: np.zeros(()), lambda np: np.zeros_like(X), lambda np: np.ones_like([1, 2]),
+    lambda np: np.tri(3), lambda np: np.array([1, 2, 3]), lambda np: np.array([[1.0, 2.0], [3.0, 4.0]]), lambda np: np.array(3.0),
+    lambda np: np.asarray([True, False]),
+    lambda np: np.array([1, 2], dtype=np.float32), lambda np: np.logspace(0, 1, 3), lambda np: np.zeros(()),
+    lambda np: np.zeros_like(X), lambda np: np.ones_like([1, 2]),
     lambda np: np.full_like(X, 2), lambda np: np.indices((2, 2)), lambda np: np.array(X), lambda np: np.array([]),
 ]  # fmt: skip
 
@@ -206,13 +209,15 @@ def test_guards(graph: GraphTrace, fn: Callable[..., Any], value: Any, want: lis
 # ---- math ----
 
 MATH_CASES: list[tuple[str, tuple[Any, ...]]] = [
-    *[(name, (0.3,)) for name in ["exp", "expm1", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "atanh", "fabs", "radians", "degrees"]],
+    *[(name, (0.3,)) for name in ("exp", "expm1", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "asin")],
+    *[(name, (0.3,)) for name in ("acos", "atan", "sinh", "cosh", "tanh", "asinh", "atanh", "fabs", "radians", "degrees")],
     *[(name, (0.3,)) for name in ("isnan", "isinf", "isfinite", "modf", "floor", "ceil", "trunc", "log", "hypot")],
     *[(name, (2,)) for name in ("exp", "sqrt", "log", "floor", "factorial")],
     *[(name, (np.float32(0.3),)) for name in ("exp", "sin", "floor")],
     *[(name, (np.array(0.3),)) for name in ("exp", "sin")],
     *[(name, (0.3, -1.7)) for name in ("atan2", "copysign", "fmod", "hypot")],
-    ("acosh", (1.3,)), ("pow", (0.3, 1.7)), ("log", (0.3, 2.0)), ("floor", (-1.5,)), ("hypot", (1.0, 2.0, 3.0)), ("gcd", (12, 18)), ("comb", (5, 2)),
+    ("acosh", (1.3,)), ("pow", (0.3, 1.7)), ("log", (0.3, 2.0)), ("floor", (-1.5,)), ("hypot", (1.0, 2.0, 3.0)), ("gcd", (12, 18)),
+    ("comb", (5, 2)),
     ("isclose", (1.0, 1.0 + 1e-12)), ("isclose", (1.0, 1.1)), ("isclose", (math.inf, 1.0)),
 ]  # fmt: skip
 
@@ -264,7 +269,8 @@ ERRORS: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (
         lambda x: x.__setitem__(0, 1.0),
         TraceError,
-        r"item assignment on a traced array is not supported yet \(test_handlers_entries\.py:\d+\); build the array with np\.where, np\.concatenate or np\.stack",
+        r"item assignment on a traced array is not supported yet \(test_handlers_entries\.py:\d+\); "
+        r"build the array with np\.where, np\.concatenate or np\.stack",
     ),
     (lambda x: x[True], UnsupportedError, r"ndarray indexed by a single bool is not traced yet .*; index with a mask"),
     (

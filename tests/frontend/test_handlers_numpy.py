@@ -489,12 +489,16 @@ case("vander", lambda np, x: (np.vander(x), np.vander(x, 3, increasing=True)), V
 
 INDEX = [
     0, -1, slice(None), slice(1, 3), slice(None, None, -1), slice(2, None, -2), slice(5, 9), Ellipsis, None, (), (0, 1), (slice(None), 1),
-    (Ellipsis, 0), (None, 0), (0, None, Ellipsis, None), (slice(None), None), (1, Ellipsis, slice(0, 2)), [0, 1], ([0, 1], [1, 2]), (0, [1, 2]),
+    (Ellipsis, 0), (None, 0), (0, None, Ellipsis, None), (slice(None), None), (1, Ellipsis, slice(0, 2)), [0, 1], ([0, 1], [1, 2]),
+    (0, [1, 2]),
     ([0, 1], slice(None), [2, 3]), (slice(None), [0, 2]), (slice(None), [0, 2], [1, 3]), (slice(None), 1, [0, 3]), (0, slice(None), [0, 3]),
-    (Ellipsis, [0, 3]), ([[0], [1]], [[0, 2]]), (None, [0, 1], None), ([0, 1], None, [0, 2]), ([0, 1], Ellipsis, [0, 2]), (slice(None), slice(0, 2), [1, -1]),
+    (Ellipsis, [0, 3]), ([[0], [1]], [[0, 2]]), (None, [0, 1], None), ([0, 1], None, [0, 2]), ([0, 1], Ellipsis, [0, 2]),
+    (slice(None), slice(0, 2), [1, -1]),
     (np.array([True, False]), 0), (slice(None), np.array([True, False, True])), (np.array([True, True]), Ellipsis, [0, 1]),
-    np.array([[0, 1], [1, 0]]), np.array(1), np.int64(1), (np.int32(0), slice(0, 1)), [], (0, 0, 0), (0, 0, 0, Ellipsis), np.zeros((2, 3), bool) | [True, False, True],
-    (slice(1, None), slice(None, None, -1), slice(None, None, 2)), (1, slice(None), None, [0, 1]), (slice(None), [0, 1], slice(None), None), ([1], slice(None), 2),
+    np.array([[0, 1], [1, 0]]), np.array(1), np.int64(1), (np.int32(0), slice(0, 1)), [], (0, 0, 0), (0, 0, 0, Ellipsis),
+    np.zeros((2, 3), bool) | [True, False, True],
+    (slice(1, None), slice(None, None, -1), slice(None, None, 2)), (1, slice(None), None, [0, 1]),
+    (slice(None), [0, 1], slice(None), None), ([1], slice(None), 2),
 ]  # fmt: skip
 for _i in INDEX:
     case(f"x[{_i!r}]", lambda np, x, i=_i: x[i], T)
@@ -587,11 +591,16 @@ case("tensordot 3d", lambda np, x, y: (np.tensordot(x, y, ([2, 1], [1, 0])), np.
 case("matvec", lambda np, x, v, w: (np.matvec(x, v), np.vecmat(w, x)), T, V[:4], V[:3])
 case("multi_dot", lambda np, x: (np.linalg.multi_dot([x, x.T, x]), np.linalg.matrix_power(x @ x.T, 3)), M)
 for _subscripts, _operands in (
-    ("ij->ji", (M,)), ("ij->", (M,)), ("ij", (M,)), ("ji", (M,)), ("ii", (Q,)), ("ii->i", (Q,)), ("iij->j", (T[:, :2],)), ("ij,jk->ik", (M, M.T)),
-    ("ij,jk", (M, M.T)), ("ij,ij->", (M, M)), ("ij,ij->i", (M, M)), ("ij,ij->ij", (M, M)), ("i,j->ij", (V, V)), ("i,i", (V, V)), ("bij,bjk->bik", (T, np.swapaxes(T, 1, 2))),
-    ("bij,bkj->bik", (T, T)), ("bij,jk->bik", (T, M.T)), ("...ij,...jk->...ik", (T, np.swapaxes(T, 1, 2))), ("i...,i...->...", (T, T)), ("...j,j->...", (T, V[:4])),
-    ("ij,jk,kl->il", (M, M.T, M)), ("i,ij,j->", (V[:3], M, V[:4])), ("a,ab,abc->c", (V[:2], T[:, :, 0], T)), ("ij,kj->ikj", (M, M)), ("ij,k->ik", (M, V)), ("ij, jk -> ki", (M, M.T)),
-    ("ii,ij->j", (Q, M)), ("ij,jk->ik", (N, N.T)), ("ij,jk->ik", (C, M.T)), ("ij,jk->ik", (F, M.T)), (",ij->ij", (P, M)), ("i,i,i->i", (V, V, V)), ("ij,ij->ij", (M[:, :1], M)),
+    ("ij->ji", (M,)), ("ij->", (M,)), ("ij", (M,)), ("ji", (M,)), ("ii", (Q,)), ("ii->i", (Q,)), ("iij->j", (T[:, :2],)),
+    ("ij,jk->ik", (M, M.T)),
+    ("ij,jk", (M, M.T)), ("ij,ij->", (M, M)), ("ij,ij->i", (M, M)), ("ij,ij->ij", (M, M)), ("i,j->ij", (V, V)), ("i,i", (V, V)),
+    ("bij,bjk->bik", (T, np.swapaxes(T, 1, 2))),
+    ("bij,bkj->bik", (T, T)), ("bij,jk->bik", (T, M.T)), ("...ij,...jk->...ik", (T, np.swapaxes(T, 1, 2))), ("i...,i...->...", (T, T)),
+    ("...j,j->...", (T, V[:4])),
+    ("ij,jk,kl->il", (M, M.T, M)), ("i,ij,j->", (V[:3], M, V[:4])), ("a,ab,abc->c", (V[:2], T[:, :, 0], T)), ("ij,kj->ikj", (M, M)),
+    ("ij,k->ik", (M, V)), ("ij, jk -> ki", (M, M.T)),
+    ("ii,ij->j", (Q, M)), ("ij,jk->ik", (N, N.T)), ("ij,jk->ik", (C, M.T)), ("ij,jk->ik", (F, M.T)), (",ij->ij", (P, M)),
+    ("i,i,i->i", (V, V, V)), ("ij,ij->ij", (M[:, :1], M)),
 ):  # fmt: skip
     case(f"einsum {_subscripts}", lambda np, *xs, s=_subscripts: np.einsum(s, *xs), *_operands)
 case(
