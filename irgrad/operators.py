@@ -336,29 +336,24 @@ def _no_argument(fun: Callable[..., Any], argnum: Any, args: tuple[Any, ...], kw
 def _inexact(trace: Trace, leaf: Any, fun: Callable[..., Any], places: Sequence[int | str], picked: Sequence[Any], k: int) -> Any:
     """A leaf as something that has a derivative: integers become floats. Raises DifferentiationError for the rest."""
     kind = type(leaf)
-    if kind is float or kind is _float64:
+    if kind is float or kind is _float64 or kind is complex:
         return leaf
-    if kind is _ndarray or isinstance(leaf, np.generic):
-        value = leaf.value if kind is Tracer else leaf
-        category = value.dtype.kind
+    if kind is Tracer:
+        category = _dtype(leaf.value).kind
         if category in "fc":
             return leaf
         if category in "iu":
-            return trace.call(REGISTRY["convert"], (leaf,), {"dtype": "float64"}) if kind is Tracer else leaf.astype(_float64)
-    elif kind is Tracer:
-        value = leaf.value
-        if isinstance(value, _ndarray) and value.dtype.kind in "biufc" and value.dtype.kind != "b":
-            return leaf if value.dtype.kind in "fc" else trace.call(REGISTRY["convert"], (leaf,), {"dtype": "float64"})
-        if isinstance(value, (float, complex)):
-            return leaf
-        if isinstance(value, int) and not isinstance(value, bool):
             return trace.call(REGISTRY["convert"], (leaf,), {"dtype": "float64"})
-    elif kind is complex:
-        return leaf
-    elif isinstance(leaf, int) and not isinstance(leaf, bool):
+    elif kind is _ndarray or isinstance(leaf, np.generic):
+        category = leaf.dtype.kind
+        if category in "fc":
+            return leaf
+        if category in "iu":
+            return leaf.astype(_float64)
+    elif isinstance(leaf, (float, int)) and not isinstance(leaf, bool):
         return float(leaf)
-    elif isinstance(leaf, (float, complex)):
-        return complex(leaf) if isinstance(leaf, complex) else float(leaf)
+    elif isinstance(leaf, complex):
+        return complex(leaf)
     elif isinstance(leaf, np.memmap):
         return _inexact(trace, np.asarray(leaf), fun, places, picked, k)
     _refuse(leaf, fun, places, picked, k)
@@ -692,7 +687,7 @@ def _block_dtype(out: Any, mark: Any) -> np.dtype[Any]:
 
 def _concrete_blocks(run: Run) -> list[list[Any]]:
     blocks: list[list[Any]] = []
-    found: list[Any] = []
+    zeros: list[Any] = []  # None for every cotangent of a row that is zero
     for k, out in enumerate(run.outs):
         value = out.value if type(out) is Tracer else out
         shape, size, dtype = np.shape(value), int(np.size(value)), _dtype(value)
@@ -704,8 +699,8 @@ def _concrete_blocks(run: Run) -> list[list[Any]]:
                 basis = np.zeros(size, dtype)
                 basis[j] = 1
                 cts[k] = basis.reshape(shape)[()]
-                found = run.pull(cts)
-                for block, c in zip(row, found, strict=True):
+                for block, c in zip(row, run.pull(cts), strict=True):
+                    zeros.append(None if c is None else False)
                     if c is not None:
                         block[j] = c
                 if twice:  # dv/dx is minus what a cotangent of i gives
@@ -714,7 +709,7 @@ def _concrete_blocks(run: Run) -> list[list[Any]]:
                         if c is not None and _dtype(mark.value).kind != "c":
                             block[j] -= 1j * c
         blocks.append([_shaped(block, value, mark.value) for block, mark in zip(row, run.marks, strict=True)])
-    run.note_zeros(found)
+    run.note_zeros(zeros)
     return blocks
 
 
@@ -773,7 +768,7 @@ def _row(b: RecordBuilder, c: Any, imaginary: Any, mark: Any, dtype: np.dtype[An
     if imaginary is not None and _dtype(mark.value).kind != "c":
         zero = b.zeros_like(mark)
         c = b.complex_of(zero if c is None else c, b.neg(imaginary))
-    if type(c) is Static or not isinstance(c, Tracer | _ndarray | np.generic):
+    if type(c) is Static or not isinstance(c, (Tracer, np.ndarray, np.generic)):
         return b.full(c, shape=(1, *shape), dtype=dtype.name)
     if b.dtype(c) != dtype:
         c = b.convert(c, dtype=dtype.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import optree
@@ -16,8 +16,8 @@ import optree
 _NAMESPACE = "irgrad"
 _T = TypeVar("_T")
 
-Structure = optree.PyTreeSpec
-LEAF: Structure = optree.tree_structure(0)
+Structure: TypeAlias = optree.PyTreeSpec
+LEAF: Structure = optree.tree_structure(0)  # pyright: ignore[reportArgumentType]
 _PLAIN = frozenset((float, int, complex, bool, str, np.ndarray, np.float64, np.float32, np.complex128))
 
 

@@ -19,7 +19,7 @@ import irgrad
 from irgrad import operators as op
 from irgrad.errors import DifferentiationError, MissingRuleError, RuntimeGuardError, TraceError
 from irgrad.frontend.context import current
-from irgrad.frontend.tracer import Tracer
+from irgrad.ir.primitive import REGISTRY, Primitive
 
 X = np.array([0.3, 0.7, 1.1])
 Point = namedtuple("Point", "a b")
@@ -59,7 +59,7 @@ PROGRAMS = [
     lambda x: np.max(x) * np.prod(x) + np.linalg.norm(x),
     lambda x: np.sum(np.where(x > 0.5, x**3, np.log(x))),
     lambda x: np.sum(np.cumsum(x)[::-1].reshape(3, 1) * x),
-    lambda x: sum(v * i for i, v in enumerate(x)),
+    lambda x: sum(v**2 * i for i, v in enumerate(x)),
     lambda x: np.sum(np.concatenate([x, 2 * x, x[::-1] ** 2]) * np.arange(9.0)),
 ]
 
@@ -215,11 +215,13 @@ def nest(f: Any, order: int, make: Any = op.grad) -> Any:
 def test_nested_derivatives_of_exp_and_sin(order: int, make: Any) -> None:
     assert nest(lambda x: np.exp(2 * x), order, make)(0.5) == pytest.approx(2**order * np.exp(1.0))
     assert nest(np.sin, order, make)(0.7) == pytest.approx([np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x), np.sin][order - 1](0.7))
-    assert nest(lambda x: x**3, order, make)(2.0) == [12.0, 12.0, 6.0, 0.0][order - 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the fourth derivative is that of a constant
+        assert nest(lambda x: x**3, order, make)(2.0) == [12.0, 12.0, 6.0, 0.0][order - 1]
 
 
 def test_forward_over_reverse_and_reverse_over_forward() -> None:
-    f = lambda x: np.sin(x) * x  # noqa: E731
+    f = lambda x: np.sin(x) * x
     want = 2 * np.cos(0.4) - 0.4 * np.sin(0.4)
     assert op.deriv(op.grad(f))(0.4) == pytest.approx(want)
     assert op.grad(op.deriv(f))(0.4) == pytest.approx(want)
@@ -342,7 +344,7 @@ def test_integers_are_taken_as_floats(x: Any) -> None:
     ],
 )  # fmt: skip
 def test_gradients_keep_kind_and_dtype(x: Any, kind: type, dtype: str) -> None:
-    f = lambda v: np.real(np.sum(v * v * 0.5))  # noqa: E731
+    f = lambda v: np.real(np.sum(v * v * 0.5))
     for make in (op.grad, lambda f: irgrad.jit(op.grad(f), compile_after=1)):
         have = make(f)(x)
         assert type(have) is kind and have.dtype == np.dtype(dtype) and have.shape == np.shape(x)
@@ -483,7 +485,7 @@ def test_the_branch_not_taken_gives_no_nan(f: Any) -> None:
 
 
 def test_where_at_the_kink() -> None:
-    f = lambda x: np.where(x > 0, np.sqrt(x), 0.0)  # noqa: E731
+    f = lambda x: np.where(x > 0, np.sqrt(x), 0.0)
     for x in (0.0, np.array(0.0)):
         assert op.grad(f)(x) == 0.0
         assert op.grad(op.grad(f))(x) == 0.0
@@ -529,7 +531,7 @@ def test_complex_gradients_are_autograds(f: Any) -> None:
 
 
 def test_complex_jacobian_under_jit() -> None:
-    f = lambda x: np.exp(1j * x) * x[0]  # noqa: E731
+    f = lambda x: np.exp(1j * x) * x[0]
     np.testing.assert_allclose(irgrad.jit(op.jacobian(f), compile_after=1)(X), op.jacobian(f)(X), rtol=1e-12)
     np.testing.assert_allclose(op.jacobian(lambda x: np.real(op.jacobian(f)(x)).sum())(X), numerical(lambda x: op.jacobian(f)(x).real.sum(), X), rtol=1e-5)
 
@@ -602,8 +604,9 @@ def test_cotangents_of_another_form() -> None:
 def test_a_missing_rule_names_op_argument_and_line() -> None:
     declared = dict(aval=lambda x, y: x, evaluate=lambda x, y: np.sin(x) * y)
     bare = Primitive("bare", vjp=(lambda b, ct, out, x, y: b.mul(ct, y),), jvp=(), **declared)
-    f = lambda x, y: x.trace.call(bare, (x, y), {}) if type(x) is Tracer else y.trace.call(bare, (x, y), {})  # noqa: E731
+    f = lambda x, y: current().call(bare, (x, y), {})
     assert op.grad(f)(1.0, 2.0) == 2.0
+    assert op.grad(lambda x: f(x, op.stop_gradient(x)))(2.0) == 2.0
     with pytest.raises(NotImplementedError, match=rf"VJP of bare wrt argnum 1 not defined; define it with irgrad.extend.defvjp \(.*test_operators.py:{lineno() + 1}\)"):
         op.grad(f, 1)(1.0, 2.0)
     with pytest.raises(MissingRuleError, match="JVP of bare wrt argnum 0 not defined"):

@@ -14,6 +14,8 @@ import dis
 import linecache
 import os
 import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from types import CodeType, FrameType
 
 from irgrad.ir.source import Source
@@ -25,21 +27,56 @@ NO_LOOP = -1
 class CodeInfo:
     """The loops of one code object: `loop[offset]` is the innermost loop around an instruction, or NO_LOOP."""
 
-    __slots__ = ("loop", "internal")
+    __slots__ = ("carried", "internal", "loop", "returned")
 
     def __init__(self, code: CodeType) -> None:
         self.internal = code.co_filename.startswith(_PACKAGE) or code.co_filename.startswith("<irgrad")
         size = len(code.co_code) + 2
         self.loop = [NO_LOOP] * size
+        self.carried: frozenset[int] = frozenset()  # instructions whose result goes to a variable that the next iteration reads
+        self.returned: frozenset[int] = frozenset()  # instructions whose result is returned
         if self.internal:
             return
-        edges = [(i.argval, i.offset) for i in dis.get_instructions(code) if "JUMP_BACKWARD" in i.opname and isinstance(i.argval, int)]
+        instructions = list(dis.get_instructions(code))
+        edges = [(i.argval, i.offset) for i in instructions if "JUMP_BACKWARD" in i.opname and isinstance(i.argval, int)]
         merged: dict[int, int] = {}
         for target, end in edges:  # several back edges to one header are one loop (continue)
             merged[target] = max(end, merged.get(target, end))
         for target, end in sorted(merged.items(), key=lambda edge: edge[0] - edge[1]):  # widest first, inner ones overwrite
             for offset in range(target, min(end + 2, size)):
                 self.loop[offset] = target
+        self.returned = frozenset(a.offset for a, b in pairwise(instructions) if b.opname == "RETURN_VALUE")
+        self.carried = frozenset(o for target, end in merged.items() for o in _carried(instructions, target, end))
+
+
+def _carried(instructions: list[dis.Instruction], target: int, end: int) -> Iterator[int]:
+    """Instructions of the loop [target, end] whose result is stored in a variable that is read before it is stored, or after the loop."""
+    first_store: dict[str, int] = {}
+    read_first: set[str] = set()
+    for i in instructions:
+        if i.offset < target:
+            continue
+        loads, stores = _variables(i)
+        read_first |= {name for name in loads if i.offset > end or name not in first_store}
+        if i.offset <= end:
+            for name in stores:
+                first_store.setdefault(name, i.offset)
+    for a, b in pairwise(instructions):
+        if target <= a.offset <= end:
+            stores = _variables(b)[1]
+            if stores and stores[0] in read_first and "STORE" in b.opname and "STORE" not in a.opname:
+                yield a.offset
+
+
+def _variables(instruction: dis.Instruction) -> tuple[list[str], list[str]]:
+    """Names of local variables that an instruction loads and stores."""
+    name, value = instruction.opname, instruction.argval
+    if not name.startswith(("LOAD_FAST", "STORE_FAST", "LOAD_DEREF", "STORE_DEREF")):
+        return [], []
+    names = [str(n) for n in value] if isinstance(value, tuple) else [str(value)]
+    if name == "STORE_FAST_LOAD_FAST":
+        return names[1:], names[:1]
+    return (names, []) if name.startswith("LOAD") else ([], names)
 
 
 _infos: dict[CodeType, CodeInfo] = {}
@@ -175,6 +212,21 @@ class Sites:
             top = top.parent
         self.top = None
         self.base = None
+
+
+def is_carried(site: Site | None) -> bool:
+    """Does the result of this site go to a variable that the next iteration of a loop reads?"""
+    if site is None:
+        return False
+    activation, lasti = site
+    walk: Activation | None = activation
+    while walk is not None:
+        if lasti in walk.info.carried:
+            return True
+        if lasti not in walk.info.returned:
+            return False
+        lasti, walk = walk.parent_lasti, walk.parent
+    return False
 
 
 def source_of(site: Site | None) -> Source | None:

@@ -199,7 +199,7 @@ def _float(x: Any = 0.0, /) -> Any:
     value: Any = item.value if type(item) is Tracer else item
     if value is item or isinstance(value, complex):
         return float(value)  # type: ignore[arg-type]
-    return item if type(value) is float else operator.mul(item, 1.0)
+    return item if type(value) is float else cast("Any", item) * 1.0
 
 
 def _complex(*args: Any, **kwargs: Any) -> Any:

@@ -18,11 +18,12 @@ import numpy as np
 from irgrad.config import CONFIG
 from irgrad.errors import RuntimeGuardError, TraceError, translate
 from irgrad.frontend.promote import loop_dtypes, operand_key
-from irgrad.frontend.sites import Site, Sites, source_of, user_source
+from irgrad.frontend.sites import Site, Sites, is_carried, source_of, user_source
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import aval_of
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import ELEMENTWISE, REGISTRY, Primitive
+from irgrad.ir.recording import TINY
 from irgrad.ir.source import Source
 from irgrad.ir.value import Number, Static
 
@@ -117,6 +118,23 @@ class EagerTrace(Trace):
         tracer = Tracer(self, out, op, tuple(args), params, len(tape))
         tape.append(tracer)
         return tracer
+
+    def close(self) -> None:
+        super().close()
+        self.__class__ = ClosedTrace
+
+
+class ClosedTrace(EagerTrace):
+    """An eager trace that has ended: an open one need not ask whether it is."""
+
+    def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
+        return self.call(op, args, _NO_PARAMS)
+
+    def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
+        for a in args:
+            if type(a) is Tracer:
+                self.check(a)
+        raise RuntimeGuardError(f"a traced value is used after its trace has ended ({here()})")
 
 
 _NO_PARAMS: dict[str, Any] = {}
@@ -379,29 +397,62 @@ class RecordBuilder(Builder):
             self.last = node.segment
         return [o if type(o) in _HOLDERS else Number(o) for o in node.operands]
 
-    def prepare(self, tape: Sequence[Tracer], start: int, stop: int, active: bytearray) -> dict[int, Tracer]:
-        """Zeroed buffers for values made outside a loop and used by two or more of its iterations."""
+    def seed(self, node: Tracer, ct: Any) -> Any:
+        """The first cotangent of a walk: data, where the output was made in a loop, so that its last iteration is like the others."""
+        trace = self.trace
+        if type(ct) is not Static or not isinstance(trace, GraphTrace) or trace.depths[node.segment] == 0:
+            return ct
+        return self.full(ct, shape=self.shape(ct), dtype=self.dtype(ct).name)
+
+    def prepare(self, tape: Sequence[Tracer], start: int, stop: int, active: bytearray) -> dict[int, tuple[Tracer, bool]]:
+        """Zeroed cotangents to begin with, so that all iterations of a loop, the first and the last included, add to what is there.
+
+        Values made outside a loop and used by iterations of it have a buffer each (True: the walk may change it in place); of more
+        than a few elements only where two or more iterations use them. What an iteration passes on to another has shared zeros.
+        """
         trace = self.trace
         if not isinstance(trace, GraphTrace):
             return {}
         depths = trace.depths
-        first: dict[int, int] = {}
-        shared: dict[int, Tracer] = {}
+        users: dict[int, list[int]] = {}
         for i in range(start, stop):
             if not active[i - start]:
                 continue
             node = tape[i]
             segment = node.segment
-            depth = depths[segment]
-            if depth == 0:
+            if depths[segment] == 0:
                 continue
             for o in node.operands:
-                if type(o) is Tracer and o.index >= start and active[o.index - start] and o.segment != segment and depths[o.segment] < depth:
-                    seen = first.setdefault(o.index, segment)
-                    if seen != segment and o.index not in shared and self.dtype(o).kind in "fc":
-                        shared[o.index] = o
-        trace.inside = True
-        return {index: self.zeros_like(tracer) for index, tracer in sorted(shared.items())}
+                if type(o) is Tracer and o.segment != segment and o.index >= start and active[o.index - start]:
+                    found = users.get(o.index)
+                    if not found:
+                        users[o.index] = [segment]
+                    elif found[-1] != segment and len(found) < 2:
+                        found.append(segment)
+            if i not in users and np.size(node.value) <= TINY and is_carried(node.site):
+                users[i] = []
+        prepared: dict[int, tuple[Tracer, bool]] = {}
+        shared: dict[Any, Tracer] = {}
+        producer, ordinal = -2, 0
+        places: dict[Any, int] = {}
+        for index in sorted(users):
+            o = tape[index]
+            segments = users[index]
+            tiny = np.size(o.value) <= TINY
+            if self.dtype(o).kind not in "fc" or not (tiny or len(segments) > 1):
+                continue
+            if segments and (o.segment < 0 or depths[o.segment] < depths[segments[0]]):
+                prepared[index] = (self.zeros_like(o), True)
+            elif tiny:  # the k-th value of its form that this iteration passes on; neighbouring iterations have zeros of their own
+                if o.segment != producer:
+                    producer, ordinal, places = o.segment, ordinal + 1, {}
+                form = (self.shape(o), self.dtype(o))
+                place = places[form] = places.get(form, -1) + 1
+                key = (ordinal % 2, place, *form)
+                if key not in shared:
+                    shared[key] = self.zeros_like(o)
+                prepared[index] = (shared[key], False)
+        return prepared
 
     def shape(self, x: Any) -> tuple[int, ...]:
         value = x.value if type(x) in _HOLDERS else x

@@ -18,7 +18,7 @@ import numpy as np
 
 from irgrad.errors import TraceError
 from irgrad.ir.aval import Aval, aval_of
-from irgrad.ir.primitive import IDENTITY, NonDiff, Primitive, REGISTRY
+from irgrad.ir.primitive import IDENTITY, REGISTRY, NonDiff, Primitive
 from irgrad.ir.value import Value
 
 if TYPE_CHECKING:

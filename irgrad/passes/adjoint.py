@@ -51,17 +51,23 @@ class Concrete(EvalBuilder):
 CONCRETE = Concrete()
 
 
-def find_active(tape: Sequence[Value], start: int, stop: int, wanted: Sequence[Value]) -> bytearray:
-    """Which of tape[start:stop] depend on a wanted value, as flags indexed from `start`."""
+def find_active(tape: Sequence[Any], start: int, stop: int, wanted: Sequence[Any]) -> bytearray:
+    """Which of tape[start:stop] depend on a wanted value by a way that derivatives flow, as flags indexed from `start`."""
     active = bytearray(stop - start)
     for value in wanted:
         active[value.index - start] = 1
     if stop == start:
         return active
-    kind = type(tape[start])
+    kind = type(tape[start])  # one class for all values of a tape: the test on the hot path is an identity
     for i in range(start, stop):
-        for o in tape[i].operands:
+        node = tape[i]
+        for k, o in enumerate(node.operands):
             if type(o) is kind and o.index >= start and active[o.index - start]:
+                rules = node.op.vjp
+                if type(rules) is NonDiff:
+                    break
+                if type(rules) is tuple and k < len(rules) and rules[k] is None:
+                    continue
                 active[i - start] = 1
                 break
     return active
@@ -104,6 +110,7 @@ class _Reverse:
         self.cts: dict[int, Any] = dict(seeds)
         self.masks: dict[int, Any] = {}
         self.owned: set[int] = set()
+        self.blank: set[int] = set()  # cotangents that are still the zeros they began as
         self.start = start
         self.active = active
 
@@ -114,24 +121,33 @@ class _Reverse:
         b: Any = self.b
         start, active, cts = self.start, self.active, self.cts
         if not detached and active is not None and hasattr(b, "prepare"):
-            for index, zeros in b.prepare(tape, start, stop, active).items():
-                self.owned.add(index)
-                cts[index] = zeros if index not in cts else b.add(zeros, cts[index])
+            for index, ct in cts.items():
+                cts[index] = b.seed(tape[index], ct)
+            for index, (zeros, own) in b.prepare(tape, start, stop, active).items():
+                if index in cts:
+                    cts[index] = b.add(zeros, cts[index])
+                    continue
+                cts[index] = zeros
+                self.blank.add(index)
+                if own:
+                    self.owned.add(index)
         keep = {value.index for value in wanted}
         kind = type(tape[start]) if stop > start else Value
         for i in range(stop - 1, start - 1, -1):
             if i not in cts or i in keep:
                 continue
             ct = cts.pop(i)
-            if active is not None and not active[i - start]:
+            if i in self.blank or (active is not None and not active[i - start]):
                 continue
             node = tape[i]
             if detached:
-                values: Sequence[Any] = [o.value if isinstance(o, (Value, Static)) else o for o in node.operands]
+                values: Sequence[Any] = [o.value if type(o) is kind or type(o) is Static else o for o in node.operands]
                 out = node.value
             else:
                 values, out = b.at(node), node
             self.visit(kind, node, ct, values, out)
+        for i in keep & self.blank:
+            del cts[i]
 
     def visit(self, kind: type, node: Any, ct: Any, values: Sequence[Any], out: Any) -> None:
         """Add the cotangents that `ct` of `node` gives to its operands."""
@@ -185,6 +201,9 @@ class _Reverse:
         """The mask behind a view or a sum: moved as the cotangent is. None where that is no plain move."""
         if not (op.traits & LINEAR and op.traits & _MOVES):
             return None
+        shape = self.b.shape(out)
+        if self.b.shape(mask) != shape:
+            mask = self.b.broadcast_to(mask, shape=shape)
         mask = rule(self.b, mask, out, *values, **params)
         return None if type(mask) is Update else mask
 
@@ -207,6 +226,12 @@ class _Reverse:
             if mask is not None:
                 self.masks[target] = mask
             return
+        if target in self.blank:
+            self.blank.discard(target)
+            self.join(target, old, c)
+            if mask is not None:
+                self.masks[target] = mask
+            return
         if self.masks:
             previous = self.masks.pop(target, None)
             if mask is not None and previous is not None:
@@ -226,6 +251,7 @@ class _Reverse:
         op = REGISTRY[change.primitive]
         buffer = self.cts.get(target)
         self.masks.pop(target, None)
+        self.blank.discard(target)
         ct = fit_dtype(b, change.operands[0], b.dtype(value))
         if buffer is None:
             buffer = b.zeros_like(value)

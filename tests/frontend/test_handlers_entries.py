@@ -317,3 +317,8 @@ def test_assignment_statement(trace: Trace) -> None:
 def test_negative_python_number_to_fractional_power(trace: Trace) -> None:
     with pytest.raises(UnsupportedError, match="use x \\+ 0j or a numpy array"):
         traced(trace, -2.0) ** 0.3
+
+
+def test_python_numbers_have_no_items(trace: Trace) -> None:
+    with pytest.raises(TypeError, match="'float' object is not subscriptable"):
+        traced(trace, 2.0)[0]

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from irgrad.frontend.captured import Origin, compile_checks
+from irgrad.frontend.context import CURRENT
 from irgrad.frontend.substitute import Names, Substitution, default_names, is_user_class, is_user_function, stand_in
 from irgrad.frontend.trace import EagerTrace
 from irgrad.frontend.tracer import Tracer
@@ -165,7 +166,7 @@ NAMED = {
     "callable instance": "import math\nclass A:\n  def __call__(self, x): return math.sin(x)\nf = A()",
     "instance": "import math\nclass A:\n  def __call__(self, x): return math.sin(x)\na = A()\ndef f(x): return a(x)",
     "self.helper": "import math\nclass A:\n  def h(self, x): return math.sin(x)\n  def g(self, x): return self.h(x)\nf = A().g",
-    "inherited helper": "import math\nclass B:\n  def h(self, x): return math.sin(x)\nclass A(B):\n  def g(self, x): return self.h(x)\nf = A().g",
+    "inherited helper": "import math\nclass B:\n  def h(s, x): return math.sin(x)\nclass A(B):\n  def g(s, x): return s.h(x)\nf = A().g",
     "super": """
         import math
         class B:
@@ -446,6 +447,48 @@ def test_a_stand_in_for_a_numpy_scalar_type() -> None:
     assert made(1) == ("made", 1)
     assert np.zeros(1, made).dtype == np.float32
     assert isinstance(np.float32(1), made) and made == np.float32 and hash(made) == hash(np.float32)
+
+
+def test_default_names_trace_numpy_and_math() -> None:
+    trace = EagerTrace()
+    x = Tracer(trace, 2.0, None, (), {}, 0)
+    trace.tape.append(x)
+    space = module(
+        """
+        import math
+        import numpy as np
+        from math import exp
+        from numpy import float32 as f32, array as arr
+        def f(x):
+            traced = math.sin(x), exp(x), np.array([x, 1.0]), arr([x]), np.float64(x), f32(x), np.int64(x), complex(x)
+            traced += (np.linalg.norm(arr([x, x])),)
+            a = np.zeros(2, np.float32)
+            plain = a.dtype == np.float32, np.issubdtype(np.float64, np.floating), np.issubdtype(a.dtype, f32), isinstance(f32(1), f32)
+            return traced, plain, type(np.float64(1)) is np.float64, np.dtype(f32).name, np.finfo(np.float64).eps == np.finfo(float).eps
+        """
+    )
+    substitution = Substitution(None)
+    token = CURRENT.set(trace)
+    try:
+        traced, *plain = substitution.function(space["f"])(x)
+    finally:
+        CURRENT.reset(token)
+        substitution.finish()
+    assert all(type(t) is Tracer for t in traced)
+    assert [t.dtype.name for t in traced[2:7]] == ["float64", "float64", "float64", "float32", "int64"]
+    assert plain == [(True,) * 4, True, "float32", True]
+
+
+def test_a_failing_wrap_leaves_the_cells_as_they_are() -> None:
+    def refuse(value: Any, origin: Origin) -> Any:
+        raise OSError(origin.describe())
+
+    space = module("def make(w):\n  return lambda: w\nf = make(1.5)")
+    substitution = Substitution(refuse, NAMES)
+    with pytest.raises(OSError, match=r"w \(closure of make.<locals>.<lambda>\)"):
+        substitution.function(space["f"])
+    assert substitution.finish() == []
+    assert space["f"]() == 1.5
 
 
 def test_default_names_hold_what_they_map() -> None:
@@ -774,8 +817,8 @@ def test_a_view_is_what_it_stands_for(make: Callable[[], Substitution]) -> None:
     assert all(same)
     assert plain(values) == {"w": 1.5, "n": 2} and list(values) == ["w", "n"]
     assert virtual == "made"
-    assert type.__call__(type, again) is Model and again.w == 1
-    assert type.__call__(type, copied) is Model and plain(copied.w) == 1.5
+    assert type(again) is Model and again.w == 1
+    assert type(copied) is Model and plain(copied.w) == 1.5
     assert plain(scale) == 1.5
     assert Base.registry == subclasses
     assert substitution.finish() == []

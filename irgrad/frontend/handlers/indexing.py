@@ -46,11 +46,14 @@ _BASIC = (int, slice, type(None), EllipsisType)
 
 def get(x: Tracer, index: Any) -> Any:
     """``x[index]``."""
+    value = x.value
+    if not isinstance(value, (np.ndarray, np.generic)):
+        raise TypeError(f"{type(value).__name__!r} object is not subscriptable")
     key = _key(index)
     if key is not None:
-        plan = _plans.get((x.shape, key))
+        plan = _plans.get((value.shape, key))
         if plan is None:
-            plan = _remember((x.shape, key), x, index if type(index) is tuple else (index,))
+            plan = _remember((value.shape, key), x, index if type(index) is tuple else (index,))
         return _read(x, plan)
     return run(x.trace, "getitem", _general, (x, index), {})
 

@@ -1,0 +1,191 @@
+"""What must not grow: kernels, rows, compiles, retraces. Times are the benchmarks' business."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irgrad
+from irgrad.codegen.compile import LIBRARY
+from irgrad.runtime.explain import explanation
+from tests.runtime.programs import P0, S0, rk4_loss, rosenbrock, small_loss, taylor_sine, three_way
+
+
+def compiled(f: Callable[..., Any], *args: Any) -> Any:
+    """`f` jitted, traced and compiled on `args`; its compiled answer agrees with the traced one."""
+    jitted = irgrad.jit(f)
+    first = jitted(*args)
+    jitted(*args)
+    before = jitted.stats().eager_calls
+    np.testing.assert_allclose(jitted(*args), first, rtol=1e-11, atol=1e-13)
+    assert jitted.stats().eager_calls == before
+    return jitted
+
+
+def num_rows(jitted: Any) -> int:
+    """Rows without the return."""
+    return sum(v.program.num_rows - len(v.program.leaves) for v in jitted.variants)
+
+
+def test_rk4_kernels_do_not_depend_on_the_step_count() -> None:
+    short, long = (compiled(irgrad.grad(rk4_loss(steps)), P0, S0) for steps in (10, 300))
+    assert short.stats().kernels == long.stats().kernels
+    assert num_rows(long) <= 4 * 300
+    assert long.stats().kernels_compiled == 0
+    assert long.stats().host_calls == 0
+
+
+def test_second_order_kernels_do_not_depend_on_the_step_count() -> None:
+    def squared_norm(steps: int) -> Callable[..., Any]:
+        gradient = irgrad.grad(rk4_loss(steps))
+        return irgrad.grad(lambda p, s: np.sum(gradient(p, s) ** 2))
+
+    short, long = (compiled(squared_norm(steps), P0, S0) for steps in (5, 50))
+    assert short.stats().kernels == long.stats().kernels
+    assert long.stats().kernels_compiled == 0
+
+
+def test_taylor_sine_compiles_nothing_after_the_first_points() -> None:
+    jitted = irgrad.jit(irgrad.grad(taylor_sine))
+    eager = irgrad.grad(taylor_sine)
+    points = np.random.default_rng(0).uniform(-6, 6, 200)
+    after = 0
+    for number, x in enumerate(points):
+        for _ in range(3):
+            value = jitted(float(x))
+        assert abs(value - eager(float(x))) < 1e-12
+        if number == 19:
+            after = jitted.stats().kernels_compiled
+    stats = jitted.stats()
+    assert stats.kernels_compiled == after
+    assert stats.guard_rounding == 0
+    text = explanation(jitted)
+    assert text.count("compiled calls") == stats.paths
+    assert "while np.abs(term) > 0.001:" in text
+
+
+def test_sixty_branch_paths_compile_nothing_after_the_tenth() -> None:
+    jitted = irgrad.jit(irgrad.grad(three_way), compile_after=1)
+    eager = irgrad.grad(three_way)
+    rng = np.random.default_rng(3)
+    seen = 0
+    at_tenth = None
+    while seen < 60:
+        x = float(rng.uniform(0, 1))
+        np.testing.assert_allclose(jitted(x), eager(x), rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(jitted(x), eager(x), rtol=1e-11, atol=1e-13)
+        seen = jitted.stats().paths
+        if seen == 10:
+            at_tenth = jitted.stats().kernels_compiled
+    assert jitted.stats().kernels_compiled == at_tenth
+    assert jitted.stats().kernels < 40
+
+
+def test_small_loss_is_two_products_and_one_loop() -> None:
+    rng = np.random.default_rng(0)
+    jitted = irgrad.jit(irgrad.grad(small_loss))
+    for batch in (50, 70):
+        x, w, y = rng.normal(size=(batch, 20)), rng.normal(size=20), rng.normal(size=batch)
+        compiled_before = jitted.stats().kernels_compiled + jitted.stats().kernels_loaded
+        for _ in range(3):
+            found = jitted(w, x, y)
+        t = np.tanh(x @ w)
+        np.testing.assert_allclose(found, x.T @ (2 * (t - y) * (1 - t * t)), rtol=1e-10)
+        if batch == 70:
+            assert jitted.stats().kernels_compiled + jitted.stats().kernels_loaded == compiled_before
+    sources = [k.source for k in jitted.kernels]
+    assert sum("call_blas" in s for s in sources) <= 2
+    assert sum("call_blas" not in s for s in sources) <= 2
+    assert all(v.program.num_rows <= 5 for v in jitted.variants)
+
+
+def test_rosenbrock_is_one_kernel() -> None:
+    jitted = compiled(irgrad.grad(rosenbrock), np.array([1.2, 0.7]))
+    assert jitted.stats().kernels == 1
+    assert num_rows(jitted) == 1
+
+
+def recursive(depth: int) -> Callable[[Any], Any]:
+    def descend(x: Any, n: int) -> Any:
+        return x if n == 0 else np.sin(descend(x * 1.01, n - 1)) + 0.5
+
+    return lambda x: descend(x, depth)
+
+
+def reduced(count: int) -> Callable[[Any], Any]:
+    return lambda x: functools.reduce(lambda a, k: np.tanh(a * k) + a, [0.1 * i + 0.3 for i in range(count)], x)
+
+
+def nested(count: int) -> Callable[[Any], Any]:
+    def f(x: Any) -> Any:
+        for i in range(count):
+            for j in range(count + 1):
+                x = x + 0.1 * np.sin(x * (0.1 * i + 0.2 * j))
+            x = np.cos(x)
+        return x
+
+    return f
+
+
+def alternating(count: int) -> Callable[[Any], Any]:
+    def f(x: Any) -> Any:
+        for i in range(count):
+            x = np.sin(x) * 0.9 if i % 2 == 0 else np.exp(-x) + 0.1 * x
+        return x
+
+    return f
+
+
+def repeated_lines(count: int) -> Callable[[Any], Any]:
+    space: dict[str, Any] = {"np": np}
+    lines = "\n".join("    y = step(y)" for _ in range(count))
+    exec(f"def step(y):\n    return np.sin(y) * 0.9 + np.cos(y * 0.3) - 0.1 * y * y\n\ndef f(y):\n{lines}\n    return y\n", space)  # noqa: S102
+    return space["f"]
+
+
+@pytest.mark.parametrize(
+    ("make", "counts"),
+    [(recursive, (12, 40)), (reduced, (9, 60)), (nested, (4, 9)), (alternating, (11, 61)), (repeated_lines, (60, 120))],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_kernels_do_not_grow_with_the_count(make: Callable[[int], Callable[[Any], Any]], counts: tuple[int, int]) -> None:
+    short, long = (compiled(irgrad.grad(make(n)), 0.7) for n in counts)
+    assert short.stats().kernels == long.stats().kernels
+    assert long.stats().kernels_compiled == 0
+
+
+def test_a_second_function_with_the_same_bodies_compiles_nothing() -> None:
+    compiled(irgrad.grad(nested(4)), 0.7)
+
+    def other(x: Any) -> Any:
+        for p in range(3):
+            for q in range(5):
+                x = x + 0.25 * np.sin(x * (0.3 * p + 0.7 * q))
+            x = np.cos(x)
+        return x
+
+    assert compiled(irgrad.grad(other), 0.7).stats().kernels_compiled == 0
+
+
+def test_a_second_process_loads_its_kernels() -> None:
+    compiled(irgrad.grad(alternating(11)), 0.7)
+    LIBRARY.forget()
+    again = compiled(irgrad.grad(alternating(11)), 0.7).stats()
+    assert again.kernels_compiled == 0
+    assert again.kernels_loaded > 0
+
+
+def test_a_threshold_met_by_rounding_is_counted() -> None:
+    """A comparison that compiled code decides otherwise than numpy: the retrace finds the known path."""
+    jitted = irgrad.jit(lambda x: x * 2.0 if np.sum(x * 1.0) > 0.0 else x * 3.0, compile_after=1)
+    x = np.ones(3)
+    jitted(x)
+    (variant,) = jitted.variants
+    table = variant.program.tables
+    table[1] = 1 - table[1]  # plant: the compiled guard expects the other outcome
+    np.testing.assert_array_equal(jitted(x), 2.0 * x)
+    assert jitted.stats().guard_rounding == 1
