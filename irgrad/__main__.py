@@ -33,16 +33,15 @@ def _parser() -> argparse.ArgumentParser:
         "Fit a logistic regression and a network to Fisher's iris data with scipy.optimize and compiled gradients; show accuracy, "
         "graphs and times."))  # fmt: skip
     demo.add_argument("--save", type=Path, metavar="DIR", help="folder for models, graphs and kernels (default: a new temporary one)")
-    demo.add_argument("--seed", type=_seed, default=0, metavar="N", help="decides which flowers are held out and where fits start (default: 0)")
+    demo.add_argument("--seed", type=_seed, default=0, metavar="N", help="decides what is held out and where a fit starts (default: 0)")
     commands.add_parser("version", help="print the version")
     return parser
 
 
 def _seed(text: str) -> int:
-    seed = int(text)
-    if seed < 0:
-        raise argparse.ArgumentTypeError("a seed is a whole number from 0 on")
-    return seed
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 on, not {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,8 @@ def demo(folder: Path | None = None, seed: int = 0) -> Path:
         show_times(value_and_grad, compiled, task.start)
         show_graphs(value_and_grad, task, folder)
         (folder / f"{task.name}.kernels.txt").write_text("\n\n".join(kernel.source for kernel in compiled.kernels), encoding="utf-8")
-    print(f"\n{time.perf_counter() - begin:.1f} seconds in all; in {folder}: {', '.join(sorted(file.name for file in folder.iterdir() if file.is_file()))}")
+    print(f"\n{time.perf_counter() - begin:.1f} seconds in all. In {folder}:")
+    print("\n".join(f"  {name}" for name in sorted(file.name for file in folder.iterdir() if file.is_file())))
     return folder
 
 
@@ -123,13 +124,15 @@ def fit(compiled: Callable[[Vector], Any], start: Vector) -> OptimizeResult:
 def show_times(eager: Callable[..., Any], compiled: Any, w: Vector) -> None:
     """What compiling cost and what it gives, with both forms timed in turn."""
     stats = compiled.stats()
-    spent = {"tracing": stats.trace_seconds, "passes": stats.pass_seconds, "compiling": stats.compile_seconds, "linking": stats.link_seconds}
-    print("   seconds spent: " + ", ".join(f"{what} {seconds:.3f}" for what, seconds in spent.items()), end="")
-    print(f" ({stats.kernels_compiled} kernels compiled, {stats.kernels_loaded} loaded from the store)")
+    print(
+        f"   seconds spent: tracing {stats.trace_seconds:.3f}, passes {stats.pass_seconds:.3f}, compiling {stats.compile_seconds:.3f} "
+        f"({stats.kernels_compiled} kernels compiled, {stats.kernels_loaded} loaded from the store), linking {stats.link_seconds:.3f}"
+    )
     before, after = interleaved_medians(eager, compiled, w)
     print(f"   value and gradient, a call: eager {before * 1e6:.1f} us, compiled {after * 1e6:.1f} us: {before / after:.1f} times faster")
     wanted, got = eager(w)[1], compiled(w)[1]
-    print(f"   largest difference of the two gradients, relative to the largest entry: {np.max(np.abs(wanted - got)) / np.max(np.abs(wanted)):.1e}")
+    difference = np.max(np.abs(wanted - got)) / np.max(np.abs(wanted))
+    print(f"   largest difference of the two gradients, relative to the largest entry: {difference:.1e}")
 
 
 def interleaved_medians(first: Callable[..., Any], second: Callable[..., Any], w: Vector) -> tuple[float, float]:

@@ -17,7 +17,7 @@ import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +65,7 @@ _STOP = REGISTRY["stop_gradient"]
 _NO_PARAMS: dict[str, Any] = {}
 _ndarray = np.ndarray
 _float64 = np.float64
+_ONE = np.float64(1.0)
 
 # ---- one run of a function with its differentiated leaves marked ----
 
@@ -185,8 +186,10 @@ class Run:
         for out in self.outs:
             value = out.value if type(out) is Tracer else out
             if not _is_numeric(value) or _dtype(value).kind not in kinds:
-                real = "real-output " if "c" not in kinds else "numeric "
-                raise DifferentiationError(f"{name} only applies to {real}functions. The output is {describe(value)} ({_source_of_function(self.fun)})")
+                which = "real-output" if "c" not in kinds else "numeric"
+                raise DifferentiationError(
+                    f"{name} only applies to {which} functions. The output is {describe(value)} ({_source_of_function(self.fun)})"
+                )
 
     def gradient(self) -> Any:
         """What a cotangent of ones gives, in the structure of the argument."""
@@ -205,7 +208,10 @@ class Run:
 
     def note_zeros(self, found: Sequence[Any]) -> None:
         """Warn where an output was recorded and yet nothing of it depends on a marked leaf."""
-        if found and all(c is None for c in found) and any(type(out) is Tracer and out.index >= self.start for out in self.outs):
+        for c in found:
+            if c is not None:
+                return
+        if found and any(type(out) is Tracer and out.index >= self.start for out in self.outs):
             warn_independent()
 
     def pull_like(self, ct: Any) -> Any:
@@ -254,11 +260,12 @@ def write(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:
         trace.locate()
     inside, site, before = trace.inside, trace.site, trace.segment
     b = RecordBuilder(trace)
-    trace.inside = True
+    trace.inside, start = True, len(trace.tape)
     try:
         return work(b)
     finally:
         trace.inside, trace.site, trace.primal = inside, site, None
+        trace.written.add(start, len(trace.tape))
         if trace.segment != before:
             trace.pending = True
 
@@ -356,11 +363,11 @@ def _inexact(trace: Trace, leaf: Any, fun: Callable[..., Any], places: Sequence[
         return complex(leaf)
     elif isinstance(leaf, np.memmap):
         return _inexact(trace, np.asarray(leaf), fun, places, picked, k)
-    _refuse(leaf, fun, places, picked, k)
+    raise _refused(leaf, fun, places, picked, k)
 
 
-def _refuse(leaf: Any, fun: Callable[..., Any], places: Sequence[int | str], picked: Sequence[Any], k: int) -> NoReturn:
-    """Name the leaf that has no derivative."""
+def _refused(leaf: Any, fun: Callable[..., Any], places: Sequence[int | str], picked: Sequence[Any], k: int) -> DifferentiationError:
+    """The error that names a leaf without a derivative."""
     value = leaf.value if type(leaf) is Tracer else leaf
     written: list[str] = []
     for place, tree in zip(places, picked, strict=True):
@@ -377,7 +384,7 @@ def _refuse(leaf: Any, fun: Callable[..., Any], places: Sequence[int | str], pic
         step = "convert it with .astype(float), or differentiate with respect to another argument (argnum)"
     else:
         step = "differentiate with respect to another argument (argnum) or pass this one by closure"
-    raise DifferentiationError(f"Can't differentiate w.r.t. type {what}: {where} of {_name(fun)} ({here()}); {step}")
+    return DifferentiationError(f"Can't differentiate w.r.t. type {what}: {where} of {_name(fun)} ({here()}); {step}")
 
 
 # ---- results ----
@@ -427,6 +434,8 @@ def _settle_recorded(b: RecordBuilder, ct: Any, like: Any) -> Any:
 def _ones(b: RecordBuilder | None, out: Any) -> Any:
     """A cotangent or tangent of ones for a leaf."""
     value = out.value if type(out) is Tracer else out
+    if b is None and (type(value) is _float64 or type(value) is float):
+        return _ONE
     dtype = _dtype(value)
     if dtype.kind not in "fc":
         return None
@@ -484,7 +493,8 @@ def _dtype(value: Any) -> np.dtype[Any]:
 
 def _pair(out: Any, fun: Callable[..., Any]) -> tuple[Any, Any]:
     if type(out) not in (tuple, list) or len(out) != 2:
-        raise DifferentiationError(f"grad_and_aux expects a function that returns (value, aux); got {type(out).__name__} ({_source_of_function(fun)})")
+        got = f"{type(out).__name__} ({_source_of_function(fun)})"
+        raise DifferentiationError(f"grad_and_aux expects a function that returns (value, aux); got {got}")
     return out[0], out[1]
 
 
@@ -498,7 +508,7 @@ def warn_independent() -> None:
 def warn(text: str) -> None:
     """A UserWarning at the user's line."""
     level = 1
-    frame = sys._getframe(0)
+    frame = sys._getframe(0)  # noqa: SLF001
     while frame.f_back is not None and code_info(frame.f_code).internal:
         frame = frame.f_back
         level += 1

@@ -50,7 +50,11 @@ def paths(tree: Any) -> list[str]:
     return [accessor.codify("") for accessor in accessors]
 
 
-def register(cls: type[_T], flatten_node: Callable[[_T], tuple[Iterable[Any], Any]], unflatten_node: Callable[[Any, Iterable[Any]], _T]) -> type[_T]:
+def register(
+    cls: type[_T],
+    flatten_node: Callable[[_T], tuple[Iterable[Any], Any]],
+    unflatten_node: Callable[[Any, Iterable[Any]], _T],
+) -> type[_T]:
     """Make instances of `cls` nodes: ``flatten_node(x) -> (children, static)``, ``unflatten_node(static, children) -> x``.
 
     Raises ValueError if the class is registered already.

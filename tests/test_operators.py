@@ -84,11 +84,10 @@ def test_forward_and_reverse_agree(f: Any) -> None:
 
 @pytest.mark.parametrize("f", PROGRAMS)
 def test_jit_agrees_with_eager(f: Any) -> None:
-    for make in (op.grad, op.value_and_grad):
-        compiled = irgrad.jit(make(f), compile_after=1)
-        for x in (X, X[::-1] + 0.25):
-            for have, want in zip(np.atleast_1d(compiled(x)), np.atleast_1d(make(f)(x)), strict=True) if make is op.grad else zip(compiled(x), make(f)(x), strict=True):
-                np.testing.assert_allclose(have, want, rtol=1e-12)
+    compiled = irgrad.jit(op.value_and_grad(f), compile_after=1)
+    for x in (X, X[::-1] + 0.25):
+        for have, want in zip(compiled(x), op.value_and_grad(f)(x), strict=True):
+            np.testing.assert_allclose(have, want, rtol=1e-12)
 
 
 def test_value_and_grad() -> None:
@@ -423,7 +422,7 @@ def test_the_tape_is_freed_at_once() -> None:
 def test_a_tracer_that_escapes_is_refused() -> None:
     kept: list[Any] = []
     op.grad(lambda x: (kept.append(x), np.sum(x))[1])(X)
-    with pytest.raises(RuntimeGuardError, match="after its trace has ended .*test_operators.py:"):
+    with pytest.raises(RuntimeGuardError, match=r"after its trace has ended .*test_operators.py:"):
         kept[0] + 1
     with pytest.raises(RuntimeGuardError, match="after its trace has ended"):
         op.grad(lambda y: np.sum(y * kept[0]))(X)
@@ -453,7 +452,7 @@ def test_independent_output_warns_at_the_users_line() -> None:
 def test_a_partly_independent_output_does_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        a, b = op.grad(lambda a, b: np.sum(a), (0, 1))(X, X)
+        _, b = op.grad(lambda a, b: np.sum(a), (0, 1))(X, X)
         np.testing.assert_array_equal(b, np.zeros(3))
         assert op.grad(op.grad(lambda x: 2.0 * x * x))(1.0) == 4.0
 
@@ -533,7 +532,8 @@ def test_complex_gradients_are_autograds(f: Any) -> None:
 def test_complex_jacobian_under_jit() -> None:
     f = lambda x: np.exp(1j * x) * x[0]
     np.testing.assert_allclose(irgrad.jit(op.jacobian(f), compile_after=1)(X), op.jacobian(f)(X), rtol=1e-12)
-    np.testing.assert_allclose(op.jacobian(lambda x: np.real(op.jacobian(f)(x)).sum())(X), numerical(lambda x: op.jacobian(f)(x).real.sum(), X), rtol=1e-5)
+    total = lambda x: np.real(op.jacobian(f)(x)).sum()
+    np.testing.assert_allclose(op.jacobian(total)(X), numerical(total, X), rtol=1e-5)
 
 
 # ---- messages ----
@@ -555,9 +555,9 @@ def test_outputs_that_are_not_scalar() -> None:
         with pytest.raises(DifferentiationError, match=text), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             op.grad(f)(1.0)
-    with pytest.raises(TypeError, match="value_and_grad only applies to real scalar-output functions. Try jacobian"):
+    with pytest.raises(TypeError, match=r"value_and_grad only applies to real scalar-output functions. Try jacobian"):
         op.value_and_grad(np.sin)(X)
-    with pytest.raises(TypeError, match="Elementwise_grad only applies to real-output functions."):
+    with pytest.raises(TypeError, match=r"Elementwise_grad only applies to real-output functions."):
         op.elementwise_grad(lambda x: 1j * x)(X)
     with pytest.raises(TypeError, match="grad_and_aux expects a function that returns"):
         op.grad_and_aux(np.sin)(1.0)
@@ -572,12 +572,14 @@ def test_outputs_that_are_not_scalar() -> None:
     ],
 )  # fmt: skip
 def test_arguments_without_a_derivative(x: Any, what: str) -> None:
-    with pytest.raises(DifferentiationError, match=rf"Can't differentiate w.r.t. type {what}.*test_operators.py:{lineno() + 1}\); .*argnum|asarray"):
+    where = rf"test_operators.py:{lineno() + 2}\)"
+    with pytest.raises(DifferentiationError, match=rf"Can't differentiate w.r.t. type {what}.*{where}; .*(argnum|asarray)"):
         op.grad(lambda x: 1.0)(x)
 
 
 def test_argnum_out_of_range() -> None:
-    with pytest.raises(TypeError, match=r"argnum 7 names no argument of product\(a, b, c\), which was called with 1 positional argument \(.*test_operators"):
+    called = r"which was called with 1 positional argument \(.*test_operators"
+    with pytest.raises(TypeError, match=rf"argnum 7 names no argument of product\(a, b, c\), {called}"):
         op.grad(product, 7)(1.0)
     with pytest.raises(TypeError, match=r"argnum 'q' names no argument"):
         op.grad(product, "q")(1.0)
@@ -602,12 +604,13 @@ def test_cotangents_of_another_form() -> None:
 
 
 def test_a_missing_rule_names_op_argument_and_line() -> None:
-    declared = dict(aval=lambda x, y: x, evaluate=lambda x, y: np.sin(x) * y)
+    declared: Any = {"aval": lambda x, y: x, "evaluate": lambda x, y: np.sin(x) * y}
     bare = Primitive("bare", vjp=(lambda b, ct, out, x, y: b.mul(ct, y),), jvp=(), **declared)
     f = lambda x, y: current().call(bare, (x, y), {})
     assert op.grad(f)(1.0, 2.0) == 2.0
     assert op.grad(lambda x: f(x, op.stop_gradient(x)))(2.0) == 2.0
-    with pytest.raises(NotImplementedError, match=rf"VJP of bare wrt argnum 1 not defined; define it with irgrad.extend.defvjp \(.*test_operators.py:{lineno() + 1}\)"):
+    text = rf"VJP of bare wrt argnum 1 not defined; define it with irgrad.extend.defvjp \(.*test_operators.py:{lineno() + 2}\)"
+    with pytest.raises(NotImplementedError, match=text):
         op.grad(f, 1)(1.0, 2.0)
     with pytest.raises(MissingRuleError, match="JVP of bare wrt argnum 0 not defined"):
         op.deriv(f)(1.0, 2.0)

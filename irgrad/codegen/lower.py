@@ -15,7 +15,7 @@ import numpy as np
 from irgrad.codegen import library
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
 from irgrad.codegen.nest import Nest, NestText, Reduction
-from irgrad.codegen.scalar import MACROS, expand, literal, operand_dtypes
+from irgrad.codegen.scalar import expand, literal, operand_dtypes
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, view_through
 from irgrad.ir.primitive import UPDATE
@@ -330,8 +330,6 @@ class _Writer:
             column = [_enter(node, c, dtype) for c in column]
             total = column[0] if column else initial
             for c in column[1:]:
-                if node.op is not None and node.op.name in ("reduce_max", "reduce_min"):
-                    total = self.let(total) if not total.isidentifier() else total
                 total = combine(total, c)
             made[index] = self.let(total)
         return made
@@ -482,8 +480,8 @@ def _fold(node: Node, dtype: np.dtype[Any]) -> tuple[str, Any]:
         return initial, lambda a, v: f"{a} | {v}" if high else f"{a} & {v}"
     else:
         initial = literal(np.iinfo(out).min if high else np.iinfo(out).max, out)
-    macro = MACROS["maximum" if high else "minimum"]
-    return initial, lambda a, v: macro.format(a, v)
+    choose = "maximum" if high else "minimum"
+    return initial, lambda a, v: f"{choose}({a}, {v})"
 
 
 __all__ = ["lower", "view_through"]

@@ -1,19 +1,19 @@
 """Typed memory access, library calls and the few LLVM-level pieces that kernels and the driver are made of.
 
-With `irgrad.codegen.compile` this is the only module that imports numba. Kernels read a pointer table and a size table
-(`int64 kernel(int64 pointers, int64 sizes)`) through the intrinsics here; `irgrad.codegen.plain` has stand-ins of the same
-names, with which a kernel runs as plain Python.
+Only this module, `arithmetic` (scalar routines), `driver` and `compile` import numba. Kernels read a pointer table and a size
+table (`int64 kernel(int64 pointers, int64 sizes)`) through the intrinsics here; `irgrad.codegen.plain` has stand-ins of the
+same names, with which a kernel runs as plain Python.
 """
 
 from __future__ import annotations
 
-import cmath
-import math
 from typing import Any
 
 import llvmlite.ir as ll
 from numba.core import cgutils, types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
+
+from irgrad.codegen import arithmetic
 
 I64 = ll.IntType(64)
 I32 = ll.IntType(32)
@@ -201,146 +201,13 @@ def call_blas(typing_context: Any, function: Any, arguments: Any) -> Any:
     return types.void(types.int64, arguments), codegen
 
 
-def _library(name: str, arity: int) -> Any:
-    """A call of libm's `name`, or of its float form `namef` for float32."""
-
-    @intrinsic
-    def unary(typing_context: Any, x: Any) -> Any:
-        return _libm_signature(name, (x,))
-
-    @intrinsic
-    def binary(typing_context: Any, x: Any, y: Any) -> Any:
-        return _libm_signature(name, (x, y))
-
-    return unary if arity == 1 else binary
-
-
-def _libm_signature(name: str, operands: tuple[Any, ...]) -> Any:
-    real = types.float32 if all(o == types.float32 for o in operands) else types.float64
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        type_ = ll.FloatType() if real == types.float32 else ll.DoubleType()
-        symbol = name + ("f" if real == types.float32 else "")
-        function = cgutils.get_or_insert_function(builder.module, ll.FunctionType(type_, [type_] * len(args)), symbol)
-        function.attributes.add("nounwind")
-        function.attributes.add("readnone")
-        return builder.call(function, args)
-
-    return real(*([real] * len(operands))), codegen
-
-
-def _llvm_intrinsic(name: str) -> Any:
-    """A call of llvm.`name`, which becomes one instruction where the processor has it."""
-
-    @intrinsic
-    def unary(typing_context: Any, x: Any) -> Any:
-        real = types.float32 if x == types.float32 else types.float64
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.call(builder.module.declare_intrinsic(f"llvm.{name}", [args[0].type]), args)
-
-        return real(real), codegen
-
-    return unary
-
-
-@register_jitable
-def floor_divide_int(a: Any, b: Any) -> Any:
-    if b == 0:
-        return a * 0
-    q = a // b
-    return q
-
-
-@register_jitable
-def remainder_int(a: Any, b: Any) -> Any:
-    if b == 0:
-        return a * 0
-    return a - (a // b) * b
-
-
-@register_jitable
-def square(x: Any) -> Any:
-    return x * x
-
-
-@register_jitable
-def real(z: Any) -> Any:
-    return z.real
-
-
-@register_jitable
-def imag(z: Any) -> Any:
-    return z.imag
-
-
-@register_jitable
-def conj(z: Any) -> Any:
-    return z.conjugate()
-
-
-@intrinsic
-def complex_of(typing_context: Any, re: Any, im: Any) -> Any:
-    """re + i im, in the precision of the parts."""
-    result = types.complex64 if re == types.float32 else types.complex128
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        z = context.make_complex(builder, signature.return_type)
-        z.real, z.imag = args
-        return z._getvalue()  # noqa: SLF001
-
-    return result(re, re), codegen
-
-
-@register_jitable
-def floor_divide(a: Any, b: Any) -> Any:
-    """numpy's floor division of floats (npy_divmod)."""
-    if b == 0:
-        return a / b
-    m = math.fmod(a, b)
-    d = (a - m) / b
-    if m != 0 and ((b < 0) != (m < 0)):
-        d -= 1.0
-    if d == 0:
-        return math.copysign(0.0, a / b)
-    f = math.floor(d)
-    if d - f > 0.5:
-        f += 1.0
-    return f * 1.0
-
-
-@register_jitable
-def remainder(a: Any, b: Any) -> Any:
-    """numpy's remainder of floats: the sign of the divisor."""
-    if b == 0:
-        return math.nan
-    m = math.fmod(a, b)
-    if m == 0:
-        return math.copysign(0.0, b)
-    if (b < 0) != (m < 0):
-        m += b
-    return m
-
-
 def names() -> dict[str, Any]:
     """The names that kernel source may use."""
     found: dict[str, Any] = {
+        **arithmetic.names(),
         "load": load, "store": store, "size": size, "put": put, "select": select, "add_any_order": add_any_order,
-        "floor_divide_int": floor_divide_int, "remainder_int": remainder_int, "math": math,
-        "inf": math.inf, "nan": math.nan, "square": square, "real": real, "imag": imag, "conj": conj, "complex_of": complex_of,
-        "floor_divide": floor_divide, "remainder": remainder, "isnan": math.isnan, "isinf": math.isinf, "isfinite": math.isfinite,
         "stack": stack, "call_blas": call_blas, "half_put": half_put, "call_kernel": call_kernel,
     }  # fmt: skip
-    for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "asin", "acos", "atan",
-                 "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "tgamma"):  # fmt: skip
-        found[name] = _library(name, 1)
-    for name in ("fmod", "atan2", "hypot", "pow", "nextafter"):
-        found[name] = _library(name, 2)
-    for name in ("sqrt", "floor", "ceil", "trunc", "rint", "fabs"):
-        found[name] = _llvm_intrinsic(name)
-    found["copysign"] = _library("copysign", 2)
-    for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "acosh", "atanh"):
-        found["c_" + name] = getattr(cmath, name)
     for name, type_ in TYPES.items():
         found[f"pointer_{name}"] = POINTERS[name]
         found[f"as_{name}"] = type_

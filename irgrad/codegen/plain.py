@@ -74,25 +74,39 @@ def _scratch(name: str) -> Any:
     return Scratch
 
 
+def _as(name: str) -> Any:
+    dtype = np.dtype(name)
+
+    def convert(x: Any) -> Any:
+        return np.asarray(x).astype(dtype)[()]
+
+    return convert
+
+
+def _pointer(name: str) -> Any:
+    return lambda table, index: Pointer(size(table, index), name)
+
+
 def names() -> dict[str, Any]:
     """The same names as `native.names`, in numpy."""
     found: dict[str, Any] = {
         "load": load, "store": store, "size": size, "select": select, "add_any_order": lambda a, b: a + b,
-        "floor_divide_int": np.floor_divide, "remainder_int": np.remainder, "math": math, "inf": math.inf, "nan": math.nan,
+        "math": math, "inf": math.inf, "nan": math.nan,
         "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
         "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,
-        "complex_of": _complex_of, "floor_divide": np.floor_divide, "remainder": np.remainder, "stack": stack, "put": put,
-        "half_put": put, "isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite, "call_blas": call_blas,
+        "complex_of": _complex_of, "divide_complex": np.divide, "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
     }  # fmt: skip
     for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",
-                 "floor", "ceil", "trunc", "rint", "fabs", "fmod", "hypot", "copysign", "nextafter"):  # fmt: skip
+                 "floor", "ceil", "trunc", "rint", "fabs", "fmod", "hypot", "copysign", "nextafter", "maximum", "minimum", "fmax", "fmin",
+                 "sign", "signbit", "floor_divide", "remainder", "isnan", "isinf", "isfinite"):  # fmt: skip
         found[name] = getattr(np, name)
-    for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh"):
+    for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sign"):
         found["c_" + name] = getattr(np, name)
     for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh"):
         found["c_" + name] = getattr(np, "arc" + name[1:])
+    found["c_pow"] = np.power
     for name in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64", "complex128"):
-        found[f"pointer_{name}"] = lambda table, index, name=name: Pointer(size(table, index), name)
-        found[f"as_{name}"] = np.dtype(name).type
+        found[f"pointer_{name}"] = _pointer(name)
+        found[f"as_{name}"] = _as(name)
         found[f"scratch_{name}"] = _scratch(name)
     return found

@@ -1,6 +1,7 @@
 """Scalar text: names of values, literals and the expansion of one primitive on scalar operands.
 
-Operands are always simple names or literals, so that text may repeat them.
+Operands are always simple names or literals, so that text may repeat them. The text of a value has exactly its dtype: small
+integers wrap and float32 stays float32, whatever Numba would promote them to.
 """
 
 from __future__ import annotations
@@ -12,15 +13,11 @@ import numpy as np
 
 from irgrad.ir.graph import Literal, Node
 
-MACROS = {
-    "maximum": "select(({0} >= {1}) | ({0} != {0}), {0}, {1})",
-    "minimum": "select(({0} <= {1}) | ({0} != {0}), {0}, {1})",
-    "fmax": "select(({0} >= {1}) | ({1} != {1}), {0}, {1})",
-    "fmin": "select(({0} <= {1}) | ({1} != {1}), {0}, {1})",
-}
-COMPLEX = ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "acosh", "atanh")
-_COMPLEX_CALL = re.compile(rf"\b({'|'.join(COMPLEX)})\(")
-_CALL = re.compile(r"^(\w+)\((.*)\)$", re.DOTALL)
+_COMPLEX_NAMES = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
+                  "asin", "acos", "atan", "asinh", "acosh", "atanh", "sign", "pow")  # fmt: skip
+_COMPLEX_CALL = re.compile(rf"({'|'.join(_COMPLEX_NAMES)})\((.*)\)$", re.DOTALL)
+_NUMBER = re.compile(r"(?<![\w.}])(\d+\.\d*(?:e[+-]?\d+)?)")
+PRODUCTS = 4  # largest exponent that is written as products: beyond it their rounding errors pass 4 ulp
 
 
 def literal(value: Any, dtype: np.dtype[Any]) -> str:
@@ -29,11 +26,12 @@ def literal(value: Any, dtype: np.dtype[Any]) -> str:
     if kind == "b":
         return "True" if value else "False"
     if kind in "iu":
-        return f"as_{name}({int(value)})" if name != "int64" else str(int(value))
+        whole = int(np.asarray(value).astype(dtype))
+        return f"as_{name}({whole})" if name != "int64" else str(whole)
     if kind == "c":
         z = complex(value)
         return f"as_{name}(complex({_real(z.real)}, {_real(z.imag)}))"
-    text = _real(float(value))
+    text = _real(float(np.real(value)))
     return text if name == "float64" else f"as_{name}({text})"
 
 
@@ -49,31 +47,44 @@ def expand(node: Node, operands: list[str]) -> str:
     """The text of `node` on scalar operand texts of the dtypes its operands have."""
     op = node.op
     assert op is not None
-    dtypes = [_operand_dtype(node, k) for k in range(len(operands))]
+    dtypes = operand_dtypes(node)
     if op.name == "integer_pow":
         return _power(operands[0], node.params["n"], node.aval.dtype)
     if op.name == "convert":
-        return _convert(operands[0], dtypes[0], node.aval.dtype)
+        return conversion(operands[0], dtypes[0], node.aval.dtype)
     first = dtypes[1] if op.name == "where" else dtypes[0]
     emit = op.emit
     text = emit if isinstance(emit, str) else (emit or {}).get(first.kind)
     if text is None:
         raise KeyError(f"{op.name} has no text for {first}")
-    call = _CALL.match(text)
-    if call is not None and call[1] in MACROS and call[2] == "{0}, {1}":
-        text = MACROS[call[1]]
-    if text == "sign({0})":
-        one, zero = literal(1, first), literal(0, first)
-        text = f"select({{0}} > {zero}, {one}, select({{0}} < {zero}, {literal(-1, first)}, {{0}}))" if first.kind != "u" else f"select({{0}} > {zero}, {one}, {zero})"
     if first.kind == "c":
-        text = _COMPLEX_CALL.sub(r"c_\1(", text)
-    if first.kind == "f" and first.name != "float64":
-        text = re.sub(r"(?<![\w.}])(\d+\.\d*(?:e[+-]?\d+)?)", lambda m: f"as_{first.name}({m[1]})", text)
-    return text.format(*operands)
+        text = _complex_text(op.name, text, first)
+    elif first.name == "float32":
+        text = _NUMBER.sub(r"as_float32(\1)", text)
+    return exact(text.format(*operands), text, node.aval.dtype)
 
 
-def _operand_dtype(node: Node, position: int) -> np.dtype[Any]:
-    return operand_dtypes(node)[position]
+def exact(text: str, form: str, dtype: np.dtype[Any]) -> str:
+    """`text` in `dtype`: Numba computes with small integers in 64 bits, and truth values made of numbers are numbers."""
+    if form == "{0}" or dtype.kind == "f" or dtype.kind == "c" or dtype.name == "int64":
+        return text
+    if dtype.kind == "b":
+        return "False" if form == "0" else text
+    return f"as_{dtype.name}({text})"
+
+
+def _complex_text(name: str, text: str, dtype: np.dtype[Any]) -> str:
+    if name == "div":
+        return "divide_complex({0}, {1})"
+    if name == "reciprocal":
+        return f"divide_complex({literal(1, dtype)}, {{0}})"
+    call = _COMPLEX_CALL.match(text)
+    if call is None:
+        return text
+    if dtype.name == "complex128":
+        return f"c_{text}"
+    wide = re.sub(r"(\{\d\})", r"as_complex128(\1)", call[2])
+    return f"as_complex64(c_{call[1]}({wide}))"
 
 
 def operand_dtypes(node: Node) -> list[np.dtype[Any]]:
@@ -87,22 +98,40 @@ def operand_dtypes(node: Node) -> list[np.dtype[Any]]:
 
 
 def _power(x: str, n: int, dtype: np.dtype[Any]) -> str:
-    """x**n by products, left to right binary."""
+    """x**n by products, left to right binary; by the library's pow where they would be less exact."""
     if n == 0:
         return literal(1, dtype)
+    if abs(n) > PRODUCTS and dtype.kind == "f":
+        return f"pow({x}, {literal(n, dtype)})"
+    if dtype.kind == "c" and abs(n) > 2:
+        exponent = literal(n, np.dtype(np.complex128))
+        return f"c_pow({x}, {exponent})" if dtype.name == "complex128" else f"as_complex64(c_pow(as_complex128({x}), {exponent}))"
+    if dtype.kind == "b":
+        return x
     text = x
     for bit in bin(abs(n))[3:]:
-        text = f"{text} * {text}" if text == x else f"square({text})"
+        text = f"square({text})"
         if bit == "1":
             text = f"{text} * {x}"
-    return text if n > 0 else f"{literal(1, dtype)} / ({text})"
+    if n < 0:
+        one = literal(1, dtype)
+        return f"{one} / ({text})" if dtype.kind != "c" else f"divide_complex({one}, {text})"
+    return exact(text, "", dtype)
 
 
-def _convert(x: str, have: np.dtype[Any], want: np.dtype[Any]) -> str:
+def conversion(x: str, have: np.dtype[Any], want: np.dtype[Any]) -> str:
+    """`x` of dtype `have` in dtype `want`, as ``ndarray.astype`` converts."""
+    if have == want:
+        return x
+    if have.kind == "c" and want.kind not in "cb":
+        x, have = f"real({x})", np.dtype(f"f{have.itemsize // 2}")
     if want.kind == "b":
         return f"({x} != 0)"
-    if have.kind == "c" and want.kind != "c":
-        return f"as_{want.name}({x}.real)"
-    if have.kind == "b" and want.kind in "iu":
-        return f"as_{want.name}({x})"
+    if have.kind == "f" and want.kind in "iu" and want.name not in ("int32", "int64", "uint64"):
+        x = f"as_int64({x})"  # out of range, C goes through a wider integer too
+    if have == want:
+        return x
     return f"as_{want.name}({x})"
+
+
+__all__ = ["conversion", "exact", "expand", "literal", "operand_dtypes"]

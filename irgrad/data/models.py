@@ -9,9 +9,9 @@ def log_softmax(scores):
 
 
 def regression(w, x, classes=3):
-    """Multinomial logistic regression; the parameters are a weight matrix and a bias in one flat vector."""
-    weights = w[:-classes].reshape(-1, classes)
-    return x @ weights + w[-classes:]
+    """Multinomial logistic regression, from one flat vector of parameters."""
+    layer = w.reshape(-1, classes)
+    return x @ layer[:-1] + layer[-1]
 
 
 def network(w, x, units=8, classes=3):
@@ -26,11 +26,10 @@ def forward(params, x):
 
 
 def unpack(w, features, units, classes):
-    w1, b1, w2, b2 = np.split(w, np.cumsum([features * units, units, units * classes]))
-    return {
-        "hidden": {"w": w1.reshape(features, units), "b": b1},
-        "output": {"w": w2.reshape(units, classes), "b": b2},
-    }
+    """The layers in a flat vector of parameters: a weight matrix with the bias as its last row, twice."""
+    cut = (features + 1) * units
+    hidden, output = w[:cut].reshape(-1, units), w[cut:].reshape(-1, classes)
+    return {"hidden": {"w": hidden[:-1], "b": hidden[-1]}, "output": {"w": output[:-1], "b": output[-1]}}
 
 
 def loss_on(scores_of, x, targets, penalty):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.sites import is_carried
 from irgrad.frontend.trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import GUARD
@@ -23,6 +24,9 @@ def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer
     inputs: list[Input] = []
     aval_id, code_of = INTERNED.aval, INTERNED.code
     counter = 0
+    depths = trace.depths
+    written = trace.written
+    carriers: dict[Any, bool] = {}
     for tracer in trace.tape:
         op = tracer.op
         value = tracer.value
@@ -53,7 +57,15 @@ def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer
                 key = (op, aval, params["count"], params["step"], params["drop"])
             else:
                 key = (op, aval, *sorted(params.items()))
-        records.append(Record(op, tuple(operands), params, aval, tracer.segment, tracer.site, code_of(key)))
+        site = tracer.site
+        carried = False
+        if depths[tracer.segment] and site is not None:
+            place = (site[0].code, site[1], site[0].parent_lasti)
+            known = carriers.get(place)
+            if known is None:
+                known = carriers[place] = is_carried(site)
+            carried = known and tracer.index not in written and np.size(value) <= TINY
+        records.append(Record(op, tuple(operands), params, aval, tracer.segment, site, code_of(key), carried))
     results: list[Any] = []
     kinds: list[str] = []
     for output in outputs:

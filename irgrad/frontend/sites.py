@@ -136,7 +136,7 @@ class Sites:
         while info.internal:
             back = frame.f_back
             if back is None or frame is self.base:
-                return False
+                return self._leave_all()
             frame = back
             info = infos.get(frame.f_code) or code_info(frame.f_code)
         top = self.top
@@ -177,6 +177,17 @@ class Sites:
             top = Activation(each, code, top, again)
             boundary |= again or top.loop != NO_LOOP
         self.top = top
+        return boundary
+
+    def _leave_all(self) -> bool:
+        """No user frame is between irgrad's and the start of the trace: every activation has ended."""
+        boundary = False
+        top = self.top
+        while top is not None:
+            boundary |= top.loop != NO_LOOP or top.repeated
+            top.frame = None
+            top = top.parent
+        self.top = None
         return boundary
 
     def _find(self, frame: FrameType) -> Activation | None:

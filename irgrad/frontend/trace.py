@@ -9,6 +9,7 @@ A trace is closed when its function has returned; its tracers are refused from t
 from __future__ import annotations
 
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -158,6 +159,7 @@ class GraphTrace(Trace):
         self.limit = CONFIG.max_nodes
         self.primals: dict[int, int] | None = None  # for graphs that people read: adjoint value -> primal value
         self.primal: int | None = None
+        self.written = Spans()  # what derivative rules recorded
 
     def locate(self) -> None:
         """Note the user's position; called at each public entry."""
@@ -286,6 +288,25 @@ class GraphTrace(Trace):
         self.sites.close()
 
 
+class Spans:
+    """Ranges of indices, in ascending order, that do not overlap."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.stops: list[int] = []
+
+    def add(self, start: int, stop: int) -> None:
+        while self.starts and self.starts[-1] >= start:  # an inner range ends with the outer one
+            self.starts.pop()
+            self.stops.pop()
+        self.starts.append(start)
+        self.stops.append(stop)
+
+    def __contains__(self, index: int) -> bool:
+        at = bisect_right(self.starts, index) - 1
+        return at >= 0 and index < self.stops[at]
+
+
 def _cast_number(number: Any, dtype: np.dtype[Any]) -> Any:
     """A literal in the dtype of its loop; 64-bit numbers stay Python numbers."""
     if isinstance(number, float) and dtype == np.float64:
@@ -373,11 +394,13 @@ class RecordBuilder(Builder):
         trace = self.trace
         evaluate = op.in_place or op.evaluate
         if isinstance(trace, GraphTrace):
-            operands = tuple([self.operand(trace, o) for o in operands])
+            buffer, *operands = [self.operand(trace, o) for o in (buffer, *operands)]  # type: ignore[assignment]
         values = [o.value if type(o) is Tracer or type(o) is Static else o for o in operands]
-        out = evaluate(buffer.value, *values, **params)
+        out = evaluate(buffer.value if type(buffer) is Tracer else buffer, *values, **params)
         if isinstance(trace, GraphTrace):
             return trace.record(op, (buffer, *operands), params, out)
+        if type(buffer) is not Tracer and all(type(o) is not Tracer for o in operands):
+            return out
         tracer = Tracer(trace, out, op, (buffer, *operands), params, len(trace.tape))
         trace.tape.append(tracer)
         return tracer

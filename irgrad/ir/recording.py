@@ -27,11 +27,12 @@ class Data:
 
 
 class Record:
-    """One operation: see the module. `code` is the interned identity of op, params and aval."""
+    """One operation: see the module. `code` is the interned identity of op, params and aval; `carried` says that the next
+    iteration of a loop would read the (small) value: it is computed in the last iteration as well, so that iterations are alike."""
 
-    __slots__ = ("aval", "code", "op", "operands", "params", "segment", "site")
+    __slots__ = ("aval", "carried", "code", "op", "operands", "params", "segment", "site")
 
-    def __init__(self, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], aval: int, segment: int, site: Any, code: int) -> None:
+    def __init__(self, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], aval: int, segment: int, site: Any, code: int, carried: bool = False) -> None:
         self.op = op
         self.operands = operands
         self.params = params
@@ -39,6 +40,7 @@ class Record:
         self.segment = segment
         self.site = site
         self.code = code
+        self.carried = carried
 
 
 @dataclass

@@ -42,7 +42,13 @@ def _quotient(x: Any, y: Any) -> Any:
 class Concrete(EvalBuilder):
     """`EvalBuilder` for one walk over numpy values: Python's operators cost a tenth of a ufunc on scalars."""
 
-    _fast: Mapping[str, Callable[..., Any]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg, "div": _quotient}
+    _fast: Mapping[str, Callable[..., Any]] = {
+        "add": operator.add,
+        "sub": operator.sub,
+        "mul": operator.mul,
+        "neg": operator.neg,
+        "div": _quotient,
+    }
 
     def bind(self, op: Primitive) -> Callable[..., Any]:
         return self._fast.get(op.name, op.evaluate)
@@ -174,7 +180,16 @@ class _Reverse:
                 self.accept(op, rule, target, value, c, mask, out, values, node.params)
 
     def accept(
-        self, op: Primitive, rule: Callable[..., Any], target: int, value: Any, c: Any, mask: Any, out: Any, values: Sequence[Any], params: Any
+        self,
+        op: Primitive,
+        rule: Callable[..., Any],
+        target: int,
+        value: Any,
+        c: Any,
+        mask: Any,
+        out: Any,
+        values: Sequence[Any],
+        params: Mapping[str, Any],
     ) -> None:
         """Fit one contribution to its operand and add it to what is there; `mask` is that of the result."""
         kind = type(c)
@@ -433,17 +448,24 @@ def forward(
     writer: Any = CONCRETE if isinstance(b, EvalBuilder) else b
     concrete = writer is CONCRETE
     kind = type(tape[start]) if stop > start else Value
+    unknown: dict[int, MissingRuleError] = {}  # raised where such a tangent is asked for
     with np.errstate(all="ignore"):
         for i in range(start, stop):
             node = tape[i]
+            op: Primitive | None = node.op
+            if op is None or i in seeds:
+                continue
             operands = node.operands
-            if i in seeds:
-                continue
             ts = [tangents.get(o.index) if type(o) is kind else None for o in operands]
-            if all(t is None for t in ts):
+            rules = op.jvp
+            if type(rules) is NonDiff:
                 continue
-            rules = node.op.jvp
-            if isinstance(rules, NonDiff):
+            if unknown:
+                lost = next((unknown[o.index] for o in operands if type(o) is kind and o.index in unknown), None)
+                if lost is not None:
+                    unknown[i] = lost
+                    continue
+            if all(t is None for t in ts):
                 continue
             if concrete or detached:
                 values: Sequence[Any] = [o.value if type(o) is kind or type(o) is Static else o for o in operands]
@@ -452,9 +474,16 @@ def forward(
                 values, out = writer.at(node), node
             if writer.dtype(out).kind not in "fc":
                 continue
-            t = _tangent(writer, node.op, rules, ts, out, values, node.params)
+            try:
+                t = _tangent(writer, op, rules, ts, out, values, node.params)
+            except MissingRuleError as error:
+                unknown[i] = error
+                continue
             if t is not None:
                 tangents[i] = _spread(writer, t, out, concrete)
+    for value in outs:
+        if value.index in unknown:
+            raise unknown[value.index]
     return [tangents.get(value.index) for value in outs]
 
 

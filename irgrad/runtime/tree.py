@@ -179,6 +179,7 @@ def _analyse_node(node: PathNode, path: list[Record], table: TemplateTable) -> N
                     uses.add(operand)
                 else:
                     live[operand - start] = 1
+    _revive_carried(path, start, end, live, uses)
     node.uses = uses
     runs = _runs(path, start, end, live)
     owner: dict[int, int] = {}
@@ -202,6 +203,22 @@ def _analyse_node(node: PathNode, path: list[Record], table: TemplateTable) -> N
             if index in outside:
                 exported[position] = 1
         node.instances.append(instance)
+
+
+def _revive_carried(path: list[Record], start: int, end: int, live: bytearray, uses: set[int]) -> None:
+    """Compute what a last iteration hands to no one, if it computes anything: it is then like the other iterations."""
+    dead = [i for i in range(start, end) if path[i].carried and not live[i - start]]
+    if not dead:
+        return
+    alive = {path[i].segment for i in range(start, end) if live[i - start]}
+    stack = [i for i in dead if path[i].segment in alive]
+    while stack:
+        index = stack.pop()
+        if index < start:
+            uses.add(index)
+        elif not live[index - start]:
+            live[index - start] = 1
+            stack.extend(operand for operand in path[index].operands if type(operand) is int)
 
 
 def _runs(path: list[Record], start: int, end: int, live: bytearray) -> list[list[int]]:

@@ -1,0 +1,36 @@
+"""For all tests: graphs are verified after every pass, kernels go to a store of the session, random numbers are seeded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irgrad.config import CONFIG
+
+_made: list[str] = []
+
+
+def pytest_configure() -> None:
+    """Workers of one session inherit the store through the environment; a store chosen by the user is left in place."""
+    if not os.environ.get("IRGRAD_STORE"):
+        _made.append(tempfile.mkdtemp(prefix="irgrad-tests-"))
+        os.environ["IRGRAD_STORE"] = _made[0]
+    CONFIG.store = Path(os.environ["IRGRAD_STORE"])
+    CONFIG.check = True
+
+
+def pytest_unconfigure() -> None:
+    for folder in _made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator seeded by the test's name: the same numbers whichever tests run, in whatever order."""
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
