@@ -32,6 +32,13 @@ class TraceIndexError(TraceError, IndexError):
     """
 
 
+class TraceAxisError(TraceValueError, TraceIndexError):
+    """A numpy ``AxisError`` inside a traced function, with the user's line.
+
+    Shortest program: ``irgrad.grad(lambda x: numpy.sum(x, axis=2))(numpy.ones(3))``.
+    """
+
+
 class UnsupportedError(TraceError, NotImplementedError):
     """A numpy function or keyword that irgrad does not trace.
 
@@ -66,6 +73,8 @@ class InternalError(IrgradError, AssertionError):
 
 def translate(error: Exception, message: str) -> TraceError:
     """The TraceError of the same builtin family as `error`, with `message` (call, operands, file:line)."""
+    if isinstance(error, ValueError) and isinstance(error, IndexError):
+        return TraceAxisError(message)
     if isinstance(error, IndexError):
         return TraceIndexError(message)
     if isinstance(error, ValueError):

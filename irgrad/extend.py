@@ -17,8 +17,7 @@ import functools
 import inspect
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -38,14 +37,14 @@ from irgrad.operators import traced_form
 from irgrad.pytree import LEAF, Structure, flatten, unflatten
 
 __all__ = [
-    "JVPNode", "UserPrimitive", "VJPNode", "def_linear", "defjvp", "defjvp_argnum", "defjvp_argnums", "defvjp", "defvjp_argnum", "defvjp_argnums",
-    "notrace_primitive", "primitive", "register_notrace",
+    "JVPNode", "UserPrimitive", "VJPNode", "def_linear", "defjvp", "defjvp_argnum", "defjvp_argnums", "defvjp", "defvjp_argnum",
+    "defvjp_argnums", "notrace_primitive", "primitive", "register_notrace",
 ]  # fmt: skip
 
 Name = int | str  # an argument: its position, or its name where it is only given by keyword
 Rule = Callable[..., Any]
 _NUMBERS = (int, float, complex, np.number, np.bool_)
-_DEPRECATED = "The {} method is deprecated. See the update guide and tutorial: write irgrad.extend.defvjp(f, maker) with maker(ans, *args)(g)"
+_DEPRECATED = "The {} method is deprecated. See the update guide and tutorial: irgrad.extend.defvjp(f, maker), maker(ans, *args)(g)"
 
 
 class VJPNode:
@@ -74,7 +73,7 @@ class _Static:
             return True
         try:
             return bool(np.array_equal(self.value, other.value) if isinstance(self.value, np.ndarray) else self.value == other.value)
-        except Exception:  # noqa: BLE001  the user's own comparison may raise anything
+        except Exception:  # the user's own comparison may raise anything
             return False
 
     def __hash__(self) -> int:
@@ -236,7 +235,7 @@ class UserPrimitive:
         return getattr(self.fun, "__qualname__", self.name)  # by reference: the decorated name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        flat = [flatten(argument) for argument in (*args, *kwargs.values())]
+        flat = [([a], LEAF) if type(a) is Tracer else flatten(a) for a in (*args, *kwargs.values())]
         leaves = [leaf for own, _ in flat for leaf in own]
         traced = next((leaf for leaf in leaves if type(leaf) is Tracer), None)
         trace = current() if traced is None else traced.trace
@@ -257,13 +256,12 @@ class UserPrimitive:
         if form is None:
             return value
         call.result = form
-        with _untraced():
-            packed = form.pack(value)
-        return form.unpack(_record(trace, self.op, operands, {"call": call}, packed))
+        if form.structure is None:
+            return _record(trace, self.op, operands, {"call": call}, value)
+        return form.unpack(_record(trace, self.op, operands, {"call": call}, _untraced(form.pack, (value,), {})))
 
     def _run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        with _untraced():
-            return self.fun(*args, **kwargs)
+        return _untraced(self.fun, args, kwargs)
 
     def _form(self, value: Any, has_data: bool) -> Result | None:
         """The form of a result; None for a constant that no node can hold.
@@ -273,18 +271,24 @@ class UserPrimitive:
         leaves, structure = flatten(value)
         for leaf in leaves:
             if type(leaf) is Tracer:
-                raise TraceError(f"{self.name} returned a traced value ({here()}); a primitive sees its arguments only: pass what it closes over as one")
+                raise TraceError(
+                    f"{self.name} returned a traced value ({here()}); a primitive sees its arguments only: pass what it closes over as one"
+                )
             if not _is_data(leaf) and not isinstance(leaf, bool):
                 if not has_data:
                     return None
-                raise TraceError(f"{self.name} returned {type(leaf).__name__} ({here()}); a primitive returns numbers and arrays, or containers of them")
+                raise TraceError(
+                    f"{self.name} returned {type(leaf).__name__} ({here()}); a primitive returns numbers and arrays, or containers of them"
+                )
         avals = tuple([aval_of(leaf) for leaf in leaves])
         if structure is LEAF:
             return Result(avals[0])
         dtypes = {aval.dtype for aval in avals}
         if len(dtypes) > 1 and any(dtype.kind not in "fc" for dtype in dtypes):
             listed = ", ".join(map(str, avals))
-            raise TraceError(f"{self.name} returned a container of {listed} ({here()}); return arrays of one dtype, or write a primitive for each")
+            raise TraceError(
+                f"{self.name} returned a container of {listed} ({here()}); return arrays of one dtype, or write a primitive for each"
+            )
         dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
         return Result(Aval((sum(aval.size for aval in avals),), dtype), structure, avals)
 
@@ -388,12 +392,11 @@ class UserPrimitive:
 # ---- values ----
 
 
-@contextmanager
-def _untraced() -> Iterator[None]:
-    """No trace records: the function of a primitive may call anything."""
+def _untraced(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call `fun`, which may do anything, while no trace records."""
     token = CURRENT.set(None)
     try:
-        yield
+        return fun(*args, **kwargs)
     finally:
         CURRENT.reset(token)
 
@@ -423,7 +426,7 @@ def _readable(operand: Any) -> Any:
 def _outside(trace: GraphTrace, leaf: Any) -> Any:
     """A function or an instance as it is outside the trace, where compiled code will call it."""
     substitution = trace.substitution
-    if substitution is None or not isinstance(leaf, (FunctionType, MethodType, functools.partial)) and not issubclass(type(leaf), _View):
+    if substitution is None or not (isinstance(leaf, (FunctionType, MethodType, functools.partial)) or issubclass(type(leaf), _View)):
         return leaf
     substitution._originals = None  # noqa: SLF001  made anew: copies have been added since
     return substitution.unwrapped(leaf)
@@ -539,14 +542,17 @@ def def_linear(fun: UserPrimitive) -> None:
 
 def _primitive(what: str, fun: Any) -> UserPrimitive:
     if not isinstance(fun, UserPrimitive):
-        raise TypeError(f"{what} expects what irgrad.extend.primitive returned, got {describe(fun)} ({here()}); decorate the function with @primitive")
+        raise TypeError(
+            f"{what} expects what irgrad.extend.primitive returned, got {describe(fun)} ({here()}); decorate the function with @primitive"
+        )
     return fun
 
 
 def _check_rules(mode: str, target: UserPrimitive, rules: Sequence[Any]) -> None:
     for rule in rules:
         if rule is not None and not callable(rule) and not (mode == "jvp" and rule == "same"):
-            raise TypeError(f"Bad {mode.upper()} {rule!r} for {target.name} ({here()}); expected a function{' or None' if mode == 'vjp' else ', "same" or None'}")
+            expected = "a function or None" if mode == "vjp" else "a function, 'same' or None"
+            raise TypeError(f"Bad {mode.upper()} {rule!r} for {target.name} ({here()}); expected {expected}")
 
 
 def _linear(target: UserPrimitive, name: Name) -> Rule:

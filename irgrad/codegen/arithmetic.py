@@ -19,7 +19,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, register_jitable
 
 LN2 = math.log(2.0)
-LN10 = math.log(10.0)
+LOG2_E = math.log2(math.e)
+LOG10_E = math.log10(math.e)
 REAL = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "asin", "acos", "atan",
         "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "tgamma")  # fmt: skip
 REAL_PAIRS = ("fmod", "atan2", "hypot", "pow", "nextafter", "copysign")
@@ -285,6 +286,28 @@ def divide_complex(typing_context: Any, a: Any, b: Any) -> Any:
     return a(a, a), codegen
 
 
+@intrinsic
+def reciprocal_complex(typing_context: Any, z: Any) -> Any:
+    """numpy's complex reciprocal, which is not 1 / z for zeros and infinities."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        y = context.make_complex(builder, z, value=args[0])
+        fabs = builder.module.declare_intrinsic("llvm.fabs", [y.real.type])
+        one = ll.Constant(y.real.type, 1.0)
+        by_real = builder.fcmp_ordered("<=", builder.call(fabs, (y.imag,)), builder.call(fabs, (y.real,)))
+        big = builder.select(by_real, y.real, y.imag)
+        small = builder.select(by_real, y.imag, y.real)
+        ratio = builder.fdiv(small, big)
+        denominator = builder.fadd(big, builder.fmul(small, ratio))
+        plain, turned = builder.fdiv(one, denominator), builder.fdiv(ratio, denominator)
+        out = context.make_complex(builder, z)
+        out.real = builder.select(by_real, plain, turned)
+        out.imag = builder.fneg(builder.select(by_real, turned, plain))
+        return out._getvalue()  # noqa: SLF001
+
+    return z(z), codegen
+
+
 def _complex_function(name: str, arity: int) -> Any:
     """libm's complex function; complex numbers travel as pairs of registers."""
 
@@ -333,17 +356,19 @@ _c_exp, _c_log, _c_pow = _FOUND["exp"], _FOUND["log"], _FOUND["pow"]
 
 @register_jitable
 def c_exp2(z: complex) -> complex:
-    return _c_exp(z * LN2)
+    return _c_exp(complex(z.real * LN2, z.imag * LN2))
 
 
 @register_jitable
 def c_log2(z: complex) -> complex:
-    return _c_log(z) / LN2
+    w = _c_log(z)
+    return complex(w.real * LOG2_E, w.imag * LOG2_E)
 
 
 @register_jitable
 def c_log10(z: complex) -> complex:
-    return _c_log(z) / LN10
+    w = _c_log(z)
+    return complex(w.real * LOG10_E, w.imag * LOG10_E)
 
 
 @register_jitable
@@ -373,28 +398,26 @@ def c_sign(z: complex) -> complex:
 
 
 @register_jitable
-def c_pow(z: complex, w: complex) -> complex:
-    """numpy's power: products for small whole exponents."""
+def c_pow(z: Any, w: Any, one: Any) -> Any:
+    """numpy's power: products in the precision of z for small whole exponents, libm's otherwise."""
     if w.real == 0 and w.imag == 0:
-        return complex(1.0, 0.0)
+        return one
     if z.real == 0 and z.imag == 0:
-        return complex(0.0, 0.0) if w.real > 0 and w.imag == 0 else complex(math.nan, math.nan)
+        return one * 0 if w.real > 0 and w.imag == 0 else one * math.nan
     if w.imag == 0 and abs(w.real) < 100 and w.real == math.floor(w.real):
         n = abs(int(w.real))
-        square = z
-        power = complex(1.0, 0.0)
+        power, square = z, z
         if n <= 3:
-            power = z
             for _ in range(n - 1):
                 power = z * power
         else:
+            power = one
             while n:
                 if n & 1:
                     power = power * square
                 n >>= 1
-                if n:
-                    square = square * square
-        return power if w.real > 0 else divide_complex(complex(1.0, 0.0), power)
+                square = square * square
+        return power if w.real > 0 else divide_complex(one, power)
     return _c_pow(z, w)
 
 
@@ -403,7 +426,7 @@ def names() -> dict[str, Any]:
     found: dict[str, Any] = {
         "maximum": maximum, "minimum": minimum, "fmax": fmax, "fmin": fmin, "sign": sign, "signbit": signbit,
         "floor_divide": floor_divide, "remainder": remainder, "isnan": math.isnan, "isinf": math.isinf, "isfinite": math.isfinite,
-        "square": square, "real": real, "imag": imag, "conj": conj, "complex_of": complex_of, "divide_complex": divide_complex,
+        "square": square, "real": real, "imag": imag, "conj": conj, "complex_of": complex_of, "divide_complex": divide_complex, "reciprocal_complex": reciprocal_complex,
         "c_exp2": c_exp2, "c_log2": c_log2, "c_log10": c_log10, "c_expm1": c_expm1, "c_log1p": c_log1p, "c_sign": c_sign, "c_pow": c_pow,
         "math": math, "inf": math.inf, "nan": math.nan,
     }  # fmt: skip

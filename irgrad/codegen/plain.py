@@ -94,7 +94,8 @@ def names() -> dict[str, Any]:
         "math": math, "inf": math.inf, "nan": math.nan,
         "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
         "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,
-        "complex_of": _complex_of, "divide_complex": np.divide, "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
+        "complex_of": _complex_of, "divide_complex": np.divide, "reciprocal_complex": np.reciprocal,
+        "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
     }  # fmt: skip
     for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",
                  "floor", "ceil", "trunc", "rint", "fabs", "fmod", "hypot", "copysign", "nextafter", "maximum", "minimum", "fmax", "fmin",
@@ -104,7 +105,7 @@ def names() -> dict[str, Any]:
         found["c_" + name] = getattr(np, name)
     for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh"):
         found["c_" + name] = getattr(np, "arc" + name[1:])
-    found["c_pow"] = np.power
+    found["c_pow"] = lambda z, w, one: np.power(z, w)
     for name in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64", "complex128"):
         found[f"pointer_{name}"] = _pointer(name)
         found[f"as_{name}"] = _as(name)

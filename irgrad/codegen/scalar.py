@@ -14,7 +14,7 @@ import numpy as np
 from irgrad.ir.graph import Literal, Node
 
 _COMPLEX_NAMES = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
-                  "asin", "acos", "atan", "asinh", "acosh", "atanh", "sign", "pow")  # fmt: skip
+                  "asin", "acos", "atan", "asinh", "acosh", "atanh", "sign")  # fmt: skip
 _COMPLEX_CALL = re.compile(rf"({'|'.join(_COMPLEX_NAMES)})\((.*)\)$", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.}])(\d+\.\d*(?:e[+-]?\d+)?)")
 PRODUCTS = 4  # largest exponent that is written as products: beyond it their rounding errors pass 4 ulp
@@ -77,7 +77,9 @@ def _complex_text(name: str, text: str, dtype: np.dtype[Any]) -> str:
     if name == "div":
         return "divide_complex({0}, {1})"
     if name == "reciprocal":
-        return f"divide_complex({literal(1, dtype)}, {{0}})"
+        return "reciprocal_complex({0})"
+    if name == "pow":
+        return _complex_power("{0}", "{1}", dtype)
     call = _COMPLEX_CALL.match(text)
     if call is None:
         return text
@@ -85,6 +87,11 @@ def _complex_text(name: str, text: str, dtype: np.dtype[Any]) -> str:
         return f"c_{text}"
     wide = re.sub(r"(\{\d\})", r"as_complex128(\1)", call[2])
     return f"as_complex64(c_{call[1]}({wide}))"
+
+
+def _complex_power(x: str, y: str, dtype: np.dtype[Any]) -> str:
+    text = f"c_pow({x}, {y}, {literal(1, dtype)})"
+    return text if dtype.name == "complex128" else f"as_complex64({text})"
 
 
 def operand_dtypes(node: Node) -> list[np.dtype[Any]]:
@@ -103,9 +110,8 @@ def _power(x: str, n: int, dtype: np.dtype[Any]) -> str:
         return literal(1, dtype)
     if abs(n) > PRODUCTS and dtype.kind == "f":
         return f"pow({x}, {literal(n, dtype)})"
-    if dtype.kind == "c" and abs(n) > 2:
-        exponent = literal(n, np.dtype(np.complex128))
-        return f"c_pow({x}, {exponent})" if dtype.name == "complex128" else f"as_complex64(c_pow(as_complex128({x}), {exponent}))"
+    if dtype.kind == "c" and n not in (1, 2):
+        return f"reciprocal_complex({x})" if n == -1 else _complex_power(x, literal(n, dtype), dtype)
     if dtype.kind == "b":
         return x
     text = x
@@ -113,10 +119,7 @@ def _power(x: str, n: int, dtype: np.dtype[Any]) -> str:
         text = f"square({text})"
         if bit == "1":
             text = f"{text} * {x}"
-    if n < 0:
-        one = literal(1, dtype)
-        return f"{one} / ({text})" if dtype.kind != "c" else f"divide_complex({one}, {text})"
-    return exact(text, "", dtype)
+    return f"{literal(1, dtype)} / ({text})" if n < 0 else exact(text, "", dtype)
 
 
 def conversion(x: str, have: np.dtype[Any], want: np.dtype[Any]) -> str:

@@ -18,9 +18,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from types import CodeType, FrameType
 
+import numpy as np
+
 from irgrad.ir.source import Source
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep  # its Python layer stands between the user and us
 NO_LOOP = -1
 
 
@@ -30,7 +33,7 @@ class CodeInfo:
     __slots__ = ("carried", "internal", "loop", "returned")
 
     def __init__(self, code: CodeType) -> None:
-        self.internal = code.co_filename.startswith(_PACKAGE) or code.co_filename.startswith("<irgrad")
+        self.internal = code.co_filename.startswith((_PACKAGE, _NUMPY, "<irgrad", "<__array_function__"))
         size = len(code.co_code) + 2
         self.loop = [NO_LOOP] * size
         self.carried: frozenset[int] = frozenset()  # instructions whose result goes to a variable that the next iteration reads

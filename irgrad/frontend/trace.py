@@ -12,7 +12,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -78,6 +78,32 @@ class Trace:
     def close(self) -> None:
         self.open = False
         self.tape = []
+        self.__class__ = ClosedTrace
+
+
+class ClosedTrace(Trace):
+    """What a trace becomes when its function has returned: everything but looking is refused."""
+
+    def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
+        return self.refuse(args)
+
+    def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
+        return self.refuse(args)
+
+    def guard(self, tracer: Tracer, kind: str, value: Any) -> None:
+        self.check(tracer)
+
+    def lift(self, value: Any) -> Any:
+        return self.refuse((value,))
+
+    def refuse(self, args: Sequence[Any]) -> NoReturn:
+        self.check(next(a for a in args if type(a) is Tracer))
+        raise RuntimeGuardError(f"a trace is used after its end ({here()})")
+
+
+def same_content(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    """Equal bits: a captured array may have been written between two uses."""
+    return a.shape == b.shape and a.dtype == b.dtype and (a is b or a.tobytes() == b.tobytes())
 
 
 class EagerTrace(Trace):
@@ -266,7 +292,7 @@ class GraphTrace(Trace):
         if array.dtype.kind not in "biufc":
             raise TraceError(f"an operand of dtype {array.dtype} cannot be traced ({here()}); convert it to a number first")
         known = self.constants.get(id(value))
-        if known is not None:
+        if known is not None and (known.params["origin"] is not None or same_content(known.value, array)):
             return known
         origin = self.origin(value) if self.origin is not None else None
         tracer = self.input(array if origin is not None else array.copy(), origin)

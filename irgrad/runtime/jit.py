@@ -210,7 +210,11 @@ class Jitted:
         self._last = fast
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return Substitution(None, default_names()).function(self.fun)(*args, **kwargs)
+        substitution = Substitution(None, default_names())
+        try:
+            return substitution.function(self.fun)(*args, **kwargs)
+        finally:
+            substitution.finish()
 
     # -- tracing -----------------------------------------------------------------------------------------------------
 
@@ -402,9 +406,9 @@ def trace_call(fun: Callable[..., Any], leaves: Sequence[Any], statics: dict[int
         captured[origin] = value
         return trace.input(ready, origin)
 
+    substitution = Substitution(wrap, default_names())
+    trace.substitution = substitution
     try:
-        substitution = Substitution(wrap, default_names())
-        trace.substitution = substitution
         tracers = []
         data = iter(leaves)
         number = 0
@@ -422,6 +426,7 @@ def trace_call(fun: Callable[..., Any], leaves: Sequence[Any], statics: dict[int
         impure = substitution.finish()
         return Traced(trace, unflatten(out_structure, values), outputs, out_structure, list(substitution.guards), captured, impure)
     except BaseException:
+        substitution.finish()  # writes to globals and cells up to here are the user's
         trace.close()
         raise
     finally:

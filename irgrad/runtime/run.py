@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.driver import DONE, HOST, drive, enter
+from irgrad.codegen.driver import DONE, FAILED, HOST, drive, enter
 from irgrad.codegen.program import Context, HostCall, Program
+from irgrad.errors import RuntimeGuardError
+from irgrad.ir.primitive import PURE
 from irgrad.pytree import unflatten
 from irgrad.runtime.stats import Stats
 
@@ -74,23 +76,36 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any
     context = program.context()
     together = objects + outs
     code = enter(program.address, context.address, id(together))
-    while code & 15 == HOST:
-        row = code >> 4
-        host(program.hosts[row], context)
-        stats.host_calls += 1
-        code = drive(program.address, context.address, row + 1)
-    program.release(context)
+    try:
+        while code & 15 == HOST:
+            row = code >> 4
+            stats.host_calls += 1
+            host(program.hosts[row], context)
+            code = drive(program.address, context.address, row + 1)
+    except RuntimeGuardError:
+        return False, FAILED
+    finally:
+        program.release(context)
     if code & 15 == DONE:
         return True, made.builders[code >> 4](outs)
     return False, code
 
 
 def host(call: HostCall, context: Context) -> None:
-    """Run one row in Python on the call's memory."""
+    """Run one row in Python on the call's memory; what is no numpy function of ours gets copies, which it may keep or change.
+
+    Raises RuntimeGuardError where the result has not the recorded shape and dtype.
+    """
     values = [_array(context, *operand) if isinstance(operand, tuple) else operand for operand in call.operands]
-    with np.errstate(all="ignore"):
+    if call.op.has(PURE):
+        with np.errstate(all="ignore"):
+            result = call.op.evaluate(*values, **call.params)
+    else:
+        values = [value.copy() if isinstance(value, np.ndarray) else value for value in values]
         result = call.op.evaluate(*values, **call.params)
     ref, shape, dtype = call.result
+    if np.shape(result) != shape or np.result_type(result) != dtype:
+        raise RuntimeGuardError(f"{call.op.name} returned another shape or dtype than the trace holds for")
     _array(context, ref, shape, None, dtype)[...] = result
 
 
