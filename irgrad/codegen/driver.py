@@ -108,7 +108,10 @@ def enter(header: int, bases: int, objects: int) -> int:
     return drive(header, bases, 0)
 
 
-drive_released = njit(nogil=True)(drive.py_func)
+@njit(cache=True, nogil=True)
+def enter_released(header: int, bases: int, objects: int) -> int:
+    """`enter` without the interpreter lock: for calls long enough to pay for giving it up."""
+    return enter(header, bases, objects)
 
 
 @cache

@@ -361,9 +361,6 @@ class _Writer:
     def in_nest(self, nest: Nest, node: Node) -> None:
         op = node.op
         assert op is not None
-        if op.name == "empty":
-            self.lowering.home(node)
-            return
         if op.name.startswith("reduce_"):
             self.reduction(nest, node)
             return
@@ -435,7 +432,7 @@ class _Writer:
         name = f"a{len(nest.reductions)}"
         out = None
         axes = node.params["axes"]
-        if node.aval.size > 1:
+        if node.aval.size != 1:
             strides = iter(contiguous(node.aval.shape))
             spread = tuple(0 if axis in axes else next(strides) for axis in range(len(nest.space)))
             view = self.lowering.view(node)

@@ -103,6 +103,8 @@ class Program:
     keep: list[Any] = field(default_factory=list)
     header: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(8, np.int64))
     address: int = 0
+    flops: int = 0  # of all rows: decides whether a call gives up the interpreter lock
+    leaf_rows: dict[int, int] = field(default_factory=dict)  # rows run on the way to each return
     contexts: list[Context] = field(default_factory=list)
 
     @property

@@ -89,10 +89,12 @@ def _is_own(path: Path) -> bool:
 
 
 def environment(numba: str, llvmlite: str, numpy: str, cpu: str) -> str:
-    """What machine code depends on besides its source."""
+    """What machine code depends on besides its source: versions, processor, and the routines that kernels call by name."""
     from irgrad.version import __version__
 
-    return "|".join((__version__, numba, llvmlite, numpy, cpu))
+    here = Path(__file__).parent
+    routines = hashlib.sha256((here / "native.py").read_bytes() + (here / "arithmetic.py").read_bytes()).hexdigest()
+    return "|".join((__version__, numba, llvmlite, numpy, cpu, routines))
 
 
 def default_folder() -> Path:

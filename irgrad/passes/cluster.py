@@ -3,101 +3,19 @@
 Greedy, in program order: a node joins the earliest cluster that its operands allow and that is compatible. A cluster is straight-line
 scalar code (arrays of a few elements live in scalar variables), then at most one loop nest over one space with a trailing
 reduction, then scalar code that uses the nest's totals. A costly producer is never duplicated into consumers. Products,
-gathers and other special operations are clusters of their own.
-
-`legalize` first rewrites what has no kernel form: concatenations become updates of one buffer, views that cannot be taken
-become copies.
+gathers and other special operations are clusters of their own. The graph is legalized (`irgrad.passes.legalize`).
 """
 
 from __future__ import annotations
 
 from irgrad.ir.graph import Graph, Literal, Node
-from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_tiny, is_view, view_through
-from irgrad.ir.primitive import CREATION, ELEMENTWISE, REGISTRY, UPDATE
-from irgrad.passes.result import PassResult
+from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, view_through
+from irgrad.ir.primitive import REGISTRY, UPDATE
+from irgrad.ir.recording import TINY
+from irgrad.passes.forms import FILLS, REDUCTIONS, has_own_kernel, has_text, is_reduction, is_scalar_form
 
 MAX_POINTERS = 48
 MAX_STATEMENTS = 500
-REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
-SCALAR_FORMS = REDUCTIONS | {"reshape", "transpose", "broadcast_to", "slice", "slice_add", "slice_update", "concatenate", "dot", "pad", "full", "zeros",
-                             "iota", "cumsum", "empty"}  # fmt: skip
-OWN_KERNEL = frozenset({"dot", "batch_dot", "gather", "scatter_add", "scatter_update", "cumsum", "cumprod", "argmax", "argmin"})
-FILLS = frozenset({"full", "zeros", "iota", "empty"})
-
-
-def has_text(node: Node) -> bool:
-    """Does the primitive have scalar text for its operands' dtype?"""
-    op = node.op
-    assert op is not None
-    if not op.has(ELEMENTWISE) or op.host:
-        return False
-    if op.name in ("integer_pow", "convert"):
-        return node.aval.dtype.name != "float16"
-    if any(o.aval.dtype.name == "float16" for o in node.operands):
-        return False
-    if isinstance(op.emit, str) or op.emit is None:
-        return op.emit is not None
-    position = 1 if op.name == "where" else 0
-    return node.operands[min(position, len(node.operands) - 1)].aval.dtype.kind in op.emit
-
-
-def is_scalar_form(node: Node) -> bool:
-    """Can the node be straight-line code on scalar variables?"""
-    op = node.op
-    assert op is not None
-    if not is_tiny(node) or not (has_text(node) or op.name in SCALAR_FORMS):
-        return False
-    if op.name == "dot" and node.aval.dtype.kind not in "fci":
-        return False
-    return all(operand.aval.size <= 8 for operand in node.operands)
-
-
-def legalize(graph: Graph) -> PassResult:
-    """Rewrite concatenations and pads of more than a few elements as updates of one buffer."""
-    result = PassResult(graph)
-    for node in graph.nodes():
-        assert node.op is not None
-        if node.op.name == "concatenate" and not is_scalar_form(node):
-            _as_updates(graph, node)
-            result.count("concatenate")
-        elif node.op.name == "pad" and not is_scalar_form(node):
-            _pad_as_update(graph, node)
-            result.count("pad")
-    return result
-
-
-def _buffer(graph: Graph, node: Node, name: str, operands: tuple[Node | Literal, ...]) -> Node:
-    params = {"shape": node.aval.shape, "dtype": node.aval.dtype.name}
-    return graph.add(REGISTRY[name], operands, params, node.aval, node.source, node.primal, node.section, before=node)
-
-
-def _write(graph: Graph, node: Node, buffer: Node, part: Node | Literal, start: list[int]) -> Node:
-    rank = len(start)
-    params = {"start": tuple(start), "count": part.aval.shape, "step": (1,) * rank, "drop": ()}
-    return graph.add(REGISTRY["slice_update"], (buffer, part), params, node.aval, node.source, node.primal, node.section, before=node)
-
-
-def _as_updates(graph: Graph, node: Node) -> None:
-    axis = node.params["axis"]
-    buffer = _buffer(graph, node, "empty", ())
-    at = 0
-    for part in node.operands:
-        start = [0] * node.aval.ndim
-        start[axis] = at
-        if part.aval.shape[axis]:
-            buffer = _write(graph, node, buffer, part, start)
-        at += part.aval.shape[axis]
-    graph.replace_uses(node, buffer)
-    graph.remove(node)
-
-
-def _pad_as_update(graph: Graph, node: Node) -> None:
-    x, value = node.operands
-    buffer = _buffer(graph, node, "full", (value,))
-    if x.aval.size:
-        buffer = _write(graph, node, buffer, x, list(node.params["low"]))
-    graph.replace_uses(node, buffer)
-    graph.remove(node)
 
 
 def cluster(graph: Graph, strides: list[tuple[int, ...]]) -> Plan:
@@ -124,9 +42,8 @@ class _Clustering:
         for number, node in enumerate(nodes):
             self.order[node.index] = number
         for node in nodes:
-            if self.is_memory_view(node):
-                continue
-            self.assign(node)
+            if not self.is_memory_view(node):
+                self.assign(node)
         for output in self.graph.outputs:
             if isinstance(output, Node):
                 self.need_memory(output)
@@ -255,17 +172,20 @@ class _Clustering:
             for n in region:
                 size *= n
             space = tuple(n for axis, n in enumerate(region) if axis not in node.params["drop"])
-            if size <= 8 and node.operands[1].aval.size <= 8:
+            if size <= TINY and node.operands[1].aval.size <= TINY:
                 self.join(node, "scalar", None, None)
             else:
                 self.join(node, "nest", space, None)
+        elif op.name == "empty":  # memory only: ready before the first cluster
+            self.place[node.index] = (-1, "own")
+            self.stored.add(node.index)
+            self.view(node)
         elif has_text(node) or op.name in FILLS:
             self.join(node, "nest", node.aval.shape, None)
-        elif op.name in REDUCTIONS and node.operands[0].aval.dtype.name != "float16":
+        elif is_reduction(node):
             self.join(node, "nest", node.operands[0].aval.shape, tuple(node.params["axes"]))
         else:
-            own = op.name in OWN_KERNEL and node.operands[0].aval.dtype.name != "float16"
-            self.alone(node, op.name if own else "host")
+            self.alone(node, op.name if has_own_kernel(node) else "host")
 
     def alone(self, node: Node, kind: str) -> None:
         first = 0
@@ -388,7 +308,7 @@ class _Clustering:
             section = "inside"
         self.place[node.index] = (number, section)
         reduction = node.op is not None and node.op.name in REDUCTIONS and want == "nest"
-        if node.index in self.updates or (reduction and node.aval.size > 1) or (node.op is not None and node.op.name == "empty" and want == "nest"):
+        if node.index in self.updates or (reduction and node.aval.size != 1):
             self.stored.add(node.index)
             self.view(node)
 
@@ -414,5 +334,3 @@ class _Clustering:
         if self.place[operand.index][0] != number:
             self.need_memory(operand)
 
-
-CREATIONS = CREATION  # re-exported for readers of plans

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from irgrad.ir.verify import verify
 from irgrad.passes.pipeline import PIPELINE, optimize
 from irgrad.passes.result import PassResult
 from irgrad.runtime.jit import Jitted, trace_call
-from irgrad.runtime.signature import StaticLeaf, normalise
+from irgrad.runtime.signature import CallForm, call_form
 
 
 def trace(fun: Callable[..., Any]) -> Callable[..., Graph]:
@@ -39,15 +40,10 @@ def trace(fun: Callable[..., Any]) -> Callable[..., Graph]:
     def traced(*args: Any, **kwargs: Any) -> Graph:
         if CURRENT.get() is not None:
             raise RuntimeError("irgrad.trace cannot be called inside a traced function")
-        from irgrad.pytree import flatten
-
-        flat, structure = flatten((args, kwargs))
-        ready = [normalise(leaf) for leaf in flat]
-        statics = {position: leaf.value for position, leaf in enumerate(ready) if type(leaf) is StaticLeaf}
-        leaves = [leaf for leaf in ready if type(leaf) is not StaticLeaf]
-        found = trace_call(target, leaves, statics, structure, annotate=True)
+        form = call_form(args, kwargs)
+        found = trace_call(target, form, annotate=True)
         try:
-            graph = graph_of(found.trace, found.outputs, getattr(target, "__name__", "graph"), _names(target, args, kwargs, structure, ready))
+            graph = graph_of(found.trace, found.outputs, getattr(target, "__name__", "graph"), _names(target, args, kwargs, form))
         finally:
             found.trace.close()
         if CONFIG.check:
@@ -66,21 +62,18 @@ def optimized(graph: Graph) -> tuple[Graph, list[tuple[str, PassResult]]]:
     return copy, results
 
 
-def _names(fun: Callable[..., Any], args: Any, kwargs: Any, structure: Any, ready: list[Any]) -> list[str]:
+def _names(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], form: CallForm) -> list[str]:
     """Readable names of the data leaves: parameter names where the arguments are flat."""
-    import inspect
-
     try:
         inner: Any = fun
         while hasattr(inner, "fun"):
             inner = inner.fun
         parameters = [p.name for p in inspect.signature(inner).parameters.values()]
     except (TypeError, ValueError):
-        parameters = []
-    if len(args) == len(ready) and len(parameters) >= len(args) and not kwargs:
-        names = parameters[: len(args)]
-        return [n for n, leaf in zip(names, ready, strict=True) if type(leaf) is not StaticLeaf]
-    return []
+        return []
+    if kwargs or len(args) != len(form.leaves) + len(form.statics) or len(parameters) < len(args):
+        return []
+    return [name for position, name in enumerate(parameters[: len(args)]) if position not in form.statics]
 
 
 def graph_of(trace_: GraphTrace, outputs: list[Any], name: str, names: list[str]) -> Graph:

@@ -17,6 +17,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
 from irgrad.pytree import flatten, unflatten
 from irgrad.runtime.run import run
-from irgrad.runtime.signature import StaticLeaf, argument, leaf_key, normalise
+from irgrad.runtime.signature import CallForm, StaticLeaf, argument, call_form, normalise
 from irgrad.runtime.stats import Stats
 from irgrad.runtime.tree import PathTree
 
@@ -107,14 +108,12 @@ class Jitted:
         static_argnums: tuple[int, ...] = (),
         static_argnames: tuple[str, ...] = (),
         compile_after: int = 2,
-        exact: bool = False,
     ) -> None:
         functools.update_wrapper(self, fun)
         self.fun = fun
         self.static_argnums = static_argnums
         self.static_argnames = static_argnames
         self.compile_after = compile_after
-        self.exact = exact
         self.impure = ""
         self._stats = Stats()
         self._signatures: dict[Any, list[Variant]] = {}
@@ -127,7 +126,7 @@ class Jitted:
         return self if instance is None else functools.partial(self, instance)
 
     def __reduce__(self) -> Any:
-        return (Jitted, (self.fun, self.static_argnums, self.static_argnames, self.compile_after, self.exact))
+        return (Jitted, (self.fun, self.static_argnums, self.static_argnames, self.compile_after))
 
     def __repr__(self) -> str:
         return f"<irgrad.jit of {getattr(self.fun, '__qualname__', self.fun)!s}: {self._stats.paths} paths, {self._stats.calls} calls>"
@@ -136,7 +135,7 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         last = self._last
-        if last is not None and not kwargs:
+        if last is not None and not kwargs and error_state() is _USUAL_ERRORS:
             result = last(args)
             if result is not _MISS:
                 return result
@@ -152,8 +151,9 @@ class Jitted:
             self._stats.eager_calls += 1
             return self._eager(args, kwargs)
         self._stats.calls += 1
-        key, leaves, statics, structure = self._signature(args, kwargs)
-        variants = self._signatures.setdefault(key, [])
+        form = self._form(args, kwargs)
+        leaves = form.leaves
+        variants = self._signatures.setdefault(form.key, [])
         for variant in variants:
             if variant.program is None or not variant.check():
                 continue
@@ -163,30 +163,10 @@ class Jitted:
             if done:
                 self._install(variant, args, kwargs, leaves)
                 return result
-        return self._trace(key, variants, leaves, statics, structure, 1 if self.compile_after <= 1 else 2)
+        return self._trace(variants, form, self.compile_after)
 
-    def _signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], dict[int, Any], Any]:
-        """Look-up key, data leaves, static leaves by position, and the structure of (args, kwargs)."""
-        wrapped: Any = (args, kwargs)
-        if self.static_argnums or self.static_argnames:
-            count = len(args)
-            chosen = {n + count if n < 0 else n for n in self.static_argnums}
-            named = {k: _Box(v) if k in self.static_argnames else v for k, v in kwargs.items()}
-            wrapped = (tuple(_Box(a) if i in chosen else a for i, a in enumerate(args)), named)
-        flat, structure = flatten(wrapped)
-        leaves: list[Any] = []
-        statics: dict[int, Any] = {}
-        keys: list[Any] = []
-        for position, leaf in enumerate(flat):
-            ready = StaticLeaf(leaf.value) if type(leaf) is _Box else normalise(leaf)
-            keys.append(leaf_key(ready))
-            if type(ready) is StaticLeaf:
-                statics[position] = ready.value
-            else:
-                leaves.append(ready)
-                if type(leaf) is int:
-                    keys[-1] = int
-        return (structure, tuple(keys)), leaves, statics, structure
+    def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:
+        return call_form(args, kwargs, self.static_argnums, self.static_argnames)
 
     def _install(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> None:
         """Make the program of a flat positional call the first thing that the next call tries."""
@@ -218,17 +198,17 @@ class Jitted:
 
     # -- tracing -----------------------------------------------------------------------------------------------------
 
-    def _trace(self, key: Any, variants: list[Variant], leaves: list[Any], statics: dict[int, Any], structure: Any, needed: int) -> Any:
+    def _trace(self, variants: list[Variant], form: CallForm, needed: int) -> Any:
         with self._lock, paused_gc():
             start = time.perf_counter()
-            traced = trace_call(self.fun, leaves, statics, structure)
+            traced = trace_call(self.fun, form)
             self._stats.traces += 1
             self._stats.eager_calls += 1
             self._stats.recorded_ops += len(traced.trace.tape)
             try:
                 variant = next((v for v in variants if v.fits(traced)), None)
                 if variant is None:
-                    variant = Variant(leaves)
+                    variant = Variant(form.leaves)
                     variants.append(variant)
                 recording = freeze(traced.trace, traced.outputs, variant.number_input)
                 variant.guard(traced.guards)
@@ -314,8 +294,8 @@ class Jitted:
 
     def compile(self, *args: Any, **kwargs: Any) -> Jitted:
         """Trace on these arguments and compile at once; returns self. The path taken is known from then on."""
-        key, leaves, statics, structure = self._signature(args, kwargs)
-        self._trace(key, self._signatures.setdefault(key, []), leaves, statics, structure, 1)
+        form = self._form(args, kwargs)
+        self._trace(self._signatures.setdefault(form.key, []), form, 1)
         return self
 
     def stats(self) -> Stats:
@@ -335,17 +315,25 @@ class Jitted:
         return [v for variants in self._signatures.values() for v in variants]
 
 
-class _Box:
-    """An argument that the user declared static."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
 def _raises_on_float_errors() -> bool:
     return "raise" in np.geterr().values()
+
+
+def _error_state() -> tuple[Callable[[], Any], Any]:
+    """A cheap look at numpy's floating-point error settings, and what it sees in the usual state.
+
+    numpy keeps them in a context variable that has no value until they are changed; where that private name is missing, they are read.
+    """
+    variable = getattr(getattr(getattr(np, "_core", None), "umath", None), "_extobj_contextvar", None)
+    if isinstance(variable, ContextVar):
+        with np.errstate(all="ignore"):
+            changed = variable.get()
+        if variable.get() is not changed:
+            return variable.get, variable.get()
+    return _raises_on_float_errors, False
+
+
+error_state, _USUAL_ERRORS = _error_state()
 
 
 def _known_leaf(tree: PathTree, outcome: tuple[Any, ...]) -> Any:
@@ -391,8 +379,8 @@ class Traced:
         self.impure = impure
 
 
-def trace_call(fun: Callable[..., Any], leaves: Sequence[Any], statics: dict[int, Any], structure: Any, annotate: bool = False) -> Traced:
-    """Run `fun` on tracers of `leaves` (data leaves in order, static leaves by position)."""
+def trace_call(fun: Callable[..., Any], form: CallForm, annotate: bool = False) -> Traced:
+    """Run `fun` on tracers of a call's data leaves."""
     trace = GraphTrace(sys._getframe(0))
     if annotate:
         trace.primals = {}
@@ -409,17 +397,10 @@ def trace_call(fun: Callable[..., Any], leaves: Sequence[Any], statics: dict[int
     substitution = Substitution(wrap, default_names())
     trace.substitution = substitution
     try:
-        tracers = []
-        data = iter(leaves)
-        number = 0
-        for position in range(len(leaves) + len(statics)):
-            if position in statics:
-                tracers.append(statics[position])
-            else:
-                leaf = next(data)
-                tracers.append(trace.input(leaf, number))
-                number += 1
-        args, kwargs = unflatten(structure, tracers)
+        data = iter([trace.input(value, number) for number, value in enumerate(form.values)])
+        count = len(form.leaves) + len(form.statics)
+        tracers = [form.statics[position] if position in form.statics else next(data) for position in range(count)]
+        args, kwargs = unflatten(form.structure, tracers)
         result = substitution.function(fun)(*args, **kwargs)
         outputs, out_structure = flatten(result)
         values = [_fresh(o, k, outputs) for k, o in enumerate(outputs)]
@@ -459,7 +440,6 @@ def jit(
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
     compile_after: int = 2,
-    exact: bool = False,
 ) -> Any:
     """A compiled form of `fun`, a function of numpy arrays, numbers and pytrees of them.
 
@@ -471,12 +451,12 @@ def jit(
     Raises what `fun` raises, and TraceError for what cannot be traced.
     """
     if fun is None:
-        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, compile_after=compile_after, exact=exact)
+        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, compile_after=compile_after)
     if not callable(fun):
         raise TypeError(f"jit expects a function, got {type(fun).__name__}")
     nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return Jitted(fun, nums, names, compile_after, exact)
+    return Jitted(fun, nums, names, compile_after)
 
 
 __all__ = ["MISSING", "Jitted", "jit"]

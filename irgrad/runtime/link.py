@@ -21,7 +21,8 @@ from irgrad.ir.graph import Graph
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record
 from irgrad.ir.template import Instance, Template, TemplateTable, template_graph
-from irgrad.passes.cluster import cluster, legalize
+from irgrad.passes.cluster import cluster
+from irgrad.passes.legalize import legalize
 from irgrad.passes.pipeline import optimize
 from irgrad.runtime.tree import PathNode, PathTree, analyse
 
@@ -135,10 +136,12 @@ class Linker:
         self.symbols: dict[str, int] = {}
         self.symbol_addresses: list[int] = []
         self.leaves: dict[int, Any] = {}
+        self.leaf_rows: dict[int, int] = {}
         self.guards: dict[int, Any] = {}
         self.hosts: dict[int, HostCall] = {}
         self.kernels: dict[str, Any] = {}
         self.arena_top = 0
+        self.flops = 0
         self.num_inputs = len(arguments)
         self.num_outs = 0
         self.constant_bases: dict[int, int] = {}
@@ -149,13 +152,17 @@ class Linker:
         assert root is not None
         self.num_outs = max(sum(1 for o in node.outputs if type(o) is int) for node in self.tree.nodes() if node.outputs is not None)
         self.first_symbol = FIRST_INPUT + self.num_inputs + self.num_outs
-        stack: list[tuple[PathNode, dict[int, Place], Arena, list[Record], tuple[int, int] | None]] = [(root, {}, Arena(), [], None)]
+        stack: list[tuple[PathNode, dict[int, Place], Arena, list[Record], tuple[int, int] | None, int]] = [(root, {}, Arena(), [], None, 0)]
         while stack:
-            node, places, arena, prefix, patch = stack.pop()
+            node, places, arena, prefix, patch, before = stack.pop()
             if patch is not None:
                 self.guard_tables[patch[0]][patch[1]] = self.num_rows
             path = prefix + node.records if prefix else node.records
+            first = self.num_rows
             self.node(node, path, places, arena)
+            before += self.num_rows - first
+            if node.is_leaf:
+                self.leaf_rows[self.num_rows - 1] = before
             self.arena_top = max(self.arena_top, arena.top)
             if node.guard is not None:
                 table = len(self.guard_tables) - 1
@@ -163,7 +170,7 @@ class Linker:
                 for position, (_, child) in enumerate(children):
                     last = position == len(children) - 1
                     own = places if last and len(children) == 1 else copied(places)
-                    stack.append((child, own, arena.copy(), path, (table, 2 + 2 * position)))
+                    stack.append((child, own, arena.copy(), path, (table, 2 + 2 * position), before))
         return self.finish()
 
     def input(self, record: Record) -> Place:
@@ -379,6 +386,7 @@ class Linker:
             else:
                 base, offset = self.address(pointer, slots, buffers, starts)
                 refs.append(base | (offset << 16))
+        self.flops += row.flops
         self.emit(row.source, refs, row.sizes)
 
     def emit(self, source: str, refs: list[int], sizes: list[int]) -> None:
@@ -479,6 +487,8 @@ class Linker:
             rows, refs, sizes, tables, block, self.arguments, self.arena_top, bases, self.leaves, self.guards, self.hosts,
             list(self.kernels.values()), list(self.constants),
         )  # fmt: skip
+        program.flops = self.flops
+        program.leaf_rows = self.leaf_rows
         program.seal(self.num_outs)
         return program
 

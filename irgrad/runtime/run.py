@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.driver import DONE, FAILED, HOST, drive, enter
+from irgrad.codegen.driver import DONE, FAILED, HOST, drive, enter, enter_released
 from irgrad.codegen.program import Context, HostCall, Program
 from irgrad.errors import RuntimeGuardError
 from irgrad.ir.primitive import PURE
 from irgrad.pytree import unflatten
 from irgrad.runtime.stats import Stats
+
+RELEASE = 200_000  # operations (about 50 us) from which a call releases the interpreter lock
 
 
 class Results:
@@ -41,7 +43,8 @@ class Results:
             position = 0
             for output, kind in zip(described, kinds, strict=True):
                 if output.is_constant:
-                    values.append(output.constant)
+                    constant = output.constant
+                    values.append(constant.copy() if isinstance(constant, np.ndarray) else constant)
                     continue
                 value = outs[position]
                 if not same:
@@ -75,7 +78,7 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any
     outs = tuple([np.empty(shape, dtype) for shape, dtype in made.shapes])
     context = program.context()
     together = objects + outs
-    code = enter(program.address, context.address, id(together))
+    code = (enter if program.flops < RELEASE else enter_released)(program.address, context.address, id(together))
     try:
         while code & 15 == HOST:
             row = code >> 4
@@ -87,7 +90,9 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any
     finally:
         program.release(context)
     if code & 15 == DONE:
-        return True, made.builders[code >> 4](outs)
+        row = code >> 4
+        stats.rows_last_call = program.leaf_rows[row]
+        return True, made.builders[row](outs)
     return False, code
 
 

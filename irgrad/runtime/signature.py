@@ -6,12 +6,14 @@ complex numbers are data, Python ints data too (as int64); bools, strings, None 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from irgrad.codegen.driver import ARRAY, NUMBER
 from irgrad.codegen.program import Argument
+from irgrad.pytree import flatten
 
 _NATIVE = {np.dtype(name): np.dtype(name) for name in (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64", "complex64",
@@ -86,3 +88,47 @@ def argument(leaf: Any) -> Argument:
         return Argument(ARRAY, np.ndarray, _NATIVE[leaf.dtype], leaf.shape, leaf.strides)
     dtype = leaf.dtype if isinstance(leaf, np.generic) else np.dtype(type(leaf))
     return Argument(NUMBER, type(leaf), dtype, (), ())
+
+
+@dataclass(slots=True)
+class CallForm:
+    """A call's arguments: data leaves as programs read them and as the function sees them, static leaves by position, look-up key."""
+
+    key: Any
+    leaves: list[Any]
+    values: list[Any]  # a Python int stays one: promotion differs by it
+    statics: dict[int, Any]
+    structure: Any
+
+
+class _Static:
+    """An argument that the user declared static."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def call_form(args: tuple[Any, ...], kwargs: dict[str, Any], static_argnums: tuple[int, ...] = (), static_argnames: tuple[str, ...] = ()) -> CallForm:
+    """Flatten a call and sort its leaves into data and statics."""
+    tree: Any = (args, kwargs)
+    if static_argnums or static_argnames:
+        chosen = {n + len(args) if n < 0 else n for n in static_argnums}
+        named = {k: _Static(v) if k in static_argnames else v for k, v in kwargs.items()}
+        tree = (tuple([_Static(a) if i in chosen else a for i, a in enumerate(args)]), named)
+    flat, structure = flatten(tree)
+    form = CallForm(None, [], [], {}, structure)
+    keys: list[Any] = []
+    for position, leaf in enumerate(flat):
+        ready = StaticLeaf(leaf.value) if type(leaf) is _Static else normalise(leaf)
+        if type(ready) is StaticLeaf:
+            form.statics[position] = ready.value
+            keys.append(ready)
+            continue
+        is_int = isinstance(leaf, int) and not isinstance(leaf, np.generic)
+        form.leaves.append(ready)
+        form.values.append(int(leaf) if is_int else ready)
+        keys.append(int if is_int else leaf_key(ready))
+    form.key = (structure, tuple(keys))
+    return form

@@ -22,7 +22,7 @@ CHUNK = 900  # and by count, as the last resort
 class PathNode:
     """Records [start, start + len(records)) of every path below; ends in a guard (with children) or in outputs."""
 
-    __slots__ = ("calls", "children", "guard", "instances", "form", "number", "outputs", "records", "start", "uses")
+    __slots__ = ("calls", "children", "guard", "instances", "form", "needed", "number", "outputs", "records", "start", "uses")
 
     def __init__(self, start: int, records: list[Record]) -> None:
         self.start = start
@@ -32,6 +32,7 @@ class PathNode:
         self.outputs: list[Any] | None = None
         self.instances: list[Instance] = []
         self.uses: set[int] = set()  # values of earlier nodes needed here or below
+        self.needed: set[int] | None = None  # what children and results asked of this node and its prefix at the last analysis
         self.number = -1
         self.form: Any = None
         self.calls = np.zeros(1, np.int64)  # of a leaf: counted by the driver
@@ -156,11 +157,14 @@ def analyse(tree: PathTree, table: TemplateTable) -> None:
 
 def _analyse_node(node: PathNode, path: list[Record], table: TemplateTable) -> None:
     start, end = node.start, node.end
-    needed: set[int] = set()
+    needed: set[Any] = set()
     for child in node.children.values():
         needed |= {index for index in child.uses if index < end}
     if node.outputs is not None:
         needed |= {output for output in node.outputs if type(output) is int}
+    if node.needed == needed and node.instances:
+        return  # as at the last analysis: a new path elsewhere asks for nothing more
+    node.needed = needed
     below = {index for index in needed if index < start}
     live = bytearray(end - start)
     for index in needed:

@@ -1,0 +1,5 @@
+"""Helpers that autograd's users import: `flatten`, optimizers, fixed points."""
+
+from irgrad.misc.flatten import flatten
+
+__all__ = ["flatten"]

@@ -1,0 +1,67 @@
+"""Which form a node can take in a kernel: scalar text, straight-line code on variables, a reduction of a nest, a kernel of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irgrad.ir.graph import Node
+from irgrad.ir.plan import is_tiny
+from irgrad.ir.primitive import ELEMENTWISE
+from irgrad.ir.recording import TINY
+
+REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
+EXTREMES = frozenset({"reduce_max", "reduce_min", "argmax", "argmin"})
+FILLS = frozenset({"full", "zeros", "iota"})
+SCALAR_FORMS = REDUCTIONS | FILLS | {"reshape", "transpose", "broadcast_to", "slice", "slice_add", "slice_update", "concatenate", "dot", "pad",
+                                     "cumsum", "empty"}  # fmt: skip
+OWN_KERNEL = frozenset({"dot", "batch_dot", "gather", "scatter_add", "scatter_update", "cumsum", "cumprod", "argmax", "argmin"})
+
+
+def is_kernel_dtype(dtype: np.dtype[np.generic]) -> bool:
+    return dtype.kind in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8) and dtype.name != "float16"
+
+
+def has_kernel_dtypes(node: Node) -> bool:
+    """Can a kernel hold the node's result and operands?"""
+    return is_kernel_dtype(node.aval.dtype) and all(is_kernel_dtype(operand.aval.dtype) for operand in node.operands)
+
+
+def has_text(node: Node) -> bool:
+    """Does the primitive have scalar text for its operands' dtype?"""
+    op = node.op
+    assert op is not None
+    if not op.has(ELEMENTWISE) or op.host or not has_kernel_dtypes(node):
+        return False
+    if op.name in ("integer_pow", "convert"):
+        return True
+    if isinstance(op.emit, str) or op.emit is None:
+        return op.emit is not None
+    position = 1 if op.name == "where" else 0
+    return node.operands[min(position, len(node.operands) - 1)].aval.dtype.kind in op.emit
+
+
+def is_reduction(node: Node) -> bool:
+    """Can the node be the accumulator of a nest?"""
+    op = node.op
+    assert op is not None
+    return op.name in REDUCTIONS and has_kernel_dtypes(node) and not _compares_complex(node)
+
+
+def has_own_kernel(node: Node) -> bool:
+    op = node.op
+    assert op is not None
+    return op.name in OWN_KERNEL and has_kernel_dtypes(node) and not _compares_complex(node)
+
+
+def is_scalar_form(node: Node) -> bool:
+    """Can the node be straight-line code on scalar variables?"""
+    op = node.op
+    assert op is not None
+    if not is_tiny(node) or not has_kernel_dtypes(node) or not (has_text(node) or op.name in SCALAR_FORMS) or _compares_complex(node):
+        return False
+    return all(operand.aval.size <= TINY for operand in node.operands)
+
+
+def _compares_complex(node: Node) -> bool:
+    """numpy's lexicographic order of complex numbers has no text."""
+    return node.op is not None and node.op.name in EXTREMES and node.operands[0].aval.dtype.kind == "c"

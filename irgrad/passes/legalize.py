@@ -1,0 +1,93 @@
+"""Legalization: what has no kernel form becomes what has one. The last rewrite before clustering.
+
+Operands of operations that are no elementwise loop get the dtype that the operation computes in, so that kernels convert in one
+place; concatenations and pads of more than a few elements become updates of one buffer; an update that reads the memory it
+changes gets a copy of what it reads.
+"""
+
+from __future__ import annotations
+
+from irgrad.ir.graph import Graph, Literal, Node, Operand
+from irgrad.ir.plan import is_view
+from irgrad.ir.primitive import REGISTRY, UPDATE
+from irgrad.passes.forms import is_scalar_form
+from irgrad.passes.result import PassResult
+
+# operations whose operands (all, or the one at a position) have the dtype of the result
+_SAME_DTYPE = frozenset({"reduce_sum", "reduce_prod", "cumsum", "cumprod", "dot", "batch_dot", "concatenate", "full", "pad"})
+
+
+def legalize(graph: Graph) -> PassResult:
+    """Rewrite every node that has no kernel form."""
+    result = PassResult(graph)
+    for node in graph.nodes():
+        op = node.op
+        assert op is not None
+        if op.name in _SAME_DTYPE:
+            _convert(graph, node, range(len(node.operands)), result)
+        elif op.has(UPDATE):
+            _convert(graph, node, range(1, 2), result)
+            _separate(graph, node, result)
+        if op.name == "concatenate" and not is_scalar_form(node):
+            _as_updates(graph, node)
+            result.count("concatenate")
+        elif op.name == "pad" and not is_scalar_form(node):
+            _pad_as_update(graph, node)
+            result.count("pad")
+    return result
+
+
+def _add(graph: Graph, node: Node, name: str, operands: tuple[Operand, ...], params: dict[str, object]) -> Node:
+    """A node in front of `node`, with its provenance."""
+    return graph.add(REGISTRY[name], operands, params, None, node.source, node.primal, node.section, before=node)
+
+
+def _convert(graph: Graph, node: Node, positions: range, result: PassResult) -> None:
+    dtype = node.aval.dtype
+    for position in positions:
+        operand = node.operands[position]
+        if isinstance(operand, Node) and operand.aval.dtype != dtype:
+            graph.set_operand(node, position, _add(graph, node, "convert", (operand,), {"dtype": dtype.name}))
+            result.count("convert")
+
+
+def _separate(graph: Graph, node: Node, result: PassResult) -> None:
+    """Copy the operands that are views of the buffer an update changes."""
+    root = _root(node.operands[0])
+    for position, operand in enumerate(node.operands):
+        if position and isinstance(operand, Node) and is_view(operand) and _root(operand) is root:
+            graph.set_operand(node, position, _add(graph, node, "identity", (operand,), {}))
+            result.count("separate")
+
+
+def _root(operand: Operand) -> Operand:
+    while isinstance(operand, Node) and is_view(operand):
+        operand = operand.operands[0]
+    return operand
+
+
+def _write(graph: Graph, node: Node, buffer: Node, part: Operand, start: list[int]) -> Node:
+    return _add(graph, node, "slice_update", (buffer, part), {"start": tuple(start), "count": part.aval.shape, "step": (1,) * len(start), "drop": ()})
+
+
+def _as_updates(graph: Graph, node: Node) -> None:
+    axis = node.params["axis"]
+    buffer = _add(graph, node, "empty", (), {"shape": node.aval.shape, "dtype": node.aval.dtype.name})
+    at = 0
+    for part in node.operands:
+        start = [0] * node.aval.ndim
+        start[axis] = at
+        if part.aval.size:
+            buffer = _write(graph, node, buffer, part, start)
+        at += part.aval.shape[axis]
+    graph.replace_uses(node, buffer)
+    graph.remove(node)
+
+
+def _pad_as_update(graph: Graph, node: Node) -> None:
+    x, value = node.operands
+    buffer = _add(graph, node, "full", (value,), {"shape": node.aval.shape, "dtype": node.aval.dtype.name})
+    if x.aval.size:
+        buffer = _write(graph, node, buffer, x, list(node.params["low"]))
+    graph.replace_uses(node, buffer)
+    graph.remove(node)

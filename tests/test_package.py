@@ -1,0 +1,87 @@
+"""The package: what it exports, ships, requires and imports."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import irgrad
+from irgrad import config
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+OPTIONAL = ("autograd", "jax", "matplotlib", "fast_sugiyama")
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A program in a fresh interpreter."""
+    environment = {**os.environ, **environment}
+    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_public_names_exist_and_are_documented() -> None:
+    assert sorted(irgrad.__all__) == list(irgrad.__all__)
+    for name in irgrad.__all__:
+        item = getattr(irgrad, name)
+        assert name == "__version__" or (item.__doc__ or "").strip(), f"irgrad.{name} has no docstring"
+
+
+@pytest.mark.parametrize("file", ["py.typed", "data/iris.csv", "data/README.md", "data/models.py"])
+def test_files_are_shipped(file: str) -> None:
+    assert resources.files("irgrad").joinpath(file).is_file()
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["irgrad"]
+    assert file.endswith(".py") or any(Path(file).match(pattern) for pattern in patterns)
+
+
+def test_the_project_names_licence_extras_and_python() -> None:
+    project = PROJECT["project"]
+    assert project["license"] == "MIT"
+    assert all((ROOT / name).is_file() for name in (*project["license-files"], project["readme"], "CHANGELOG.md"))
+    assert set(project["optional-dependencies"]) == {"test", "bench", "draw", "dev"}
+    assert project["requires-python"] == ">=3.11"
+
+
+def test_imports_are_declared() -> None:
+    """What irgrad imports is a dependency, and every dependency is imported."""
+    names = {re.split(r"[<>=\[]", requirement)[0] for requirement in PROJECT["project"]["dependencies"]}
+    program = "import sys, irgrad, irgrad.demo; irgrad.trace(abs)(1.0).nx; irgrad.jit(abs, compile_after=1)(1.0); print(*sys.modules)"
+    done = run(program)
+    assert done.returncode == 0, done.stderr
+    loaded = {module.split(".")[0] for module in done.stdout.split()}
+    assert names <= loaded
+    assert not loaded & set(OPTIONAL)
+
+
+def test_the_version_is_the_changelogs() -> None:
+    assert irgrad.__version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def settings(text: str) -> set[str]:
+    return set(re.findall(r"\bIRGRAD_[A-Z_]+", text))
+
+
+def test_settings_are_documented() -> None:
+    read = settings((ROOT / "irgrad" / "config.py").read_text(encoding="utf-8").split('"""', 2)[2])
+    assert settings(config.__doc__ or "") == read
+    assert settings((ROOT / "docs" / "debugging.md").read_text(encoding="utf-8")) == read
+
+
+WRONG_SETTINGS = {
+    ("IRGRAD_CHECK", "yes"): "ValueError: IRGRAD_CHECK is 0 or 1, not 'yes'",
+    ("IRGRAD_FUEL", "-3"): "ValueError: IRGRAD_FUEL is a whole number, not '-3'",
+}
+
+
+@pytest.mark.parametrize(("setting", "message"), WRONG_SETTINGS.items())
+def test_wrong_settings_are_refused(setting: tuple[str, str], message: str) -> None:
+    done = run("import irgrad", **dict([setting]))
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1] == message
