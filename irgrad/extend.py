@@ -238,7 +238,7 @@ class UserPrimitive:
         flat = [([a], LEAF) if type(a) is Tracer else flatten(a) for a in (*args, *kwargs.values())]
         leaves = [leaf for own, _ in flat for leaf in own]
         traced = next((leaf for leaf in leaves if type(leaf) is Tracer), None)
-        trace = current() if traced is None else traced.trace
+        trace = current() if traced is None else traced._trace
         if trace is None or (traced is None and not trace.is_graph):
             return self._run(args, kwargs)
         for leaf in leaves:
@@ -246,10 +246,10 @@ class UserPrimitive:
                 trace.check(leaf)
         if isinstance(trace, GraphTrace):
             leaves = [_outside(trace, leaf) for leaf in leaves]
-        kinds = tuple([aval_of(_value(leaf)).kind if _is_data(_value(leaf)) else _Static(leaf) for leaf in leaves])
+        kinds = tuple([aval_of(concrete_of(leaf)).kind if _is_data(concrete_of(leaf)) else _Static(leaf) for leaf in leaves])
         call = _Call(tuple(kwargs), tuple([structure for _, structure in flat]), kinds)
         operands = [leaf for leaf, kind in zip(leaves, kinds, strict=True) if type(kind) is str]
-        value = self._run(*call.arguments([_value(operand) for operand in operands]))
+        value = self._run(*call.arguments([concrete_of(operand) for operand in operands]))
         if not trace.is_graph and isinstance(self.op.vjp, NonDiff):
             return value
         form = self._form(value, bool(operands))
@@ -257,11 +257,11 @@ class UserPrimitive:
             return value
         call.result = form
         if form.structure is None:
-            return _record(trace, self.op, operands, {"call": call}, value)
-        return form.unpack(_record(trace, self.op, operands, {"call": call}, _untraced(form.pack, (value,), {})))
+            return record(trace, self.op, operands, {"call": call}, value)
+        return form.unpack(record(trace, self.op, operands, {"call": call}, untraced(form.pack, (value,), {})))
 
     def _run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return _untraced(self.fun, args, kwargs)
+        return untraced(self.fun, args, kwargs)
 
     def _form(self, value: Any, has_data: bool) -> Result | None:
         """The form of a result; None for a constant that no node can hold.
@@ -308,8 +308,8 @@ class UserPrimitive:
 
     def _vjp(self, b: Builder, index: int, ct: Any, out: Any, *operands: Any, call: _Call) -> Any:
         name, place, structure = call.argument(index)
-        args, kwargs = call.arguments([_readable(o) for o in operands])
-        ans, g = call.result.unpack(_readable(out)), call.result.unpack(_readable(ct))
+        args, kwargs = call.arguments([readable(o) for o in operands])
+        ans, g = call.result.unpack(readable(out)), call.result.unpack(readable(ct))
         if self.any_vjp is not None:
             found = self.any_vjp(self._position(name), ans, tuple(args), kwargs)(g)
         else:
@@ -326,8 +326,8 @@ class UserPrimitive:
         return _checked(b, found, operands[index], what)
 
     def _jvp(self, b: Builder, tangents: Sequence[Any], out: Any, *operands: Any, call: _Call) -> Any:
-        args, kwargs = call.arguments([_readable(o) for o in operands])
-        ans = call.result.unpack(_readable(out))
+        args, kwargs = call.arguments([readable(o) for o in operands])
+        ans = call.result.unpack(readable(out))
         total: Any = None
         for argument, structure in enumerate(call.structures):
             mine = [k for k, (owner, _) in enumerate(call.owners) if owner == argument]
@@ -336,7 +336,7 @@ class UserPrimitive:
             name = call.argument(mine[0])[0]
             leaves: list[Any] = [None] * structure.num_leaves
             for k in mine:
-                leaves[call.owners[k][1]] = b.zeros_like(operands[k]) if tangents[k] is None else _readable(tangents[k])
+                leaves[call.owners[k][1]] = b.zeros_like(operands[k]) if tangents[k] is None else readable(tangents[k])
             g = unflatten(structure, leaves)
             if self.any_jvp is not None:
                 found = self.any_jvp(self._position(name), g, ans, tuple(args), kwargs)
@@ -392,7 +392,7 @@ class UserPrimitive:
 # ---- values ----
 
 
-def _untraced(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def untraced(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call `fun`, which may do anything, while no trace records."""
     token = CURRENT.set(None)
     try:
@@ -401,7 +401,7 @@ def _untraced(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         CURRENT.reset(token)
 
 
-def _record(trace: Trace, op: Primitive, operands: Sequence[Any], params: dict[str, Any], value: Any) -> Tracer:
+def record(trace: Trace, op: Primitive, operands: Sequence[Any], params: dict[str, Any], value: Any) -> Tracer:
     """A node whose value is known, at the user's site."""
     if not isinstance(trace, GraphTrace):
         tracer = Tracer(trace, value, op, tuple(operands), params, len(trace.tape))
@@ -412,11 +412,11 @@ def _record(trace: Trace, op: Primitive, operands: Sequence[Any], params: dict[s
     return trace.record(op, tuple([o if type(o) is Tracer else trace.lift(o) for o in operands]), params, value)
 
 
-def _value(leaf: Any) -> Any:
+def concrete_of(leaf: Any) -> Any:
     return leaf.value if type(leaf) is Tracer else leaf
 
 
-def _readable(operand: Any) -> Any:
+def readable(operand: Any) -> Any:
     """An operand of a rule as the user's rules see it: a tracer, an array or a number."""
     if type(operand) is Static:
         return np.asarray(operand.value)[()]
@@ -441,7 +441,7 @@ def _traced(fun: Rule) -> Rule:
 def _checked(b: Builder, found: Any, like: Any, what: str) -> Any:
     """A derivative that broadcasts with the value it belongs to; a plain number is data to a kernel."""
     shape = b.shape(like)
-    if not _is_data(_value(found)) or not _broadcasts(np.shape(_value(found)), shape):
+    if not _is_data(concrete_of(found)) or not _broadcasts(np.shape(concrete_of(found)), shape):
         raise DifferentiationError(f"the {what} returned {_shown(found)}; expected a number or an array of the shape {shape}")
     return Number(found) if isinstance(b, RecordBuilder) and type(found) is not Tracer and not isinstance(found, np.ndarray) else found
 

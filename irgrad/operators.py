@@ -119,7 +119,7 @@ class Run:
         depends = False
         for out in self.outs:
             if type(out) is Tracer:
-                if out.trace is not trace:
+                if out._trace is not trace:
                     trace.check(out)
                 depends = depends or out.index >= self.start
         if not depends and self.marks:
@@ -249,7 +249,7 @@ class Run:
         if not self.concrete and self.trace.open:
             return self.trace, False
         traced = next((c for c in derivatives if type(c) is Tracer), None)
-        return None if traced is None else (traced.trace, True)
+        return None if traced is None else (traced._trace, True)
 
 
 def write(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:
@@ -476,8 +476,8 @@ def _leaves_like(what: str, given: Any, likes: Sequence[Any], structure: Structu
             raise DifferentiationError(f"expected a {what} like {describe(value)}, got {describe(leaf)} ({here()})")
         if type(leaf) is Tracer:
             if bits.shape != shape:
-                leaf = leaf.trace.call(REGISTRY["broadcast_to"], (leaf,), {"shape": shape})
-            made.append(leaf if bits.dtype == dtype else leaf.trace.call(REGISTRY["convert"], (leaf,), {"dtype": dtype.name}))
+                leaf = leaf._trace.call(REGISTRY["broadcast_to"], (leaf,), {"shape": shape})
+            made.append(leaf if bits.dtype == dtype else leaf._trace.call(REGISTRY["convert"], (leaf,), {"dtype": dtype.name}))
         else:
             made.append(np.broadcast_to(bits, shape).astype(dtype)[()])
     return made
@@ -925,4 +925,4 @@ vector_jacobian_product = tensor_jacobian_product
 
 def stop_gradient(x: Any) -> Any:
     """`x`, any pytree, as a constant of the derivatives around it."""
-    return tree_map(lambda leaf: leaf.trace.call(_STOP, (leaf,), _NO_PARAMS) if type(leaf) is Tracer else leaf, x)
+    return tree_map(lambda leaf: leaf._trace.call(_STOP, (leaf,), _NO_PARAMS) if type(leaf) is Tracer else leaf, x)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irgrad.codegen.lowered import Ref, Row
+from irgrad.codegen.scalar import literal, plus, times
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import View, contiguous
 
@@ -63,7 +65,7 @@ _LOOPS = """
         for j in range(columns):
             total = {zero}
             for k in range(inner):
-                total = total + load(x, i * x0 + k * x1) * load(y, k * y0 + j * y1)
+                total = {add}
             store(o, i * columns + j, total)
 """
 
@@ -118,13 +120,14 @@ def _dot(lowering: _Lowering, node: Node) -> Row:
     (rows, inner), xs = _matrix(xshape, xstrides, True)
     (_, columns), ys = _matrix(yshape, ystrides, False)
     dtype = node.aval.dtype.name
-    zero = f"as_{dtype}(0)" if dtype != "float64" else "0.0"
+    zero = literal(0, node.aval.dtype)
     text = _DOT_HEAD.format(dtype=dtype)
     sizes = [rows, columns, inner, *xs, *ys]
     pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
     x_rows, x_columns = _layout((rows, inner), xs)
     y_rows, y_columns = _layout((inner, columns), ys)
-    loops = _LOOPS.format(zero=zero)
+    term = times("load(x, i * x0 + k * x1)", "load(y, k * y0 + j * y1)", node.aval.dtype)
+    loops = _LOOPS.format(zero=zero, add=plus("total", term, node.aval.dtype))
     if dtype in PREFIX and (x_rows or x_columns) and (y_rows or y_columns):
         flag = {True: ord("N"), False: ord("T")}
         gemm = _GEMM.format(
@@ -146,7 +149,7 @@ def _batch_dot(lowering: _Lowering, node: Node) -> Row:
     batch = math.prod(xshape[:-2])
     rows, inner, columns = xshape[-2], xshape[-1], yshape[-1]
     dtype = node.aval.dtype.name
-    zero = f"as_{dtype}(0)" if dtype != "float64" else "0.0"
+    zero = literal(0, node.aval.dtype)
     pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
     text = f"""def kernel(p, n):
     x = pointer_{dtype}(p, 0)
@@ -157,12 +160,13 @@ def _batch_dot(lowering: _Lowering, node: Node) -> Row:
     columns = size(n, 2)
     inner = size(n, 3)
 """
+    term = times("load(x, (b * rows + i) * inner + k)", "load(y, (b * inner + k) * columns + j)", node.aval.dtype)
     loop = f"""    for b in range(batch):
         for i in range(rows):
             for j in range(columns):
                 total = {zero}
                 for k in range(inner):
-                    total = total + load(x, (b * rows + i) * inner + k) * load(y, (b * inner + k) * columns + j)
+                    total = {plus("total", term, node.aval.dtype)}
                 store(o, (b * rows + i) * columns + j, total)
 """
     if dtype in PREFIX:
@@ -288,8 +292,6 @@ def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
         target += f" + t{d} * size(n, {len(sizes)})"
         sizes.append(bstrides[count + d])
     if isinstance(value, Literal):
-        from irgrad.codegen.scalar import literal
-
         text = literal(value.value, node.aval.dtype)
     else:
         full = (*shape, *bshape[count:])
@@ -303,7 +305,7 @@ def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
         text = f"load(x, {at})"
     indent = "    " * depth
     lines.append(f"{indent}at = {target}")
-    lines.append(f"{indent}store(o, at, load(o, at) + {text})" if add else f"{indent}store(o, at, {text})")
+    lines.append(f"{indent}store(o, at, {plus('load(o, at)', text, node.aval.dtype)})" if add else f"{indent}store(o, at, {text})")
     return Row("\n".join([*head, *lines, "    return 0", ""]), pointers, sizes, node.op.name if node.op else "scatter")
 
 
@@ -347,18 +349,19 @@ def _along(lowering: _Lowering, node: Node, body: list[str], start: list[str], e
     return Row("\n".join([*lines, "    return 0", ""]), [xref, _result(lowering, node)], sizes, node.op.name if node.op else "")
 
 
-def _running(lowering: _Lowering, node: Node, sign: str, first: int) -> Row:
-    name = node.aval.dtype.name
-    body = [f"total = total {sign} as_{name}(load(x, at))", "store(o, to, total)", "at += x_step", "to += o_step"]
-    return _along(lowering, node, body, [f"total = as_{name}({first})"], [])
+def _running(lowering: _Lowering, node: Node, first: Any, combine: Callable[[str, str, np.dtype[Any]], str]) -> Row:
+    dtype = node.aval.dtype
+    body = [f"total = {combine('total', 'load(x, at)', dtype)}", "store(o, to, total)", "at += x_step", "to += o_step"]
+    return _along(lowering, node, body, [f"total = {literal(first, dtype)}"], [])
 
 
 def _cumsum(lowering: _Lowering, node: Node) -> Row:
-    return _running(lowering, node, "+", 0)
+    zero = {"f": -0.0, "c": complex(-0.0, -0.0)}.get(node.aval.dtype.kind, 0)  # adding to -0.0 keeps every bit
+    return _running(lowering, node, zero, plus)
 
 
 def _cumprod(lowering: _Lowering, node: Node) -> Row:
-    return _running(lowering, node, "*", 1)
+    return _running(lowering, node, 1, times)
 
 
 def _arg(lowering: _Lowering, node: Node, beats: str) -> Row:

@@ -15,7 +15,7 @@ import numpy as np
 from irgrad.codegen import library
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
 from irgrad.codegen.nest import Nest, NestText, Reduction
-from irgrad.codegen.scalar import expand, literal, operand_dtypes
+from irgrad.codegen.scalar import conversion, expand, literal, operand_dtypes, plus, times
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, view_through
 from irgrad.ir.primitive import UPDATE
@@ -220,7 +220,7 @@ class _Writer:
             if node.op.name == "slice_add":
                 old = self.fresh()
                 self.lines.append(f"{old} = load({pointer}, {at})")
-                value = self.let(f"{old} + {value}")
+                value = self.let(plus(old, value, node.aval.dtype))
             self.lines.append(f"store({pointer}, {at}, {value})")
         home = self.lowering.home(node)
         self.loads = {k: v for k, v in self.loads.items() if self.lowering.home(self.plan.views[k].root) != home}
@@ -269,7 +269,7 @@ class _Writer:
         numbers = np.arange(made.size).reshape(made.shape)[_region(node.params)]
         flat = made.reshape(-1)
         for position, value in zip(np.ravel(numbers), np.ravel(np.broadcast_to(x, np.shape(numbers))), strict=True):
-            flat[position] = self.let(f"{flat[position]} + {value}") if add else value
+            flat[position] = self.let(plus(flat[position], value, node.aval.dtype)) if add else value
         return flat.reshape(made.shape)
 
     def tiny_concatenate(self, node: Node, *parts: Names) -> Names:
@@ -303,19 +303,20 @@ class _Writer:
         moved = np.array(np.moveaxis(x, node.params["axis"], 0), object)
         for i in range(1, len(moved)):
             for index in np.ndindex(*moved.shape[1:]):
-                moved[(i, *index)] = self.let(f"{moved[(i - 1, *index)]} + {moved[(i, *index)]}")
+                moved[(i, *index)] = self.let(plus(moved[(i - 1, *index)], moved[(i, *index)], node.aval.dtype))
         return np.moveaxis(moved, 0, node.params["axis"])
 
     def tiny_dot(self, node: Node, x: Names, y: Names) -> Names:
+        dtype = node.aval.dtype
         left = x if x.ndim == 2 else x[None, :]
         right = y if y.ndim == 2 else y[:, None]
         made = np.empty((left.shape[0], right.shape[1]), object)
         for i, j in np.ndindex(*made.shape):
             total = ""
             for k in range(left.shape[1]):
-                term = f"{left[i, k]} * {right[k, j]}"
-                total = term if not total else f"{total} + {term}"
-            made[i, j] = self.let(total) if total else literal(0, node.aval.dtype)
+                term = times(left[i, k], right[k, j], dtype)
+                total = plus(total, term, dtype) if total else term
+            made[i, j] = self.let(total) if total else literal(0, dtype)
         return made.reshape(node.aval.shape)
 
     def tiny_reduction(self, node: Node, x: Names) -> Names:
@@ -372,9 +373,9 @@ class _Writer:
         if op.name == "zeros":
             text = literal(0, node.aval.dtype)
         elif op.name == "full":
-            text = operands[0] if node.operands[0].aval.dtype == node.aval.dtype else f"as_{node.aval.dtype.name}({operands[0]})"
+            text = operands[0]
         elif op.name == "iota":
-            text = "i0" if node.aval.dtype == np.int64 else f"as_{node.aval.dtype.name}(i0)"
+            text = conversion("i0", np.dtype(np.int64), node.aval.dtype)
         else:
             text = expand(node, operands)
         name = self.fresh()
@@ -418,8 +419,8 @@ class _Writer:
         pointer = nest.accesses[number].pointer
         if node.op.name == "slice_add":
             name = self.fresh()
-            nest.body.append(f"{name} = load({pointer}, @{number}@) + {value}")
-            value = name
+            nest.body.append(f"{name} = load({pointer}, @{number}@)")
+            value = plus(name, value, node.aval.dtype)
         nest.body.append(f"store({pointer}, @{number}@, {value})")
 
     def reduction(self, nest: Nest, node: Node) -> None:
@@ -450,11 +451,9 @@ def _region(params: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _enter(node: Node, text: str, dtype: np.dtype[Any]) -> str:
-    """The text that a reduction folds: truth for any and all, the total's dtype otherwise."""
+    """The text that a reduction folds: truth for any and all, the value otherwise."""
     assert node.op is not None
-    if node.op.name in ("reduce_any", "reduce_all"):
-        return text if dtype.kind == "b" else f"({text} != 0)"
-    return text if node.aval.dtype == dtype else f"as_{node.aval.dtype.name}({text})"
+    return conversion(text, dtype, np.dtype(bool)) if node.op.name in ("reduce_any", "reduce_all") else text
 
 
 def _fold(node: Node, dtype: np.dtype[Any]) -> tuple[str, Any]:
@@ -462,9 +461,9 @@ def _fold(node: Node, dtype: np.dtype[Any]) -> tuple[str, Any]:
     assert node.op is not None
     name, out = node.op.name, node.aval.dtype
     if name == "reduce_sum":
-        return literal(0, out), lambda a, v: f"{a} + {v}"
+        return literal(0, out), lambda a, v: plus(a, v, out)
     if name == "reduce_prod":
-        return literal(1, out), lambda a, v: f"{a} * {v}"
+        return literal(1, out), lambda a, v: times(a, v, out)
     if name == "reduce_any":
         return "False", lambda a, v: f"{a} | {v}"
     if name == "reduce_all":

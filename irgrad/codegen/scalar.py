@@ -73,6 +73,16 @@ def exact(text: str, form: str, dtype: np.dtype[Any]) -> str:
     return f"as_{dtype.name}({text})"
 
 
+def plus(a: str, b: str, dtype: np.dtype[Any]) -> str:
+    """a + b in `dtype`, which both have."""
+    return f"{a} | {b}" if dtype.kind == "b" else exact(f"{a} + {b}", "", dtype)
+
+
+def times(a: str, b: str, dtype: np.dtype[Any]) -> str:
+    """a * b in `dtype`, which both have."""
+    return f"{a} & {b}" if dtype.kind == "b" else exact(f"{a} * {b}", "", dtype)
+
+
 def _complex_text(name: str, text: str, dtype: np.dtype[Any]) -> str:
     if name == "div":
         return "divide_complex({0}, {1})"
@@ -137,4 +147,4 @@ def conversion(x: str, have: np.dtype[Any], want: np.dtype[Any]) -> str:
     return f"as_{want.name}({x})"
 
 
-__all__ = ["conversion", "exact", "expand", "literal", "operand_dtypes"]
+__all__ = ["conversion", "exact", "expand", "literal", "operand_dtypes", "plus", "times"]

@@ -300,7 +300,7 @@ def _scalar_type(original: type[np.generic]) -> type:
 
     def convert(*args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and type(args[0]) is Tracer:
-            return core.run(args[0].trace, original.__name__, impl, args, kwargs)
+            return core.run(args[0]._trace, original.__name__, impl, args, kwargs)
         return original(*args, **kwargs)
 
     return stand_in(original, convert)

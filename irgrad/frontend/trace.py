@@ -61,9 +61,9 @@ class Trace:
 
     def check(self, tracer: Tracer) -> None:
         """Refuse a tracer of another or a finished trace."""
-        if tracer.trace is self and self.open:
+        if tracer._trace is self and self.open:
             return
-        if not tracer.trace.open:
+        if not tracer._trace.open:
             raise RuntimeGuardError(
                 f"a traced value ({describe(tracer)}) is used after its trace has ended ({here()}); "
                 "return it from the traced function instead of storing it"
@@ -113,7 +113,7 @@ class EagerTrace(Trace):
         values = []
         for a in args:
             if type(a) is Tracer:
-                if a.trace is not self:
+                if a._trace is not self:
                     self.check(a)
                 values.append(a.value)
             else:
@@ -132,7 +132,7 @@ class EagerTrace(Trace):
         for a in args:
             kind = type(a)
             if kind is Tracer:
-                if a.trace is not self:
+                if a._trace is not self:
                     self.check(a)
                 values.append(a.value)
             else:
@@ -239,7 +239,7 @@ class GraphTrace(Trace):
         dtypes = loop_dtypes(op, tuple([operand_key(v) for v in values]))
         for i, (operand, dtype) in enumerate(zip(operands, dtypes, strict=True)):
             if type(operand) is Tracer:
-                if operand.trace is not self:
+                if operand._trace is not self:
                     self.check(operand)
                 value = operand.value
                 have = value.dtype if isinstance(value, (np.ndarray, np.generic)) else operand.aval.dtype
@@ -266,7 +266,7 @@ class GraphTrace(Trace):
         values = []
         for a in operands:
             if type(a) is Tracer:
-                if a.trace is not self:
+                if a._trace is not self:
                     self.check(a)
                 values.append(a.value)
             else:

@@ -34,12 +34,12 @@ INDEXING: dict[str, Callable[..., Any]] = {}  # "get", "set": item access
 class Tracer(Value):
     """A traced value. Made by traces only."""
 
-    __slots__ = ("trace", "value", "op", "operands", "params", "index", "segment", "site", "__weakref__")
+    __slots__ = ("_trace", "value", "op", "operands", "params", "index", "segment", "site", "__weakref__")
     __hash__ = None  # type: ignore[assignment]
     __array_priority__ = 1000.0
 
     def __init__(self, trace: Trace, value: Any, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], index: int) -> None:
-        self.trace = trace
+        self._trace = trace
         self.value = value
         self.op = op
         self.operands = operands
@@ -109,43 +109,43 @@ class Tracer(Value):
 
     def __bool__(self) -> bool:
         outcome = bool(self.value)
-        if self.trace.is_graph:
-            self.trace.guard(self, "bool", outcome)
+        if self._trace.is_graph:
+            self._trace.guard(self, "bool", outcome)
         return outcome
 
     def __int__(self) -> int:
         outcome = int(self.value)
-        if self.trace.is_graph:
-            self.trace.guard(self, "int", outcome)
+        if self._trace.is_graph:
+            self._trace.guard(self, "int", outcome)
         return outcome
 
     def __index__(self) -> int:
         outcome = operator.index(self.value)
-        if self.trace.is_graph:
-            self.trace.guard(self, "int", outcome)
+        if self._trace.is_graph:
+            self._trace.guard(self, "int", outcome)
         return outcome
 
     def __float__(self) -> float:
         self._refuse("float(t)", "np.exp(t) for math.exp(t), irgrad.numpy.zeros for an array to write into")
         outcome = float(self.value)
-        self.trace.guard(self, "bits", outcome)
+        self._trace.guard(self, "bits", outcome)
         return outcome
 
     def __complex__(self) -> complex:
         self._refuse("complex(t)", "t + 0j")
         outcome = complex(self.value)
-        self.trace.guard(self, "bits", outcome)
+        self._trace.guard(self, "bits", outcome)
         return outcome
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         self._refuse("a plain numpy array of t", "irgrad.numpy in place of numpy")
         if np.ndim(self.value):
             raise TraceError(f"a traced array cannot become a plain numpy array ({self._here()}); use irgrad.numpy, or irgrad.stop_gradient outside jit")
-        self.trace.guard(self, "bits", self.value)
+        self._trace.guard(self, "bits", self.value)
         return np.asarray(self.value, dtype=dtype)
 
     def _refuse(self, what: str, instead: str) -> None:
-        if self.trace.marks and depends_on_mark(self):
+        if self._trace.marks and depends_on_mark(self):
             raise TraceError(
                 f"{what} would lose the derivative of a traced value ({self._here()}); use {instead}, or irgrad.stop_gradient(t) to say that none is wanted"
             )
@@ -212,10 +212,10 @@ def _binary(name: str, fn: Callable[..., Any], dunder: str) -> None:
     op_of = REGISTRY.__getitem__
 
     def forward(self: Tracer, other: Any) -> Any:
-        return self.trace.apply(op_of(name), fn, self, other)
+        return self._trace.apply(op_of(name), fn, self, other)
 
     def backward(self: Tracer, other: Any) -> Any:
-        return self.trace.apply(op_of(name), fn, other, self)
+        return self._trace.apply(op_of(name), fn, other, self)
 
     setattr(Tracer, f"__{dunder}__", forward)
     setattr(Tracer, f"__r{dunder}__", backward)
@@ -227,14 +227,14 @@ def _compare(name: str, fn: Callable[..., Any], dunder: str) -> None:
     def compare(self: Tracer, other: Any) -> Any:
         if other is None or isinstance(other, str):
             return fn(self.value, other)
-        return self.trace.apply(op_of(name), fn, self, other)
+        return self._trace.apply(op_of(name), fn, self, other)
 
     setattr(Tracer, f"__{dunder}__", compare)
 
 
 def _unary(name: str, fn: Callable[..., Any], dunder: str) -> None:
     op_of = REGISTRY.__getitem__
-    setattr(Tracer, f"__{dunder}__", lambda self: self.trace.apply(op_of(name), fn, self))
+    setattr(Tracer, f"__{dunder}__", lambda self: self._trace.apply(op_of(name), fn, self))
 
 
 for _name, _fn, _dunder in (

@@ -52,7 +52,7 @@ def flatten(value: Any) -> tuple[Any, Callable[[Any], Any]]:
         at = 0
         for shape, dtype in zip(shapes, dtypes, strict=True):
             end = at + (1 if shape is None else int(np.prod(shape)))
-            piece = vector[at] if shape is None else inp.reshape(vector[at:end], shape)
+            piece: Any = vector[at] if shape is None else inp.reshape(vector[at:end], shape)
             if dtype != vector.dtype == common:
                 piece = (piece if dtype.kind == "c" else piece.real).astype(dtype)
             pieces.append(piece)

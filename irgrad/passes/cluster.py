@@ -12,7 +12,7 @@ from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, view_through
 from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.ir.recording import TINY
-from irgrad.passes.forms import FILLS, REDUCTIONS, has_own_kernel, has_text, is_reduction, is_scalar_form
+from irgrad.passes.forms import FILLS, REDUCTIONS, has_kernel_dtypes, has_own_kernel, has_text, is_reduction, is_scalar_form
 
 MAX_POINTERS = 48
 MAX_STATEMENTS = 500
@@ -166,6 +166,8 @@ class _Clustering:
         assert op is not None
         if self.is_scalar(node):
             self.join(node, "scalar", None, None)
+        elif not has_kernel_dtypes(node):
+            self.alone(node, "host")
         elif op.has(UPDATE) and op.name.startswith("slice"):
             region = tuple(node.params["count"])
             size = 1

@@ -7,7 +7,7 @@ changes gets a copy of what it reads.
 
 from __future__ import annotations
 
-from irgrad.ir.graph import Graph, Literal, Node, Operand
+from irgrad.ir.graph import Graph, Node, Operand
 from irgrad.ir.plan import is_view
 from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.passes.forms import is_scalar_form

@@ -17,6 +17,7 @@ from irgrad.codegen.driver import ARRAY, FREE, NUMBER, OP_GUARD, OP_HOST, OP_RET
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import HostRow, Lowered, Ref
 from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
+from irgrad.codegen.scalar import conversion
 from irgrad.ir.graph import Graph
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record
@@ -26,7 +27,7 @@ from irgrad.passes.legalize import legalize
 from irgrad.passes.pipeline import optimize
 from irgrad.runtime.tree import PathNode, PathTree, analyse
 
-_INTEGER_GUARDS = ("bool", "int")
+_GUARDED = {"bool": np.dtype(bool), "int": np.dtype(np.int64), "bits": np.dtype(np.float64)}
 
 
 @dataclass(slots=True)
@@ -225,7 +226,7 @@ class Linker:
                 if place is not None:
                     self.drop(place, arena)
         if node.guard is not None:
-            self.guard(node, places)
+            self.guard(node, path, places, arena)
         else:
             self.leaf(node, path, places, outputs, direct)
 
@@ -426,19 +427,28 @@ class Linker:
         self.hosts[self.num_rows] = HostCall(row.op, row.params, operands, (reference(*self.address(ref, slots, buffers, starts)), aval.shape, aval.dtype))
         self.rows += (OP_HOST, 0, 0, 0)
 
-    def guard(self, node: PathNode, places: dict[int, Place]) -> None:
+    def guard(self, node: PathNode, path: list[Record], places: dict[int, Place], arena: Arena) -> None:
         guard = node.guard
         assert guard is not None
         value = guard.operands[0]
         place = places[value]
-        width = 1 if guard.params["kind"] == "bool" else 8
+        at = reference(place.base, place.offset)
+        have = INTERNED.avals[path[value].aval].dtype
+        want = _GUARDED[guard.params["kind"]]
+        if have != want:
+            buffer = arena.allocate(8)  # free again behind the guard
+            text = conversion_kernel(have, want)
+            self.emit(text, [at, reference(ARENA, buffer.offset)], [])
+            at = reference(ARENA, buffer.offset)
+            arena.release(buffer)
+        width = want.itemsize
         table: list[int] = [len(node.children)]
         for outcome in node.children:
             table += [guard_bits(guard.params["kind"], outcome), -1]
         self.guard_fixups.append((len(self.rows) + 3, len(self.guard_tables)))
         self.guard_tables.append(table)
         self.guards[self.num_rows] = node
-        self.rows += (OP_GUARD, reference(place.base, place.offset), width, 0)
+        self.rows += (OP_GUARD, at, width, 0)
 
     def leaf(self, node: PathNode, path: list[Record], places: dict[int, Place], outputs: list[int], direct: dict[int, int]) -> None:
         described: list[Output] = []
@@ -509,6 +519,13 @@ def copied(places: dict[int, Place]) -> dict[int, Place]:
 
 def instance_shape(lowered: Lowered, number: int) -> tuple[int, ...]:
     return lowered.graph.outputs[number].aval.shape
+
+
+def conversion_kernel(have: np.dtype[Any], want: np.dtype[Any]) -> str:
+    """A kernel that converts one number to what a guard compares."""
+    text = conversion("value", have, want)
+    pointers = f"    x = pointer_{have.name}(p, 0)\n    o = pointer_{want.name}(p, 1)\n    value = load(x, 0)\n"
+    return f"def kernel(p, n):\n{pointers}    store(o, 0, {text})\n    return 0\n"
 
 
 def guard_bits(kind: str, outcome: Any) -> int:

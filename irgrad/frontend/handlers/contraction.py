@@ -93,11 +93,11 @@ def matmul(trace: Trace, a: Any, b: Any) -> Any:
 
 
 def _matmul(self: Tracer, other: Any) -> Any:
-    return run(self.trace, "matmul", matmul, (self, other), {})
+    return run(self._trace, "matmul", matmul, (self, other), {})
 
 
 def _rmatmul(self: Tracer, other: Any) -> Any:
-    return run(self.trace, "matmul", matmul, (other, self), {})
+    return run(self._trace, "matmul", matmul, (other, self), {})
 
 
 setattr(Tracer, "__matmul__", _matmul)

@@ -73,7 +73,7 @@ def open_trace(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Trace | None:
     if trace is not None and trace.is_graph:
         return trace
     found = find_in_call(args, kwargs)
-    return found.trace if found is not None else None
+    return found._trace if found is not None else None
 
 
 # ---- entries ----
@@ -135,7 +135,7 @@ def _protocol_entry(function: Any, impl: Handler) -> Callable[..., Any]:
 
 def _method_entry(name: str, impl: Handler) -> Callable[..., Any]:
     def entry(self: Tracer, /, *args: Any, **kwargs: Any) -> Any:
-        return run(self.trace, name, impl, (self, *args), kwargs)
+        return run(self._trace, name, impl, (self, *args), kwargs)
 
     return entry
 
@@ -296,8 +296,8 @@ def alias(x: Any, value: Any = NO_VALUE) -> Any:
     """Another tracer of the same recorded value, with another concrete form (a scalar for a 0-d array) if one is given."""
     if type(x) is not Tracer:
         return x
-    made = Tracer(x.trace, x.value if value is NO_VALUE else value, x.op, x.operands, x.params, x.index)
-    if x.trace.is_graph:
+    made = Tracer(x._trace, x.value if value is NO_VALUE else value, x.op, x.operands, x.params, x.index)
+    if x._trace.is_graph:
         made.segment = x.segment
         made.site = x.site
     return made

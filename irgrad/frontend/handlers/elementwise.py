@@ -45,8 +45,8 @@ def imag(trace: Trace, val: Any) -> Any:
     return apply(trace, "imag", lambda v: REGISTRY["imag"].evaluate(v), operand(trace, val))
 
 
-ATTRIBUTES["real"] = lambda x: run(x.trace, "real", real, (x,), {})
-ATTRIBUTES["imag"] = lambda x: run(x.trace, "imag", imag, (x,), {})
+ATTRIBUTES["real"] = lambda x: run(x._trace, "real", real, (x,), {})
+ATTRIBUTES["imag"] = lambda x: run(x._trace, "imag", imag, (x,), {})
 
 
 @handles(np.angle)

@@ -55,7 +55,7 @@ def get(x: Tracer, index: Any) -> Any:
         if plan is None:
             plan = _remember((value.shape, key), x, index if type(index) is tuple else (index,))
         return _read(x, plan)
-    return run(x.trace, "getitem", _general, (x, index), {})
+    return run(x._trace, "getitem", _general, (x, index), {})
 
 
 INDEXING["get"] = get
@@ -111,7 +111,7 @@ def _read(x: Any, plan: Plan) -> Any:
     params, shape, is_array = plan
     made = x
     if params is not None:
-        made = x.trace.call(_SLICE, (x,), params)
+        made = x._trace.call(_SLICE, (x,), params)
         if is_array and shape is None and not isinstance(made.value, np.ndarray):
             made = alias(made, np.asarray(made.value))
     if shape is not None:
@@ -125,7 +125,7 @@ def _read(x: Any, plan: Plan) -> Any:
 
 def _again(x: Any, shape: Shape) -> Any:
     """A reshape at the site of the record before it."""
-    trace = x.trace
+    trace = x._trace
     before, trace.inside = trace.inside, True
     try:
         return trace.call(REGISTRY["reshape"], (x,), {"shape": shape})

@@ -192,7 +192,7 @@ class Joiner:
         found = find_tracer(items)
         if found is None:
             return self.plain[key]
-        return run(found.trace, "c_" if self.columns else "r_", self.join, (items,), {})
+        return run(found._trace, "c_" if self.columns else "r_", self.join, (items,), {})
 
     def join(self, trace: Trace, items: tuple[Any, ...]) -> Any:
         pieces = [self.plain[item] if isinstance(item, slice) else item for item in items]

@@ -32,7 +32,7 @@ def _traced(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             found = find_tracer(args)
             if found is None:
                 return plain(*args, **kwargs)
-            return run(found.trace, name, impl, args, kwargs)
+            return run(found._trace, name, impl, args, kwargs)
 
         function.__name__ = function.__qualname__ = name
         function.__doc__ = plain.__doc__

@@ -133,7 +133,7 @@ def matrix_transpose(trace: Trace, x: Any, /) -> Any:
 
 
 def _attribute(name: str, impl: Callable[..., Any]) -> None:
-    ATTRIBUTES[name] = lambda x: run(x.trace, name, impl, (x,), {})
+    ATTRIBUTES[name] = lambda x: run(x._trace, name, impl, (x,), {})
 
 
 _attribute("T", lambda trace, x: _transposed(trace, x, None) if isinstance(x.value, np.ndarray) else alias(x))

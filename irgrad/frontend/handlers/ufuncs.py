@@ -127,7 +127,7 @@ class Unary(Ufunc):
         if len(args) == 1 and not kwargs:
             x = args[0]
             if type(x) is Tracer:
-                return x.trace.apply(self.op, self.ufunc, x)
+                return x._trace.apply(self.op, self.ufunc, x)
         return self.slow(args, kwargs)
 
 
@@ -142,11 +142,11 @@ class Binary(Ufunc):
             if type(x) is Tracer:
                 kind = type(y)
                 if kind is Tracer or kind is float or kind is int or kind is np.ndarray:
-                    return x.trace.apply(self.op, self.ufunc, x, y)
+                    return x._trace.apply(self.op, self.ufunc, x, y)
             elif type(y) is Tracer:
                 kind = type(x)
                 if kind is float or kind is int or kind is np.ndarray:
-                    return y.trace.apply(self.op, self.ufunc, x, y)
+                    return y._trace.apply(self.op, self.ufunc, x, y)
         return self.slow(args, kwargs)
 
 
@@ -345,7 +345,7 @@ _enter(np.power, Ufunc(np.power, None, _power_ufunc))
 def _pow(self: Tracer, other: Any, modulus: Any = None) -> Any:
     if modulus is not None:
         return NotImplemented
-    trace = self.trace
+    trace = self._trace
     if type(other) is not Tracer and not isinstance(other, (bool, int, float, complex, np.generic, np.ndarray)):
         return NotImplemented
     if type(other) is int and other >= 0:  # one primitive: it finds its site itself
@@ -356,7 +356,7 @@ def _pow(self: Tracer, other: Any, modulus: Any = None) -> Any:
 def _rpow(self: Tracer, other: Any) -> Any:
     if not isinstance(other, (bool, int, float, complex, np.generic, np.ndarray)):
         return NotImplemented
-    return run(self.trace, "power", power, (other, self, operator.pow), {})
+    return run(self._trace, "power", power, (other, self, operator.pow), {})
 
 
 def _divmod(self: Tracer, other: Any) -> Any:
@@ -368,7 +368,7 @@ def _rdivmod(self: Tracer, other: Any) -> Any:
 
 
 def _pos(self: Tracer) -> Any:
-    return self.trace.apply(REGISTRY["identity"], operator.pos, self)
+    return self._trace.apply(REGISTRY["identity"], operator.pos, self)
 
 
 for _name, _fn in (("pow", _pow), ("rpow", _rpow), ("divmod", _divmod), ("rdivmod", _rdivmod), ("pos", _pos)):

@@ -1,0 +1,87 @@
+"""Time to compiled and peak memory: one case and peer in a process of its own.
+
+``python -m benchmarks.fresh CASE PEER SIZE`` prints a line of JSON; `run` starts it with the caches it is to find. Importing the peer and
+making the arguments are the baseline, not part of the figures. Memory is the process's own peak (VmHWM, set back before the first call,
+where the system has it: ru_maxrss of a child begins at its parent's).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+MAX_CALLS = 10  # to compiled
+EXTRA_CALLS = 2  # with memory still watched
+TIMEOUT = 900
+
+
+def run(case: str, peer: str, size: str, store: Path, numba_cache: Path) -> dict[str, Any]:
+    """Figures of a fresh process, or `{"failed": why}`; the environment has the thread settings."""
+    environment = {**os.environ, "IRGRAD_STORE": str(store), "NUMBA_CACHE_DIR": str(numba_cache)}
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-m", "benchmarks.fresh", case, peer, size]
+    try:
+        done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {TIMEOUT} s"}
+    if done.returncode != 0:
+        return {"failed": (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1][:200]}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def measure(case: str, peer: str, size: str) -> dict[str, Any]:
+    """What `run` returns, measured in this process."""
+    from benchmarks import peers
+    from benchmarks.cases import CASES
+
+    start = time.perf_counter()
+    peers.load(peer)
+    import_seconds = time.perf_counter() - start
+    call = peers.prepare(peer, CASES[case], size)
+    baseline = _peak_bytes(reset=True)
+    seconds: list[float] = []
+    for _ in range(MAX_CALLS):
+        before = call.num_eager
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+        if before is None or call.num_eager == before:
+            break
+    else:
+        raise RuntimeError(f"no call of {MAX_CALLS} was served by compiled code")
+    for _ in range(EXTRA_CALLS if seconds[-1] < 5.0 else 0):
+        call()
+    return {
+        "import_seconds": import_seconds,
+        "seconds": sum(seconds),
+        "calls": seconds,
+        "peak_bytes": _peak_bytes() - baseline,
+        "counts": call.counts(),
+    }
+
+
+def _peak_bytes(reset: bool = False) -> int:
+    """Peak resident bytes of this process so far; with `reset`, from now on."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        if reset:
+            try:
+                Path("/proc/self/clear_refs").write_text("5")
+            except OSError:
+                pass
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(*sys.argv[1:4])))

@@ -1,0 +1,176 @@
+"""The peers: who computes a case's gradient, and how a call of it is made ready.
+
+Each is imported where it is first used, so that a fresh process holds one peer only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.case import Case
+
+OURS = ("irgrad", "eager")
+OTHERS = ("autograd", "jax", "jax-lax", "numba")
+MEANING = {
+    "irgrad": "irgrad.jit(irgrad.grad(f))",
+    "eager": "irgrad.grad(f)",
+    "autograd": "autograd.grad(f)",
+    "jax": "jax.jit(jax.grad(f)), float64, arguments and result on the device, waited for",
+    "jax-lax": "the same with the loop rewritten by hand with jax.lax",
+    "numba": "the gradient written by hand as explicit loops, numba.njit(error_model='numpy')",
+}
+
+
+@dataclass(slots=True)
+class Call:
+    """A gradient ready to be called: `function(*arguments)`; `to_numpy` does the same and converts the result."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    to_numpy: Callable[..., Any] | None = None
+    is_eager: bool = False
+
+    def __call__(self) -> Any:
+        return self.function(*self.arguments)
+
+    @property
+    def num_eager(self) -> int | None:
+        """Calls that compiled code did not serve, where the function counts them."""
+        stats = getattr(self.function, "stats", None)
+        return None if stats is None else int(stats().eager_calls)
+
+    def counts(self) -> dict[str, Any]:
+        """What an irgrad function counts of itself; empty for others."""
+        stats = getattr(self.function, "stats", None)
+        if stats is None:
+            return {}
+        found = stats()
+        rows = sum(v.program.num_rows for v in self.function.variants if v.program is not None)  # type: ignore[attr-defined]
+        names = (
+            "traces", "paths", "kernels", "kernels_compiled", "kernels_loaded", "host_calls", "recorded_ops", "program_bytes",
+            "arena_bytes", "trace_seconds", "pass_seconds", "compile_seconds", "link_seconds",
+        )  # fmt: skip
+        return {"rows": rows, **{name: getattr(found, name) for name in names}}
+
+
+def is_installed(peer: str) -> bool:
+    return importlib.util.find_spec({"jax-lax": "jax", "eager": "irgrad"}.get(peer, peer)) is not None
+
+
+def load(peer: str) -> None:
+    """Import what the peer needs: the baseline of time and memory."""
+    _LOAD[peer]()
+
+
+def prepare(peer: str, case: Case, size: str) -> Call:
+    """The peer's gradient of a case at a size, nothing of it called yet."""
+    return _PREPARE[peer](case, case.size(size))
+
+
+def flat(result: Any) -> np.ndarray[Any, Any]:
+    """A gradient as one vector, whatever its structure."""
+    if isinstance(result, (list, tuple)):
+        return np.concatenate([flat(part) for part in result])
+    return np.ravel(np.asarray(result))
+
+
+def disagreement(results: Mapping[str, Any]) -> dict[str, str]:
+    """Peers whose gradient differs from eager irgrad's by more than rtol 1e-8 (of the largest element, where one is small), and how."""
+    expected = flat(results["eager"])
+    scale = 1e-8 * float(np.max(np.abs(expected)))
+    found = {}
+    for peer, result in results.items():
+        got = flat(result)
+        if got.shape != expected.shape:
+            found[peer] = f"a gradient of {got.size} elements, not {expected.size}"
+        elif not np.all(np.abs(got - expected) <= 1e-8 * np.abs(expected) + 1e-3 * scale):  # nan is a difference too
+            found[peer] = f"its gradient differs by {float(np.max(np.abs(got - expected))):.2e}"
+    return found
+
+
+def _irgrad(case: Case, size: Any, compiled: bool) -> Call:
+    import irgrad
+
+    gradient = irgrad.grad(case.make(np, size), case.argnum)
+    return Call(irgrad.jit(gradient) if compiled else gradient, case.inputs(size), is_eager=not compiled)
+
+
+def _autograd(case: Case, size: Any) -> Call:
+    import autograd
+    import autograd.numpy
+
+    return Call(autograd.grad(case.make(autograd.numpy, size), case.argnum), case.inputs(size), is_eager=True)
+
+
+def _jax(case: Case, size: Any, by_hand: bool) -> Call:
+    import jax
+
+    if by_hand:
+        assert case.lax is not None
+        gradient = case.lax(jax, size)
+    else:
+        gradient = jax.grad(case.make(jax.numpy, size), case.argnum)
+    compiled = jax.jit(gradient)
+    wait, leaves_of, asarray = jax.block_until_ready, jax.tree.map, np.asarray
+
+    def on_device(*arguments: Any) -> Any:
+        return wait(compiled(*arguments))
+
+    def to_numpy(*arguments: Any) -> Any:
+        result = compiled(*arguments)
+        return asarray(result) if isinstance(result, jax.Array) else leaves_of(asarray, result)
+
+    return Call(on_device, jax.block_until_ready(jax.device_put(case.inputs(size))), to_numpy)
+
+
+def _numba(case: Case, size: Any) -> Call:
+    import numba
+
+    assert case.numba is not None
+    return Call(numba.njit(error_model="numpy")(case.numba(size)), case.inputs(size))
+
+
+def _load_irgrad() -> None:
+    import irgrad  # noqa: F401
+
+
+def _load_autograd() -> None:
+    import autograd
+    import autograd.numpy  # noqa: F401
+
+
+def _load_jax() -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_platforms", "cpu")
+    jax.devices()
+
+
+def _load_numba() -> None:
+    import numba  # noqa: F401
+
+
+_LOAD: dict[str, Callable[[], None]] = {
+    "irgrad": _load_irgrad,
+    "eager": _load_irgrad,
+    "autograd": _load_autograd,
+    "jax": _load_jax,
+    "jax-lax": _load_jax,
+    "numba": _load_numba,
+}
+
+_PREPARE: dict[str, Callable[[Case, Any], Call]] = {
+    "irgrad": partial(_irgrad, compiled=True),
+    "eager": partial(_irgrad, compiled=False),
+    "autograd": _autograd,
+    "jax": partial(_jax, by_hand=False),
+    "jax-lax": partial(_jax, by_hand=True),
+    "numba": _numba,
+}

@@ -1,0 +1,125 @@
+"""The results as text: one line a peer, in at most 140 columns, and geometric means at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+WIDTH = 140
+COLUMNS = (
+    ("peer", 10), ("call", 9), ("ratio", 8), ("95 %", 17), ("to numpy", 9), ("cold", 8), ("new", 8), ("warm", 8), ("memory", 8),
+)  # fmt: skip
+LEGEND = """\
+call: steady call, median of interleaved rounds; ratio: to compiled irgrad in the same round, with the interval that holds its median
+to numpy: JAX's call with the result converted, where `call` leaves it on the device
+cold: all calls up to and including the first that compiled code served, in a fresh process that finds nothing on disk; new: the same where
+  irgrad's driver, compiled once per installation, is there but no kernel; warm: where the kernels are there too (eager peers: first call)
+memory: peak above what the process held after import, with arguments made"""
+
+
+def header(machine: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    load = "" if machine["load"] is None else f", load {machine['load']:.1f} at the start"
+    return "\n".join(
+        [
+            f"{machine['processor']}, {machine['cores']} cores{load}; {machine['system']}; Python {machine['python']}",
+            versions,
+            f"size {settings['size']}; {settings['threads']} thread{'s' * (settings['threads'] > 1)} for each of OpenMP, OpenBLAS, Numba and XLA",
+            LEGEND,
+        ]
+    )
+
+
+def table(results: Iterable[Mapping[str, Any]]) -> str:
+    """All cases, each under a line with its name and irgrad's counts."""
+    lines = ["".join(name.ljust(width) if k == 0 else name.rjust(width) for k, (name, width) in enumerate(COLUMNS))]
+    for result in results:
+        lines += ["", *case_lines(result)]
+    return "\n".join(lines)
+
+
+def case_lines(result: Mapping[str, Any]) -> list[str]:
+    counts = result.get("counts")
+    about = "" if not counts else f": {_many(counts['traces'], 'trace')}, {_many(counts['kernels'], 'kernel')}, {_many(counts['rows'], 'row')}"
+    if counts and counts["host_calls"]:
+        about += f", {_many(counts['host_calls'], 'host call')}"
+    lines = [f"{result['case']}{about}"]
+    for peer, found in result["peers"].items():
+        if "skipped" in found or "failed" in found:
+            lines.append(f"  {peer.ljust(10)}{found.get('skipped') or 'FAILED: ' + found['failed']}"[:WIDTH])
+        elif found:
+            lines.append(_peer_line(peer, found))
+    return lines
+
+
+def _peer_line(peer: str, found: Mapping[str, Any]) -> str:
+    steady = found.get("steady", {})
+    bounds = steady.get("interval")
+    cells = [
+        seconds_text(steady.get("call")),
+        ratio_text(steady.get("ratio")),
+        f"[{ratio_text(bounds[0])}, {ratio_text(bounds[1])}]" if bounds else "",
+        seconds_text(steady.get("to_numpy")),
+        *(seconds_text(found.get(kind, {}).get("seconds")) for kind in ("cold", "new", "warm")),
+        bytes_text(found.get("cold", {}).get("peak_bytes")),
+    ]
+    failed = [found[kind]["failed"] for kind in ("cold", "new", "warm") if "failed" in found.get(kind, {})]
+    note = f"  fresh process: {failed[0]}" if failed else ""
+    line = f"  {peer}".ljust(COLUMNS[0][1]) + "".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS[1:], strict=True))
+    return (line + note)[:WIDTH].rstrip()
+
+
+def summary(results: list[Mapping[str, Any]]) -> str:
+    """Geometric means over the cases that a peer has figures in."""
+    lines = ["geometric means of ratios to compiled irgrad (above 1: irgrad is faster), over the cases that both have"]
+    for peer in dict.fromkeys(name for result in results for name in result["peers"] if name != "irgrad"):
+        steady = [r["peers"][peer]["steady"]["ratio"] for r in results if "steady" in r["peers"].get(peer, {})]
+        if not steady:
+            continue
+        text = f"  {peer.ljust(10)}steady call {ratio_text(geometric_mean(steady)).rjust(6)} over {_many(len(steady), 'case')}"
+        for kind in ("cold", "new"):
+            pairs = [_cold_pair(r["peers"], peer, kind) for r in results]
+            known = [theirs / ours for theirs, ours in (p for p in pairs if p is not None)]
+            if known and peer not in ("eager", "autograd"):
+                text += f"; time to compiled, {kind} {ratio_text(geometric_mean(known)).rjust(5)}"
+        lines.append(text)
+    return "\n".join(lines) if len(lines) > 1 else ""
+
+
+def _cold_pair(peers: Mapping[str, Any], peer: str, kind: str) -> tuple[float, float] | None:
+    """Seconds to compiled of a peer (which has nothing on disk to find) and of irgrad."""
+    theirs = peers.get(peer, {}).get("cold", {}).get("seconds")
+    ours = peers.get("irgrad", {}).get(kind, {}).get("seconds")
+    return None if theirs is None or ours is None else (theirs, ours)
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs))
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Three digits and a unit."""
+    if seconds is None:
+        return ""
+    for unit, factor in (("us", 1e6), ("ms", 1e3)):
+        if seconds * factor < 999.5:
+            return f"{_digits(seconds * factor)} {unit}"
+    return f"{_digits(seconds)} s"
+
+
+def ratio_text(ratio: float | None) -> str:
+    return "" if ratio is None else _digits(ratio)
+
+
+def bytes_text(count: float | None) -> str:
+    return "" if count is None else f"{_digits(max(count, 0) / 1e6)} MB"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
