@@ -6,7 +6,7 @@ import builtins
 from typing import Any
 
 from irgrad.frontend.context import current
-from irgrad.frontend.substitute import TYPE
+from irgrad.frontend.names import TYPE
 
 __all__ = ["dict", "isinstance", "list", "tuple", "type"]
 

@@ -26,9 +26,9 @@ import numpy as np
 import irgrad.numpy as inp
 from irgrad.errors import DifferentiationError, MissingRuleError, RuntimeGuardError, TraceError
 from irgrad.frontend.context import CURRENT, current
-from irgrad.frontend.substitute import _View
 from irgrad.frontend.trace import GraphTrace, RecordBuilder, Trace, describe, here
 from irgrad.frontend.tracer import Tracer
+from irgrad.frontend.views import ObjectView
 from irgrad.ir.aval import Aval, aval_of
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import NONE, NonDiff, Primitive, nondiff
@@ -426,7 +426,7 @@ def readable(operand: Any) -> Any:
 def _outside(trace: GraphTrace, leaf: Any) -> Any:
     """A function or an instance as it is outside the trace, where compiled code will call it."""
     substitution = trace.substitution
-    if substitution is None or not (isinstance(leaf, (FunctionType, MethodType, functools.partial)) or issubclass(type(leaf), _View)):
+    if substitution is None or not (isinstance(leaf, (FunctionType, MethodType, functools.partial)) or issubclass(type(leaf), ObjectView)):
         return leaf
     substitution._originals = None  # noqa: SLF001  made anew: copies have been added since
     return substitution.unwrapped(leaf)

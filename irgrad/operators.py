@@ -24,8 +24,9 @@ import numpy as np
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import DifferentiationError, MissingRuleError
 from irgrad.frontend.context import CURRENT, current
+from irgrad.frontend.names import default_names
 from irgrad.frontend.sites import code_info, source_of
-from irgrad.frontend.substitute import Substitution, default_names
+from irgrad.frontend.substitute import Substitution
 from irgrad.frontend.trace import EagerTrace, GraphTrace, RecordBuilder, Trace, describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import EVAL

@@ -15,21 +15,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from irgrad.codegen.layout import (
+    ARG_TABLE, ARG_WORDS, DONE, FAILED, FIRST_ARG_BASE, HOST, MISMATCH, NEW_PATH, NUM_ARGS, NUM_OUTS, NUMBER, OP_GUARD, OP_HOST, REFS, ROWS,
+)  # fmt: skip
 from irgrad.codegen.native import byte_at, call_kernel, half_at, put, size, stack
-
-# header words
-NUM_ARGS, ARG_TABLE, ROWS, REFS, NUM_OUTS, FIRST_ARG_BASE = range(6)
-# argument kinds; each has ARG_WORDS words in the argument table: kind, type address, dtype address, ndim, shape and strides address
-ARRAY, NUMBER, FREE = 1, 2, 3
-ARG_WORDS = 6
-# row words: kernel address or opcode, first reference, number of references (or guard width), sizes address (or guard table,
-# or where a return counts its calls)
-ROW_WORDS = 4
-OP_GUARD, OP_HOST, OP_RETURN = 1, 2, 3
-# results of the driver: code + 16 * row
-DONE, MISMATCH, NEW_PATH, HOST, FAILED = range(5)
-REF_BITS = 16
-
 
 @njit(cache=True)
 def drive(header: int, bases: int, start: int) -> int:

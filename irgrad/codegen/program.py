@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.driver import ARG_WORDS, ROW_WORDS
+from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
 from irgrad.codegen.library import blas_address
 
 ARENA, NUMBERS, FIRST_INPUT = 0, 1, 2
@@ -74,9 +74,10 @@ class Argument:
 class Context:
     """Bases and arena of one call in flight."""
 
-    __slots__ = ("address", "arena", "bases")
+    __slots__ = ("address", "arena", "bases", "scratch")
 
     def __init__(self, program: Program) -> None:
+        self.scratch: dict[int, Any] = {}
         self.arena = np.empty(program.arena_bytes + 64, np.uint8)
         self.bases = program.initial_bases.copy()
         start = self.arena.ctypes.data

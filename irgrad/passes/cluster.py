@@ -250,8 +250,10 @@ class _Clustering:
         first = 0
         for operand in operands:
             first = max(first, self.ready(operand, want, space))
-        if node.index in self.updates:
-            first = max(first, self.after_readers(node, want == "scalar"))
+        buffer = self.updates.get(node.index)
+        if buffer is not None:  # all of it is in memory before a region is changed
+            first = max(first, self.ready(buffer, "own", None), self.after_readers(node, want == "scalar"))
+            self.need_memory(buffer)
         cost = max(node.aval.size, 1) if want == "scalar" else 1
         for number in range(first, len(self.clusters)):
             if self.fits(number, node, want, space, reduced, cost):

@@ -154,9 +154,27 @@ def _transpose(graph: Graph, node: Node) -> Operand | None:
 
 def _slice(graph: Graph, node: Node) -> Operand | None:
     """A slice that takes everything."""
+    return node.operands[0] if _is_whole(node) else None
+
+
+def _is_whole(node: Node) -> bool:
+    """Does the region of a slice or an update cover all of operand 0, in order?"""
     params = node.params
     whole = params["count"] == node.operands[0].aval.shape and not any(params["start"]) and all(s == 1 for s in params["step"])
-    return node.operands[0] if whole and not params["drop"] else None
+    return whole and not params["drop"]
+
+
+def _whole_add(graph: Graph, node: Node) -> Operand | None:
+    """An add to a region that is everything is an add."""
+    buffer, x = node.operands
+    if not _is_whole(node) or x.aval.dtype != buffer.aval.dtype:
+        return None
+    return graph.add(REGISTRY["add"], (buffer, x), {}, node.aval, node.source, node.primal, node.section, before=node)
+
+
+def _whole_update(graph: Graph, node: Node) -> Operand | None:
+    """A write to a region that is everything is what is written."""
+    return node.operands[1] if _is_whole(node) else None
 
 
 RULES: dict[str, tuple[Rewrite, ...]] = {
@@ -170,4 +188,6 @@ RULES: dict[str, tuple[Rewrite, ...]] = {
     "reshape": (_same_shape, _reshape),
     "transpose": (_transpose,),
     "slice": (_slice,),
+    "slice_add": (_whole_add,),
+    "slice_update": (_whole_update,),
 }

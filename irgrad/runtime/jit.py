@@ -25,8 +25,9 @@ import numpy as np
 from irgrad.config import CONFIG
 from irgrad.frontend.captured import MISSING, compile_checks
 from irgrad.frontend.context import CURRENT, current
+from irgrad.frontend.names import default_names
 from irgrad.frontend.record import freeze
-from irgrad.frontend.substitute import Substitution, default_names
+from irgrad.frontend.substitute import Substitution
 from irgrad.frontend.trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.recording import Recording

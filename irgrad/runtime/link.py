@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.codegen.compile import LIBRARY, Counts
-from irgrad.codegen.driver import ARRAY, FREE, NUMBER, OP_GUARD, OP_HOST, OP_RETURN
+from irgrad.codegen.layout import ARRAY, FREE, NUMBER, OP_GUARD, OP_HOST, OP_RETURN
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import HostRow, Lowered, Ref
 from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.driver import DONE, FAILED, HOST, drive, enter, enter_released
-from irgrad.codegen.program import Context, HostCall, Program
+from irgrad.codegen.layout import DONE, FAILED, HOST, MISMATCH, NUMBER
+from irgrad.codegen.program import FIRST_INPUT, Context, HostCall, Program
 from irgrad.errors import RuntimeGuardError
 from irgrad.ir.primitive import PURE
 from irgrad.pytree import unflatten
 from irgrad.runtime.stats import Stats
+
+_native: Any = None  # the driver module: numba is imported with the first program, not with irgrad
 
 RELEASE = 200_000  # operations (about 50 us) from which a call releases the interpreter lock
 
@@ -71,6 +73,7 @@ def _nbytes(form: tuple[tuple[int, ...], np.dtype[Any]]) -> int:
 def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any]:
     """Run a variant's program on normalised objects: (True, result), or (False, driver code) where Python has to trace."""
     program = variant.program
+    native = _native or _load()
     results = variant.results
     if results is None or results[0] is not program:
         results = variant.results = (program, Results(program))
@@ -78,13 +81,17 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any
     outs = tuple([np.empty(shape, dtype) for shape, dtype in made.shapes])
     context = program.context()
     together = objects + outs
-    code = (enter if program.flops < RELEASE else enter_released)(program.address, context.address, id(together))
     try:
+        if native is Portable:
+            code = enter_portable(program, context, together)
+        else:
+            enter = native.enter if program.flops < RELEASE else native.enter_released
+            code = enter(program.address, context.address, id(together))
         while code & 15 == HOST:
             row = code >> 4
             stats.host_calls += 1
             host(program.hosts[row], context)
-            code = drive(program.address, context.address, row + 1)
+            code = native.drive(program.address, context.address, row + 1)
     except RuntimeGuardError:
         return False, FAILED
     finally:
@@ -94,6 +101,44 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any
         stats.rows_last_call = program.leaf_rows[row]
         return True, made.builders[row](outs)
     return False, code
+
+
+def _load() -> Any:
+    global _native
+    from irgrad.codegen import driver
+
+    _native = driver if driver.probe() else Portable
+    return _native
+
+
+class Portable:
+    """The driver without the native entry, where argument objects do not have the layout that it reads."""
+
+    @staticmethod
+    def drive(address: int, bases: int, row: int) -> int:
+        from irgrad.codegen import driver
+
+        return int(driver.drive(address, bases, row))
+
+
+def enter_portable(program: Program, context: Context, objects: tuple[Any, ...]) -> int:
+    """What `driver.enter` does, by numpy's own means."""
+    for k, (obj, argument) in enumerate(zip(objects, program.arguments, strict=False)):
+        if type(obj) is not argument.type:
+            return MISMATCH
+        if argument.kind == NUMBER:
+            context.scratch[k] = np.asarray(obj)
+            context.bases[FIRST_INPUT + k] = context.scratch[k].ctypes.data
+            continue
+        if obj.dtype != argument.dtype or obj.shape != argument.shape or not obj.flags.aligned:
+            return MISMATCH
+        if any(have != want for have, want, n in zip(obj.strides, argument.strides, obj.shape, strict=True) if n != 1):
+            return MISMATCH
+        context.bases[FIRST_INPUT + k] = obj.ctypes.data
+    count = len(program.arguments)
+    for k, out in enumerate(objects[count:], count):
+        context.bases[FIRST_INPUT + k] = out.ctypes.data
+    return Portable.drive(program.address, context.address, 0)
 
 
 def host(call: HostCall, context: Context) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.driver import ARRAY, NUMBER
+from irgrad.codegen.layout import ARRAY, NUMBER
 from irgrad.codegen.program import Argument
 from irgrad.pytree import flatten
 

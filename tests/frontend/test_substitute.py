@@ -20,7 +20,9 @@ import pytest
 
 from irgrad.frontend.captured import Origin, compile_checks
 from irgrad.frontend.context import CURRENT
-from irgrad.frontend.substitute import Names, Substitution, default_names, is_user_class, is_user_function, stand_in
+from irgrad.frontend.names import Names, default_names, stand_in
+from irgrad.frontend.ownership import is_user_class, is_user_function
+from irgrad.frontend.substitute import Substitution
 from irgrad.frontend.trace import EagerTrace
 from irgrad.frontend.tracer import Tracer
 

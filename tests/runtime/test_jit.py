@@ -14,6 +14,7 @@ import optree
 import pytest
 
 import irgrad
+from irgrad.runtime import run
 from irgrad.runtime.explain import explanation
 
 A = np.random.default_rng(0).normal(size=(6, 5))
@@ -317,6 +318,16 @@ def test_threads_share_a_program() -> None:
 
 def doubled(x: Any) -> Any:
     return x * 2
+
+
+def test_without_the_native_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_native", run.Portable)
+    jitted = check(lambda x, s: (x @ x.T * s, s), A, 2.0)
+    assert jitted.stats().paths == 1
+    np.testing.assert_allclose(jitted(np.asfortranarray(A), 3.0)[0], A @ A.T * 3.0, rtol=1e-12)
+    for x in (A[:2], np.asfortranarray(A), A.astype("f4")):
+        for _ in range(3):
+            np.testing.assert_allclose(jitted(x, 3.0)[0], x @ x.T * 3.0, rtol=1e-5)
 
 
 def test_pickle_and_names() -> None:

@@ -1,0 +1,273 @@
+"""What names mean in a traced function: numpy, math, builtins and numpy's scalar types -> their traced forms.
+
+A type that is called (`float`, `np.float64`) becomes a *stand-in*: the type itself to isinstance, ==, hash, numpy's dtypes and
+class patterns, and a conversion that keeps traced values traced when called.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from irgrad.frontend.scopes import Globals, class_body_names
+from irgrad.frontend.tracer import METHODS, Tracer
+from irgrad.frontend.views import ObjectView, state_of
+
+if TYPE_CHECKING:
+    from irgrad.frontend.substitute import Substitution
+
+
+class Names(dict[int, Any]):
+    """``id(object) -> replacement``; holds the objects, so that an id stays theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.originals: list[Any] = []
+
+    def add(self, original: Any, replacement: Any) -> None:
+        self.originals.append(original)
+        self[id(original)] = replacement
+        if isinstance(replacement, _StandInType):
+            _STAND_INS[original] = replacement
+
+    def add_module(self, original: ModuleType, replacement: Any) -> None:
+        """The module and every public name whose replacement is another object."""
+        self.add(original, replacement)
+        for name in dir(replacement):
+            old, new = vars(original).get(name), getattr(replacement, name)
+            if not name.startswith("_") and old is not None and old is not new and (callable(old) or isinstance(old, ModuleType)):
+                self.add(old, new)
+
+    @functools.cached_property
+    def builtins(self) -> dict[str, Any]:
+        return builtins_of(self)
+
+
+def builtins_of(names: Mapping[int, Any]) -> dict[str, Any]:
+    """The builtins with an import that substitutes what is imported inside a function."""
+
+    def substituted_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        traced = type(globals) is Globals
+        module = builtins.__import__(name, globals.source if traced else globals, locals, fromlist, level)
+        found = names.get(id(module))
+        if found is not None:
+            return found
+        if traced and globals.substitution is not None and isinstance(module, ModuleType):
+            return globals.substitution.module(module)
+        return module
+
+    return {**vars(builtins), "__import__": substituted_import}
+
+
+class _StandInType(type):
+    """Metaclass of a type that stands for another one everywhere but in a call."""
+
+    original: type
+    convert: Callable[..., Any]
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return type.__getattribute__(cls, "convert")(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, cls.original)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.original)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is cls.original
+
+    def __hash__(cls) -> int:
+        return hash(cls.original)
+
+    def __repr__(cls) -> str:
+        return repr(cls.original)
+
+
+def stand_in(original: type, convert: Callable[..., Any]) -> type:
+    """A type that is `original` to isinstance, ==, hash, numpy's dtypes and class patterns, and calls `convert`."""
+    space: dict[str, Any] = {"original": original, "convert": staticmethod(convert), "__module__": original.__module__}
+    space["__qualname__"] = original.__qualname__
+    space["dtype"] = np.dtype(original)  # read by np.dtype(stand-in); no instance is ever made
+    return _StandInType(original.__name__, (original,), space)
+
+
+# -- builtins that trace -----------------------------------------------------------------------------------------------
+
+
+def _item(x: Any) -> Any:
+    """A traced scalar as a traced Python number."""
+    return x if type(x) is not Tracer or type(x.value) in (bool, int, float, complex) else METHODS["item"](x)
+
+
+def _float(x: Any = 0.0, /) -> Any:
+    if type(x) is not Tracer:
+        return float(x)
+    item: Any = _item(x)
+    value: Any = item.value if type(item) is Tracer else item
+    if value is item or isinstance(value, complex):
+        return float(value)  # type: ignore[arg-type]
+    return item if type(value) is float else cast("Any", item) * 1.0
+
+
+def _complex(*args: Any, **kwargs: Any) -> Any:
+    if not any(type(a) is Tracer for a in (*args, *kwargs.values())):
+        return complex(*args, **kwargs)
+    parts = dict(zip(("real", "imag"), args, strict=False), **kwargs)
+    real, imag = _item(parts.get("real", 0.0)), _item(parts.get("imag", 0.0))
+    return real + 0j if "imag" not in parts else real + imag * 1j
+
+
+FLOAT = stand_in(float, _float)
+COMPLEX = stand_in(complex, _complex)
+_STAND_INS: dict[type, type] = {float: FLOAT, complex: COMPLEX}
+
+
+class _TypeOf(type):
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is not TYPE:
+            return super().__call__(*args, **kwargs)
+        if len(args) != 1 or kwargs:
+            return type(*args, **kwargs)
+        kind = type(args[0])
+        if kind is Tracer or issubclass(kind, ObjectView):
+            kind = args[0].__class__
+        return _STAND_INS.get(kind, kind)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, type) if cls is TYPE else super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, type) if cls is TYPE else super().__subclasscheck__(subclass)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or (cls is TYPE and other is type)
+
+    def __hash__(cls) -> int:
+        return hash(type) if cls is TYPE else super().__hash__()
+
+
+TYPE: Any = _TypeOf("type", (type,), {"__module__": "builtins"})  # type(t) of a traced float is (the stand-in of) float
+
+
+class _Super:
+    """`super()` of a view: the methods it finds run as copies."""
+
+    __slots__ = ("real", "substitution")
+
+    def __init__(self, real: Any, substitution: Substitution) -> None:
+        object.__setattr__(self, "real", real)
+        object.__setattr__(self, "substitution", substitution)
+
+    def __getattribute__(self, name: str) -> Any:
+        found = getattr(object.__getattribute__(self, "real"), name)
+        if type(found) is MethodType and type(found.__func__) is FunctionType:
+            return MethodType(object.__getattribute__(self, "substitution").copy(found.__func__), found.__self__)
+        return found
+
+
+def _super(*args: Any) -> Any:
+    if not args:
+        frame = sys._getframe(1)  # noqa: SLF001
+        here = frame.f_locals
+        if "__class__" not in here or not frame.f_code.co_argcount:
+            raise RuntimeError("super(): no arguments")
+        args = (here["__class__"], here[frame.f_code.co_varnames[0]])
+    real: Any = builtins.super(*args)
+    if len(args) == 2 and isinstance(type(args[1]), type) and issubclass(type(args[1]), ObjectView):
+        return _Super(real, state_of(args[1]).substitution)
+    return real
+
+
+def _eval(source: Any, globals: Any = None, locals: Any = None, /) -> Any:
+    return _run(eval, source, globals, locals, "eval", sys._getframe(1))  # noqa: SLF001
+
+
+def _exec(source: Any, globals: Any = None, locals: Any = None, /, **kwargs: Any) -> None:
+    _run(exec, source, globals, locals, "exec", sys._getframe(1), **kwargs)  # noqa: SLF001
+
+
+def _run(run: Any, source: Any, globals_: Any, locals_: Any, mode: str, frame: Any, **kwargs: Any) -> Any:
+    if globals_ is None:
+        globals_ = frame.f_globals
+        locals_ = frame.f_locals if locals_ is None else locals_
+    code = source if isinstance(source, CodeType) else compile(source.strip() if mode == "eval" else source, "<string>", mode)
+    if type(globals_) is Globals:
+        globals_.load(code.co_names)
+        globals_.load(class_body_names(code))
+    return run(code, globals_, locals_, **kwargs)
+
+
+def _scalar_type(original: type[np.generic]) -> type:
+    """A numpy scalar type whose call converts traced values."""
+    core: Any = importlib.import_module("irgrad.frontend.handlers.core")
+
+    def impl(trace: Any, x: Any) -> Any:
+        made = core.cast(trace, x, original)
+        return core.alias(made, made.value[()]) if isinstance(made.value, np.ndarray) and made.value.ndim == 0 else made
+
+    def convert(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and type(args[0]) is Tracer:
+            return core.run(args[0]._trace, original.__name__, impl, args, kwargs)
+        return original(*args, **kwargs)
+
+    return stand_in(original, convert)
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+_defaults: Names | None = None
+_SCALARS = (np.float16, np.float32, np.float64, np.complex64, np.complex128, np.int8, np.int16, np.int32, np.int64, np.uint8)  # fmt: skip
+
+
+def default_names() -> Names:
+    """What names mean in a traced function: irgrad.numpy for numpy, traced mathematics for math, builtins that trace."""
+    global _defaults
+    if _defaults is None:
+        names = Names()
+        for original, replacement in ((float, FLOAT), (complex, COMPLEX), (type, TYPE), (super, _super), (eval, _eval), (exec, _exec)):
+            names.add(original, replacement)
+        for name in ("numpy", "numpy.linalg", "numpy.fft", "numpy.random"):
+            space = _public(f"irgrad.{name}")
+            if name == "numpy":
+                scalars = {scalar: _scalar_type(scalar) for scalar in _SCALARS} if space else {}
+                space.update({alias: scalars[space[alias]] for alias in list(space) if _is_scalar(space[alias], scalars)})
+                space.update({part: names[id(getattr(np, part))] for part in ("linalg", "fft", "random") if id(getattr(np, part)) in names})
+            _add_space(names, name, space)
+        for name in ("scipy.special", "scipy.linalg", "scipy.integrate", "scipy.stats"):
+            if name in sys.modules:
+                _add_space(names, name, _public(f"irgrad.{name}"))
+        pymath = _public("irgrad.frontend.handlers.pymath")
+        for name in ("math", "cmath"):
+            _add_space(names, name, pymath.get(name.upper(), {}))
+        _defaults = names
+    return _defaults
+
+
+def _is_scalar(item: Any, scalars: dict[Any, type]) -> bool:
+    return isinstance(item, type) and item in scalars
+
+
+def _public(module: str) -> dict[str, Any]:
+    """The names of a module; none if there is no such module."""
+    try:
+        return dict(vars(importlib.import_module(module)))
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("irgrad"):
+            raise
+        return {}
+
+
+def _add_space(names: Names, original: str, space: dict[str, Any]) -> None:
+    """Let a module mean another name space, presented as a module."""
+    if space:
+        made = ModuleType(original)
+        vars(made).update(space)
+        names.add_module(importlib.import_module(original), made)

@@ -1,0 +1,126 @@
+"""Substituted name spaces: the globals of copied functions, and modules of the user's.
+
+`Globals` is a dict whose names resolve on first use: LOAD_GLOBAL honours the `__missing__` of a dict subclass, nested functions
+and comprehensions included. STORE_GLOBAL bypasses it: what was assigned is put back at the end.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import sys
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from irgrad.frontend.captured import MISSING, GlobalOrigin
+
+if TYPE_CHECKING:
+    from irgrad.frontend.substitute import Substitution
+
+_OWN = ("__builtins__", "__name__")
+_UNWATCHED = frozenset({*_OWN, "__warningregistry__", "__annotations__"})
+
+
+class Globals(dict[str, Any]):
+    """The globals of copies: names resolve on first use. After `finish` it lets the true globals through."""
+
+    __slots__ = ("placed", "source", "substitution")
+
+    def __init__(self, substitution: Substitution, source: dict[str, Any], builtins_: dict[str, Any]) -> None:
+        self.substitution: Substitution | None = substitution
+        self.source = source
+        self.placed: dict[str, Any] = {}
+        self["__builtins__"] = builtins_
+        self["__name__"] = source.get("__name__")
+
+    def __missing__(self, name: str) -> Any:
+        substitution = self.substitution
+        source = self.source
+        if substitution is None:
+            return source[name]
+        if name in source:
+            value = substitution.value(source[name], GlobalOrigin(source, name))
+        else:
+            try:
+                value = vars(builtins)[name]
+            except KeyError:
+                substitution.lacks(GlobalOrigin(source, name))
+                raise
+            value = substitution.names.get(id(value), value)
+        self[name] = self.placed[name] = value
+        return value
+
+    def load(self, names: tuple[str, ...]) -> None:
+        """Resolve names ahead, for code that does not ask `__missing__`."""
+        for name in names:
+            if dict.get(self, name, MISSING) is MISSING and (name in self.source or name in vars(builtins)):
+                self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self.source
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def finish(self, reasons: list[str]) -> None:
+        """Put back what was assigned, and become transparent."""
+        substitution = self.substitution
+        if substitution is None:
+            return
+        placed = self.placed
+        for name, value in self.items():
+            if placed.get(name, MISSING) is not value and name not in _UNWATCHED:
+                self.source[name] = substitution.unwrapped(value)
+                reasons.append(f"{GlobalOrigin(self.source, name).describe()} is assigned")
+        for name in placed:
+            if not super().__contains__(name):
+                self.source.pop(name, None)
+                reasons.append(f"{GlobalOrigin(self.source, name).describe()} is deleted")
+        self.substitution = None
+        kept = {name: dict.__getitem__(self, name) for name in _OWN}
+        self.clear()
+        self.update(kept)
+        self.placed = {}
+
+
+class ModuleView(ModuleType):
+    """A user's module whose names resolve as they do in its own functions."""
+
+    def __init__(self, module: ModuleType, space: Globals) -> None:
+        object.__setattr__(self, "_irgrad", (module, space))
+        super().__init__(module.__name__, module.__doc__)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("_irgrad", "__class__", "__dict__"):
+            return object.__getattribute__(self, name)
+        module, space = object.__getattribute__(self, "_irgrad")
+        if name in space.source:
+            return space[name]
+        found = getattr(module, name)  # a module's own __getattr__, or the right error
+        if isinstance(found, ModuleType) and space.substitution is not None:
+            return space.substitution.module(found)
+        return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        module, space = self._irgrad
+        space[name] = value
+        if space.substitution is None or space.substitution.wrap is None:
+            setattr(module, name, value)
+
+
+@functools.lru_cache(maxsize=4096)
+def class_body_names(code: CodeType) -> tuple[str, ...]:
+    """Names that class bodies inside `code` load: before 3.13 LOAD_NAME does not ask `__missing__`."""
+    if sys.version_info >= (3, 13):
+        return ()
+    found: dict[str, None] = {}
+    stack = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    while stack:
+        inner = stack.pop()
+        if not inner.co_flags & 1:  # CO_OPTIMIZED: a function
+            found.update(dict.fromkeys(inner.co_names))
+        stack.extend(constant for constant in inner.co_consts if isinstance(constant, CodeType))
+    return tuple(found)
