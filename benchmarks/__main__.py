@@ -25,6 +25,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", choices=("S", "M"), default="S", help="kilobytes or megabytes of data")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for every peer (default 1)")
     parser.add_argument("--cold", action=argparse.BooleanOptionalAction, help="fresh processes for time to compiled and memory (default on)")
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="fresh processes of each kind, of which the median counts (default 3)")
     parser.add_argument("--smoke", action="store_true", help="three small cases in this process: does everything run and agree")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     return parser.parse_args(argv)
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
         print(f"no {', no '.join(unknown)}; cases: {', '.join(CASES)}; peers: {', '.join(OTHERS)}", file=sys.stderr)
         return 2
     cold = not options.smoke if options.cold is None else options.cold
-    machine, settings = facts(), {"size": "tiny" if options.smoke else options.size, "threads": options.threads, "cold": cold}
+    machine, settings = facts(), {"size": "tiny" if options.smoke else options.size, "threads": options.threads, "cold": cold, "runs": options.runs}
     print(report.header(machine, settings))
     for name in (*OURS, *peers):
         print(f"{name}: {MEANING[name]}" + ("" if is_installed(name) else " (not installed)"))
@@ -89,7 +90,7 @@ def case_result(case: Any, peers: list[str], settings: dict[str, Any], named: bo
         try:
             load(peer)
             call = calls[peer] = prepare(peer, case, size)
-            for _ in range(3 if call.num_eager is not None else 1):
+            for _ in range(3 if peer == "irgrad" else 1):  # the third is compiled code
                 gradients[peer] = call()
         except Exception as error:  # a peer that cannot do a case is a result, not the end of the table
             calls.pop(peer, None)
@@ -112,21 +113,8 @@ def case_result(case: Any, peers: list[str], settings: dict[str, Any], named: bo
                 found[peer]["steady"] |= {"to_numpy": converted.call, "to_numpy_ratio": converted.ratio, "to_numpy_interval": converted.interval}
     if settings["cold"]:
         for peer in calls:
-            found[peer] |= fresh_figures(case.name, peer, size, scratch)
+            found[peer] |= fresh.runs(case.name, peer, size, scratch, settings["runs"])
     return {"case": case.name, "size": size, "peers": found, "counts": calls["irgrad"].counts() if "irgrad" in calls else None}
-
-
-def fresh_figures(case: str, peer: str, size: str, scratch: Path) -> dict[str, Any]:
-    """Fresh processes by what they find on disk; peers that keep nothing there have one kind."""
-    empty = Path(tempfile.mkdtemp(dir=scratch))
-    cold = {"cold": fresh.run(case, peer, size, empty / "store", empty / "numba")}
-    if peer != "irgrad":
-        return cold
-    return {
-        **cold,
-        "new": fresh.run(case, peer, size, empty / "other", scratch / "numba"),
-        "warm": fresh.run(case, peer, size, empty / "store", scratch / "numba"),
-    }
 
 
 if __name__ == "__main__":

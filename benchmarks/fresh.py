@@ -7,10 +7,12 @@ where the system has it: ru_maxrss of a child begins at its parent's).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,32 @@ from typing import Any
 MAX_CALLS = 10  # to compiled
 EXTRA_CALLS = 2  # with memory still watched
 TIMEOUT = 900
+
+
+def runs(case: str, peer: str, size: str, scratch: Path, count: int) -> dict[str, Any]:
+    """Figures by what a process finds on disk, each the median of `count` processes; peers that keep nothing there have one kind.
+
+    `cold` finds nothing, `new` irgrad's driver but no kernel, `warm` both. `scratch` is the benchmark's own folder.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(count):
+        empty, known = Path(tempfile.mkdtemp(dir=scratch)), scratch / "numba"
+        found.setdefault("cold", []).append(run(case, peer, size, empty / "store", empty / "numba"))
+        if peer == "irgrad":
+            found.setdefault("new", []).append(run(case, peer, size, empty / "other", known))
+            found.setdefault("warm", []).append(run(case, peer, size, empty / "store", known))
+    return {kind: _middle(several) for kind, several in found.items()}
+
+
+def _middle(several: list[dict[str, Any]]) -> dict[str, Any]:
+    """The run of median time, with the times of all and the median peak; the first that failed, where one did."""
+    for figures in several:
+        if "failed" in figures:
+            return figures
+    ranked = sorted(several, key=lambda figures: figures["seconds"])
+    peaks = sorted(figures["peak_bytes"] for figures in several)
+    middle = (len(several) - 1) // 2
+    return {**ranked[middle], "peak_bytes": peaks[middle], "all_seconds": [figures["seconds"] for figures in several]}
 
 
 def run(case: str, peer: str, size: str, store: Path, numba_cache: Path) -> dict[str, Any]:
@@ -51,7 +79,7 @@ def measure(case: str, peer: str, size: str) -> dict[str, Any]:
         start = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)
-        if before is None or call.num_eager == before:
+        if call.num_eager == before:
             break
     else:
         raise RuntimeError(f"no call of {MAX_CALLS} was served by compiled code")
@@ -71,10 +99,8 @@ def _peak_bytes(reset: bool = False) -> int:
     status = Path("/proc/self/status")
     if status.exists():
         if reset:
-            try:
+            with contextlib.suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5")
-            except OSError:
-                pass
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -34,29 +34,22 @@ class Call:
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     to_numpy: Callable[..., Any] | None = None
-    is_eager: bool = False
+    jitted: Any = None  # the function again, where it is irgrad's compiled one
 
     def __call__(self) -> Any:
         return self.function(*self.arguments)
 
     @property
-    def num_eager(self) -> int | None:
-        """Calls that compiled code did not serve, where the function counts them."""
-        stats = getattr(self.function, "stats", None)
-        return None if stats is None else int(stats().eager_calls)
+    def num_eager(self) -> int:
+        """Calls so far that compiled code did not serve, where the function counts them."""
+        return 0 if self.jitted is None else self.jitted.stats().eager_calls
 
     def counts(self) -> dict[str, Any]:
         """What an irgrad function counts of itself; empty for others."""
-        stats = getattr(self.function, "stats", None)
-        if stats is None:
+        if self.jitted is None:
             return {}
-        found = stats()
-        rows = sum(v.program.num_rows for v in self.function.variants if v.program is not None)  # type: ignore[attr-defined]
-        names = (
-            "traces", "paths", "kernels", "kernels_compiled", "kernels_loaded", "host_calls", "recorded_ops", "program_bytes",
-            "arena_bytes", "trace_seconds", "pass_seconds", "compile_seconds", "link_seconds",
-        )  # fmt: skip
-        return {"rows": rows, **{name: getattr(found, name) for name in names}}
+        rows = sum(v.program.num_rows for v in self.jitted.variants if v.program is not None)
+        return {"rows": rows, **asdict(self.jitted.stats())}
 
 
 def is_installed(peer: str) -> bool:
@@ -98,14 +91,17 @@ def _irgrad(case: Case, size: Any, compiled: bool) -> Call:
     import irgrad
 
     gradient = irgrad.grad(case.make(np, size), case.argnum)
-    return Call(irgrad.jit(gradient) if compiled else gradient, case.inputs(size), is_eager=not compiled)
+    if not compiled:
+        return Call(gradient, case.inputs(size))
+    jitted = irgrad.jit(gradient)
+    return Call(jitted, case.inputs(size), jitted=jitted)
 
 
 def _autograd(case: Case, size: Any) -> Call:
     import autograd
     import autograd.numpy
 
-    return Call(autograd.grad(case.make(autograd.numpy, size), case.argnum), case.inputs(size), is_eager=True)
+    return Call(autograd.grad(case.make(autograd.numpy, size), case.argnum), case.inputs(size))
 
 
 def _jax(case: Case, size: Any, by_hand: bool) -> Call:

@@ -38,7 +38,7 @@ class Steady:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        return interval(self.ratios)
+        return interval(self.ratios) if len(set(self.ratios)) > 1 else None
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:

@@ -114,7 +114,7 @@ def test_flatten_func() -> None:
 
     flat, unflatten, vector = flatten_func(f, {"a": np.ones(2), "b": 3.0})
     assert flat.__name__ == "f"
-    close(flat(vector, 2.0), [2.0, 4.0, 9.0])
+    close(flat(vector, 2.0), np.array([2.0, 4.0, 9.0]))
     assert unflatten(vector)["b"] == 3.0
     jitted = irgrad.jit(irgrad.jacobian(flat), compile_after=1)
     expected = np.array([[2.0, 0, 0], [0, 4.0, 0], [0, 0, 6.0]])

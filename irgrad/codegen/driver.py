@@ -118,7 +118,8 @@ def probe() -> bool:
     import ctypes
 
     try:
-        tuple_ok = ctypes.c_int64.from_address(id((a,)) + 24).value == id(a)
+        pair = (None, a)
+        tuple_ok = ctypes.c_int64.from_address(id(pair) + 32).value == id(a)
         number_ok = ctypes.c_double.from_address(id(2.5) + 16).value == 2.5
         scalar = np.float64(3.5)
         scalar_ok = ctypes.c_double.from_address(id(scalar) + 16).value == 3.5

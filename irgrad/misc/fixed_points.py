@@ -43,8 +43,6 @@ def fixed_point(f: Map, a: Any, x0: Any, distance: Distance, tol: Any) -> Any:
         found = problem.solve(stop_gradient(problem.a), stop_gradient(problem.start))
     else:
         found = untraced(problem.concrete, (), {})
-        if type(found) is Tracer:
-            raise TraceError(f"the function of fixed_point closes over a traced value ({here()}); make it a part of `a`")
     if type(problem.a) is Tracer:
         found = record(trace, _FIXED_POINT, [found, problem.a], {"problem": problem}, concrete_of(found))
     return problem.of_x(found)
@@ -75,7 +73,10 @@ class _Problem:
         """f(a)(x) on vectors."""
         moving = iter(self.of_a(a))
         tree = unflatten(self.structure, [next(moving) if other is None else other for other in self.others])
-        return flatten(self.f(tree)(self.of_x(x)))[0]
+        moved = self.f(tree)(self.of_x(x))
+        if current() is None and any(type(leaf) is Tracer for leaf in leaves_of(moved)[0]):
+            raise TraceError(f"the function of fixed_point closes over a traced value ({here()}); make it a part of `a`")
+        return flatten(moved)[0]
 
     def solve(self, a: Any, x: Any) -> Any:
         previous, x = x, self.step(a, x)

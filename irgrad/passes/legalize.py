@@ -52,10 +52,10 @@ def _convert(graph: Graph, node: Node, positions: range, result: PassResult) -> 
 
 
 def _separate(graph: Graph, node: Node, result: PassResult) -> None:
-    """Copy the operands that are views of the buffer an update changes."""
+    """Copy the operands that share the memory an update changes."""
     root = _root(node.operands[0])
     for position, operand in enumerate(node.operands):
-        if position and isinstance(operand, Node) and is_view(operand) and _root(operand) is root:
+        if position and isinstance(operand, Node) and _root(operand) is root:
             graph.set_operand(node, position, _add(graph, node, "identity", (operand,), {}))
             result.count("separate")
 
