@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,9 @@ from irgrad.ir.parser import parse
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What one run of the demo printed, and its folder."""
     folder = tmp_path_factory.mktemp("demo") / "new" / "folder"
-    with pytest.MonkeyPatch.context() as patch:
-        lines: list[str] = []
-        patch.setattr("builtins.print", lambda *values, **_: lines.append(" ".join(map(str, values))))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main(["demo", "--save", str(folder), "--seed", "0"]) == 0
-    return "\n".join(lines), folder
+    return printed.getvalue(), folder
 
 
 def test_iris_is_the_data_of_the_paper() -> None:

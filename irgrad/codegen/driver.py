@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from irgrad.codegen.layout import (
-    ARG_TABLE, ARG_WORDS, DONE, FAILED, FIRST_ARG_BASE, HOST, MISMATCH, NEW_PATH, NUM_ARGS, NUM_OUTS, NUMBER, OP_GUARD, OP_HOST, REFS, ROWS,
+    ARG_TABLE, ARG_WORDS, DONE, FAILED, FIRST_ARG_BASE, HOST, LAST_ROW, MISMATCH, NEW_PATH, NUM_ARGS, NUM_OUTS, NUMBER, OP_GUARD, OP_HOST, REFS, ROWS,
 )  # fmt: skip
 from irgrad.codegen.native import byte_at, call_kernel, half_at, put, size, stack
 
@@ -56,6 +56,7 @@ def drive(header: int, bases: int, start: int) -> int:
         else:
             calls = size(at, 3)
             put(calls, 0, size(calls, 0) + 1)
+            put(header, LAST_ROW, row)
             return DONE + 16 * row
 
 

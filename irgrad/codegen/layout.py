@@ -1,7 +1,7 @@
 """The words of a program's tables, as the native driver reads them and the linker writes them."""
 
 # header words
-NUM_ARGS, ARG_TABLE, ROWS, REFS, NUM_OUTS, FIRST_ARG_BASE = range(6)
+NUM_ARGS, ARG_TABLE, ROWS, REFS, NUM_OUTS, FIRST_ARG_BASE, LAST_ROW = range(7)
 # argument kinds; each has ARG_WORDS words in the argument table: kind, type address, dtype address, ndim, shape and strides address
 ARRAY, NUMBER, FREE = 1, 2, 3
 ARG_WORDS = 6

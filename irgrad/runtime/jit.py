@@ -18,10 +18,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from irgrad.codegen.layout import LAST_ROW
 from irgrad.config import CONFIG
 from irgrad.frontend.captured import MISSING, compile_checks
 from irgrad.frontend.context import CURRENT, current
@@ -33,7 +35,7 @@ from irgrad.frontend.tracer import Tracer
 from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
 from irgrad.pytree import flatten, unflatten
-from irgrad.runtime.run import run
+from irgrad.runtime.run import direct, run
 from irgrad.runtime.signature import CallForm, StaticLeaf, argument, call_form, normalise
 from irgrad.runtime.stats import Stats
 from irgrad.runtime.tree import PathTree
@@ -119,6 +121,7 @@ class Jitted:
         self._stats = Stats()
         self._signatures: dict[Any, list[Variant]] = {}
         self._last: Any = None
+        self._recent: Variant | None = None  # whose program ran last
         self._lock = threading.RLock()
         self._table = TemplateTable()
         self._link_counts: Any = None
@@ -130,7 +133,7 @@ class Jitted:
         return (Jitted, (self.fun, self.static_argnums, self.static_argnames, self.compile_after))
 
     def __repr__(self) -> str:
-        return f"<irgrad.jit of {getattr(self.fun, '__qualname__', self.fun)!s}: {self._stats.paths} paths, {self._stats.calls} calls>"
+        return f"<irgrad.jit of {getattr(self.fun, '__qualname__', self.fun)!s}: {self._stats.paths} paths, {self.stats().calls} calls>"
 
     # -- calls -------------------------------------------------------------------------------------------------------
 
@@ -148,10 +151,8 @@ class Jitted:
             fun = self.fun if trace.substitution is None else trace.substitution.function(self.fun)
             return fun(*args, **kwargs)
         if self.impure or _raises_on_float_errors():
-            self._stats.calls += 1
             self._stats.eager_calls += 1
             return self._eager(args, kwargs)
-        self._stats.calls += 1
         form = self._form(args, kwargs)
         leaves = form.leaves
         variants = self._signatures.setdefault(form.key, [])
@@ -162,8 +163,10 @@ class Jitted:
             objects = (*leaves, *map(normalise, captured)) if captured else leaves
             done, result = run(variant, tuple(objects), self._stats)
             if done:
+                self._recent = variant
                 self._install(variant, args, kwargs, leaves)
                 return result
+        self._stats.eager_calls += 1
         return self._trace(variants, form, self.compile_after)
 
     def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:
@@ -175,20 +178,20 @@ class Jitted:
             return
         if not all(a is b for a, b in zip(args, leaves, strict=True)):
             return
+        check = variant.check if variant.guards else None
+        read = variant.read if variant.origins else None
+        self._last = direct(variant, check, read, _MISS) or self._indirect(variant, check, read)
+
+    def _indirect(self, variant: Variant, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None) -> Callable[..., Any]:
         stats, count = self._stats, variant.num_leaves
-        check, read = variant.check, variant.read
-        guarded, captured = bool(variant.guards), bool(variant.origins)
 
         def fast(args: tuple[Any, ...]) -> Any:
-            if len(args) != count or (guarded and not check()):
+            if len(args) != count or (check is not None and not check()):
                 return _MISS
-            done, result = run(variant, args + read() if captured else args, stats)
-            if not done:
-                return _MISS
-            stats.calls += 1
-            return result
+            done, result = run(variant, args if read is None else args + read(), stats)
+            return result if done else _MISS
 
-        self._last = fast
+        return fast
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         substitution = Substitution(None, default_names())
@@ -204,7 +207,6 @@ class Jitted:
             start = time.perf_counter()
             traced = trace_call(self.fun, form)
             self._stats.traces += 1
-            self._stats.eager_calls += 1
             self._stats.recorded_ops += len(traced.trace.tape)
             try:
                 variant = next((v for v in variants if v.fits(traced)), None)
@@ -301,9 +303,12 @@ class Jitted:
 
     def stats(self) -> Stats:
         """Counts and seconds so far, as a copy."""
-        from dataclasses import replace
-
-        return replace(self._stats)
+        compiled = sum(v.tree.root.num_calls for v in self.variants if v.tree.root is not None)
+        rows = 0
+        if self._recent is not None and compiled:
+            program = self._recent.program
+            rows = program.leaf_rows.get(int(program.header[LAST_ROW]), 0)
+        return replace(self._stats, calls=self._stats.eager_calls + compiled, rows_last_call=rows)
 
     @property
     def kernels(self) -> list[Any]:

@@ -23,6 +23,7 @@ class Results:
     """How the results of a variant's programs are allocated and handed out."""
 
     def __init__(self, program: Program) -> None:
+        self.is_array = False  # every result is one bare array
         leaves = [described for _, described in program.leaves.values()]
         forms = [[(o.shape, o.dtype) for o in described if not o.is_constant] for described in leaves]
         self.same = all(form == forms[0] for form in forms)
@@ -58,6 +59,7 @@ class Results:
         if same and len(described) == 1 and not described[0].is_constant and structure.is_leaf():
             kind = kinds[0]
             if kind == "array":
+                self.is_array = True
                 return lambda outs: outs[0]
             if kind == "scalar":
                 return lambda outs: outs[0][()]
@@ -97,9 +99,7 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any
     finally:
         program.release(context)
     if code & 15 == DONE:
-        row = code >> 4
-        stats.rows_last_call = program.leaf_rows[row]
-        return True, made.builders[row](outs)
+        return True, made.builders[code >> 4](outs)
     return False, code
 
 
@@ -139,6 +139,30 @@ def enter_portable(program: Program, context: Context, objects: tuple[Any, ...])
     for k, out in enumerate(objects[count:], count):
         context.bases[FIRST_INPUT + k] = out.ctypes.data
     return Portable.drive(program.address, context.address, 0)
+
+
+def direct(variant: Any, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None, miss: Any) -> Callable[[tuple[Any, ...]], Any] | None:
+    """`run` for the commonest program, written out: flat arguments, one path, one array, no host rows. None for others."""
+    program, (_, made) = variant.program, variant.results
+    native = _native or _load()
+    if native is Portable or program.hosts or len(made.builders) != 1 or len(made.shapes) != 1 or not made.is_array:
+        return None
+    enter = native.enter if program.flops < RELEASE else native.enter_released
+    count, address, contexts, make = variant.num_leaves, program.address, program.contexts, program.context
+    ((shape, dtype),) = made.shapes
+    empty = np.empty
+
+    def fast(args: tuple[Any, ...]) -> Any:
+        if len(args) != count or (check is not None and not check()):
+            return miss
+        out = empty(shape, dtype)
+        objects = (*args, out) if read is None else (*args, *read(), out)
+        context = contexts.pop() if contexts else make()
+        code = enter(address, context.address, id(objects))
+        contexts.append(context)
+        return out if code & 15 == DONE else miss
+
+    return fast
 
 
 def host(call: HostCall, context: Context) -> None:

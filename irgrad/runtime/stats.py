@@ -10,7 +10,8 @@ class Stats:
     """What has happened so far. Seconds are wall time.
 
     `traces` counts recordings (each also an eager run), `eager_calls` the calls whose result came from tracing or from plain eager
-    running, `rows_last_call` the rows of the program that the last compiled call ran, `guard_rounding` retraces that found a known path because a comparison was rounded differently.
+    running, `rows_last_call` the rows of the program that the last compiled call ran, `guard_rounding` retraces that found a known path
+    because a comparison was rounded differently.
     """
 
     calls: int = 0

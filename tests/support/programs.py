@@ -275,7 +275,7 @@ class Generator:
             names += ["prod"] if kind in "fib" else []
             names += ["var"] if kind == "f" and self.known[x].size else []
         name = str(self.rng.choice(names))
-        keep = ", keepdims=True" if self.chance(0.3) else ""
+        keep = ", keepdims=True" if self.known[x].ndim and self.chance(0.3) else ""
         exact = name in ("max", "min", "any", "all") or kind in "biu"
         return f"np.{name}({x}, axis={self.axes(self.known[x].ndim)}{keep})", exact
 
@@ -562,7 +562,7 @@ def _smaller(program: Program) -> Iterator[Program]:
         if len(statement.lines) > 2:
             for j in range(2, len(statement.lines)):
                 lines = [*statement.lines[:j], *statement.lines[j + 1 :]]
-                if lines[-1].endswith(":"):
+                if any(head.endswith(":") and not body.startswith(" ") for head, body in zip(lines, [*lines[1:], ""], strict=True)):
                     continue
                 yield _pruned(program, statements=[*program.statements[:k], Statement(statement.target, lines, statement.reads), *program.statements[k + 1 :]])
 
