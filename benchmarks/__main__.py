@@ -15,6 +15,7 @@ from benchmarks import fresh, report
 from benchmarks.machine import facts, thread_settings
 
 DEFAULT_PEERS = "autograd,jax,jax-lax,numba"
+SMOKE_ROUNDS = 7
 SMOKE_CASES = ("rosenbrock_2", "rk4_10", "small_loss")
 
 
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
 def case_result(case: Any, peers: list[str], settings: dict[str, Any], named: bool, scratch: Path) -> dict[str, Any]:
     """All figures of one case as plain data."""
     from benchmarks.peers import Call, disagreement, load, prepare
-    from benchmarks.steady import measure
+    from benchmarks.steady import ROUNDS, measure
 
     size = settings["size"]
     found: dict[str, dict[str, Any]] = {}
@@ -104,7 +105,7 @@ def case_result(case: Any, peers: list[str], settings: dict[str, Any], named: bo
         for peer, call in calls.items():
             if call.to_numpy is not None:
                 timed[f"{peer} to numpy"] = Call(call.to_numpy, call.arguments)
-        steady = measure(timed, "irgrad", 3 if size == "tiny" else 25)
+        steady = measure(timed, "irgrad", SMOKE_ROUNDS if size == "tiny" else ROUNDS)
         for peer in calls:
             times = steady[peer]
             found[peer]["steady"] = {"call": times.call, "ratio": times.ratio, "interval": times.interval, "samples": times.seconds}

@@ -1,12 +1,12 @@
 """Steady calls: all peers of a case round-robin in one process, so that what disturbs the machine disturbs them alike.
 
-A sample is the mean of a batch of calls; a ratio is taken within a round, and its interval is that of the median by order statistics.
+A sample is the mean of a batch of calls after one that is not timed; batches are shorter than the slices of time that the system gives
+a process, so that most are whole. A ratio is taken within a round, and its interval is that of the median by order statistics.
 """
 
 from __future__ import annotations
 
 import math
-import time
 import timeit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from statistics import median
 
 from benchmarks.peers import Call
 
-ROUNDS = 25
+ROUNDS = 101
 FEW_ROUNDS = 7  # the fewest whose extremes hold the median with more than 95 %, and one to spare
-BATCH_SECONDS = 0.002
-PEER_SECONDS = 2.0  # a peer slower than this in all its rounds takes fewer of them
-WARM_CALLS = 3
+BATCH_SECONDS = 0.0004
+PEER_SECONDS = 2.0  # a peer that needs longer for all rounds takes part in the first ones only
+SLOW_CALL = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
 
 
 def measure(calls: Mapping[str, Call], reference: str, rounds: int = ROUNDS) -> dict[str, Steady]:
-    """Steady calls of each peer. Slow peers take part in the first rounds only."""
-    timers = {name: _Timer(call) for name, call in calls.items()}
+    """Steady calls of each peer, all of which have been called before."""
+    timers = {name: _Timer(call, rounds) for name, call in calls.items()}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    names = sorted(calls, key=lambda name: name != reference)
+    names = list(calls)
     for turn in range(rounds):
-        shift = turn % len(names)
-        for name in names[shift:] + names[:shift]:
-            if turn < max(timers[name].rounds, 1 if rounds < FEW_ROUNDS else FEW_ROUNDS if timers[name].call_seconds < 5.0 else 3):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            if turn < timers[name].rounds or name == reference:
                 seconds[name].append(timers[name].sample())
     base = seconds[reference]
     return {name: Steady(found, [a / b for a, b in zip(found, base, strict=False)]) for name, found in seconds.items()}
@@ -73,20 +73,24 @@ def measure(calls: Mapping[str, Call], reference: str, rounds: int = ROUNDS) -> 
 class _Timer:
     """Times batches of one call, written out with its arguments as names: unpacking a tuple would cost what a kernel does."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, rounds: int) -> None:
         names = [f"a{k}" for k in range(len(call.arguments))]
         space = {"function": call.function, **dict(zip(names, call.arguments, strict=True))}
         self.timer = timeit.Timer(f"function({', '.join(names)})", "import gc; gc.enable()", globals=space)
-        start = time.perf_counter()
-        call()
-        first = time.perf_counter() - start
-        if first < 1.0:
-            first = min(self.timer.timeit(1) for _ in range(WARM_CALLS))
-        self.number = max(1, round(BATCH_SECONDS / max(first, 1e-7)))
-        if self.number > 1:
-            self.number = max(1, round(BATCH_SECONDS / self.sample()))
-        self.call_seconds = first
-        self.rounds = int(PEER_SECONDS / max(first * self.number, BATCH_SECONDS))
+        self.call = call
+        self.number, self.warm = 1, False
+        seconds = self.sample()
+        if seconds < BATCH_SECONDS:
+            self.number, self.warm = 10, True
+            seconds = min(self.sample() for _ in range(5))
+            self.number = max(1, round(BATCH_SECONDS / seconds))
+        self.warm = seconds < 0.1
+        batch = (self.number + self.warm) * seconds
+        enough = FEW_ROUNDS if seconds < SLOW_CALL else 3
+        self.rounds = min(rounds, max(enough, int(PEER_SECONDS / batch)))
 
     def sample(self) -> float:
+        """Seconds a call, of one batch."""
+        if self.warm:
+            self.call()
         return self.timer.timeit(self.number) / self.number

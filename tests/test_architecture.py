@@ -24,7 +24,7 @@ BELOW[PUBLIC] = {*BELOW[RUNTIME], PUBLIC}
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
 # What is over the limit, with the length that it must not exceed. These lists only ever shrink: a line that is not needed fails.
-LONG_FILES = {"operators.py": 950}
+LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 
 

@@ -35,7 +35,6 @@ class Tracer(Value):
     """A traced value. Made by traces only."""
 
     __slots__ = ("_trace", "value", "op", "operands", "params", "index", "segment", "site", "__weakref__")
-    __hash__ = None  # type: ignore[assignment]
     __array_priority__ = 1000.0
 
     def __init__(self, trace: Trace, value: Any, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], index: int) -> None:
@@ -124,6 +123,14 @@ class Tracer(Value):
         if self._trace.is_graph:
             self._trace.guard(self, "int", outcome)
         return outcome
+
+    def __hash__(self) -> int:
+        value = self.value
+        if isinstance(value, (int, np.integer, np.bool_)):
+            return hash(int(self))
+        if isinstance(value, np.ndarray):
+            raise TypeError("unhashable type: 'numpy.ndarray'")
+        raise TraceError(f"a traced {self.aval} is no dictionary key or set member ({self._here()}); use float(irgrad.stop_gradient(t)) or an integer")
 
     def __float__(self) -> float:
         self._refuse("float(t)", "np.exp(t) for math.exp(t), irgrad.numpy.zeros for an array to write into")

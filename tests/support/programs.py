@@ -134,7 +134,11 @@ class Generator:
             name = f"x{number}"
             shape = self.shape()
             dtype = dtypes[0] if number == 0 else str(rng.choice(dtypes))
-            self.arguments[name] = self.known[name] = argument(rng, shape, dtype)
+            value = argument(rng, shape, dtype)
+            if number and self.chance(0.1):
+                value = self.rng.choice([0.75, -1.5]) if self.chance(0.5) or self.smooth else 3
+                value = float(value) if value != 3 else 3
+            self.arguments[name], self.known[name] = value, np.asarray(value)
             self.exact.add(name)
         for _ in range(int(rng.integers(*self.length))):
             for _ in range(20):
@@ -176,8 +180,8 @@ class Generator:
     def grow(self) -> bool:
         """Try to add one statement."""
         name = f"v{len(self.statements)}"
-        if self.loops and self.chance(0.12):
-            return self.loop(name)
+        if self.loops and self.chance(0.15):
+            return self.loop(name) if self.chance(0.7) else self.branch(name)
         made = self.expression()
         if made is None:
             return False
@@ -497,6 +501,21 @@ class Generator:
             term = str(self.rng.choice(terms)).format(n=name, b=beside, c=self.number(), o=other)
             lines.append(f"    {name} = {term}")
         return self.keep(name, lines, False) and self.known[name].shape == shape
+
+    def branch(self, name: str) -> bool:
+        """One of two expressions, chosen by data; or a loop whose trip count the data decide."""
+        x = self.inexact()
+        if x is None or not self.known[x].size:
+            return False
+        value = self.known[x]
+        if self.chance(0.4):
+            bound = float(np.round(np.max(np.abs(value)) / 3 + 0.03125, 3))
+            return self.keep(name, [f"{name} = {x}", f"while np.max(np.abs({name})) > {bound!r}:", f"    {name} = {name} * 0.625 + 0.0078125"], False)
+        made = [self.expression(), self.expression()]
+        if made[0] is None or made[1] is None:
+            return False
+        level = float(np.round(np.sum(value) + self.rng.choice([-1, 1]) * (0.05 + 0.1 * np.sum(np.abs(value))), 4))
+        return self.keep(name, [f"if np.sum({x}) > {level!r}:", f"    {name} = {made[0][0]}", "else:", f"    {name} = {made[1][0]}"], False)
 
     # -- outputs -----------------------------------------------------------------------------------------------------
 
