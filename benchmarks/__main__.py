@@ -15,20 +15,20 @@ from benchmarks import fresh, report
 from benchmarks.machine import facts, thread_settings
 
 DEFAULT_PEERS = "autograd,jax,jax-lax,numba"
-SMOKE_ROUNDS = 7
 SMOKE_CASES = ("rosenbrock_2", "rk4_10", "small_loss")
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Gradients of numpy functions: irgrad and its peers.")
-    parser.add_argument("--case", nargs="+", metavar="NAME", help="these cases only; 'list' prints their names")
-    parser.add_argument("--peers", metavar="A,B", help=f"besides irgrad (default {DEFAULT_PEERS}); slow ones run where named")
-    parser.add_argument("--size", choices=("S", "M"), default="S", help="kilobytes or megabytes of data")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for every peer (default 1)")
-    parser.add_argument("--cold", action=argparse.BooleanOptionalAction, help="fresh processes for time to compiled and memory (default on)")
-    parser.add_argument("--runs", type=int, default=3, metavar="N", help="fresh processes of each kind, of which the median counts (default 3)")
-    parser.add_argument("--smoke", action="store_true", help="three small cases in this process: does everything run and agree")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    add = parser.add_argument
+    add("--case", nargs="+", metavar="NAME", help="these cases only; 'list' prints their names")
+    add("--peers", metavar="A,B", help=f"besides irgrad (default {DEFAULT_PEERS}); slow ones run where named")
+    add("--size", choices=("S", "M"), default="S", help="kilobytes or megabytes of data")
+    add("--threads", type=int, default=1, metavar="N", help="threads for every peer (default 1)")
+    add("--cold", action=argparse.BooleanOptionalAction, help="fresh processes for time to compiled and memory (on without --smoke)")
+    add("--runs", type=int, default=3, metavar="N", help="fresh processes of each kind, the median counts (default 3)")
+    add("--smoke", action="store_true", help="three small cases in this process: does everything run and agree")
+    add("--json", type=Path, metavar="FILE", help="write everything there")
     return parser.parse_args(argv)
 
 
@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     """Measure and print case by case; numpy is imported from here on."""
     from benchmarks.cases import CASES
     from benchmarks.peers import MEANING, OTHERS, OURS, is_installed
+    from benchmarks.result import case_result
 
     names = options.case or (list(SMOKE_CASES) if options.smoke else list(CASES))
     if names == ["list"]:
@@ -55,15 +56,20 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     if unknown:
         print(f"no {', no '.join(unknown)}; cases: {', '.join(CASES)}; peers: {', '.join(OTHERS)}", file=sys.stderr)
         return 2
-    cold = not options.smoke if options.cold is None else options.cold
-    machine, settings = facts(), {"size": "tiny" if options.smoke else options.size, "threads": options.threads, "cold": cold, "runs": options.runs}
+    machine = facts()
+    settings = {
+        "size": "tiny" if options.smoke else options.size,
+        "threads": options.threads,
+        "cold": not options.smoke if options.cold is None else options.cold,
+        "runs": options.runs,
+    }
     print(report.header(machine, settings))
     for name in (*OURS, *peers):
         print(f"{name}: {MEANING[name]}" + ("" if is_installed(name) else " (not installed)"))
     installed = [name for name in (*OURS, *peers) if is_installed(name)]
     print(f"\n{report.table([])}", flush=True)
-    if cold:  # the driver is compiled by whatever comes first
-        fresh.run("rosenbrock_2", "irgrad", "S", scratch / "driver", scratch / "numba")
+    if settings["cold"]:
+        fresh.compile_driver(scratch)
     results: list[dict[str, Any]] = []
     for name in names:
         results.append(case_result(CASES[name], installed, settings, options.peers is not None, scratch))
@@ -72,50 +78,6 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     if options.json:
         options.json.write_text(json.dumps({"machine": machine, "settings": settings, "results": results}, indent=1))
     return int(any("failed" in found for result in results for found in result["peers"].values()))
-
-
-def case_result(case: Any, peers: list[str], settings: dict[str, Any], named: bool, scratch: Path) -> dict[str, Any]:
-    """All figures of one case as plain data."""
-    from benchmarks.peers import Call, disagreement, load, prepare
-    from benchmarks.steady import ROUNDS, measure
-
-    size = settings["size"]
-    found: dict[str, dict[str, Any]] = {}
-    calls: dict[str, Call] = {}
-    gradients: dict[str, Any] = {}
-    for peer in peers:
-        reason = case.why_not(peer, size, named)
-        found[peer] = {"skipped": reason} if reason else {}
-        if reason:
-            continue
-        try:
-            load(peer)
-            call = calls[peer] = prepare(peer, case, size)
-            for _ in range(3 if peer == "irgrad" else 1):  # the third is compiled code
-                gradients[peer] = call()
-        except Exception as error:  # a peer that cannot do a case is a result, not the end of the table
-            calls.pop(peer, None)
-            gradients.pop(peer, None)
-            found[peer] = {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}
-    for peer, difference in disagreement(gradients).items():
-        found[peer] = {"failed": difference}
-        del calls[peer]
-    if "irgrad" in calls:
-        timed = dict(calls)
-        for peer, call in calls.items():
-            if call.to_numpy is not None:
-                timed[f"{peer} to numpy"] = Call(call.to_numpy, call.arguments)
-        steady = measure(timed, "irgrad", SMOKE_ROUNDS if size == "tiny" else ROUNDS)
-        for peer in calls:
-            times = steady[peer]
-            found[peer]["steady"] = {"call": times.call, "ratio": times.ratio, "interval": times.interval, "samples": times.seconds}
-            converted = steady.get(f"{peer} to numpy")
-            if converted is not None:
-                found[peer]["steady"] |= {"to_numpy": converted.call, "to_numpy_ratio": converted.ratio, "to_numpy_interval": converted.interval}
-    if settings["cold"]:
-        for peer in calls:
-            found[peer] |= fresh.runs(case.name, peer, size, scratch, settings["runs"])
-    return {"case": case.name, "size": size, "peers": found, "counts": calls["irgrad"].counts() if "irgrad" in calls else None}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+NOT_WRITTEN = "not written"
 SIZES = ("tiny", "S", "M")
 
 
@@ -19,7 +20,7 @@ class Case:
 
     `make(np, size)` gives the loss, `inputs(size)` its arguments, `argnum` what to differentiate. `numba(size)` gives the gradient as
     explicit loops in plain Python, for Numba to compile; `lax(jax, size)` the gradient with JAX's own loops. `sizes` says what a size
-    name stands for; one that is missing is S. `skip` holds why a peer cannot run, `slow` why one runs only where asked for by name or at size M.
+    name stands for; one that is missing is S. `skip` holds why a peer cannot run, `slow` why it runs only by name or at size M.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Case:
         if peer in self.skip:
             return self.skip[peer]
         if (peer == "numba" and self.numba is None) or (peer == "jax-lax" and self.lax is None):
-            return "not written"
+            return NOT_WRITTEN
         if peer in self.slow and size != "M" and not named:
             return f"{self.slow[peer]}: only with --size M or --peers {peer}"
         return ""

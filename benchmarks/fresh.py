@@ -22,6 +22,11 @@ EXTRA_CALLS = 2  # with memory still watched
 TIMEOUT = 900
 
 
+def compile_driver(scratch: Path) -> None:
+    """Compile irgrad's driver for the processes that are to find it."""
+    run("rosenbrock_2", "irgrad", "S", scratch / "first", scratch / "numba")
+
+
 def runs(case: str, peer: str, size: str, scratch: Path, count: int) -> dict[str, Any]:
     """Figures by what a process finds on disk, each the median of `count` processes; peers that keep nothing there have one kind.
 

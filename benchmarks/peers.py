@@ -5,10 +5,11 @@ Each is imported where it is first used, so that a fresh process holds one peer 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Call:
 
 
 def is_installed(peer: str) -> bool:
-    return importlib.util.find_spec({"jax-lax": "jax", "eager": "irgrad"}.get(peer, peer)) is not None
+    return find_spec({"jax-lax": "jax", "eager": "irgrad"}.get(peer, peer)) is not None
 
 
 def load(peer: str) -> None:
@@ -98,15 +99,12 @@ def _irgrad(case: Case, size: Any, compiled: bool) -> Call:
 
 
 def _autograd(case: Case, size: Any) -> Call:
-    import autograd
-    import autograd.numpy
-
-    return Call(autograd.grad(case.make(autograd.numpy, size), case.argnum), case.inputs(size))
+    make_gradient: Any = import_module("autograd").grad
+    return Call(make_gradient(case.make(import_module("autograd.numpy"), size), case.argnum), case.inputs(size))
 
 
 def _jax(case: Case, size: Any, by_hand: bool) -> Call:
-    import jax
-
+    jax: Any = import_module("jax")
     if by_hand:
         assert case.lax is not None
         gradient = case.lax(jax, size)
@@ -126,10 +124,8 @@ def _jax(case: Case, size: Any, by_hand: bool) -> Call:
 
 
 def _numba(case: Case, size: Any) -> Call:
-    import numba
-
     assert case.numba is not None
-    return Call(numba.njit(error_model="numpy")(case.numba(size)), case.inputs(size))
+    return Call(import_module("numba").njit(error_model="numpy")(case.numba(size)), case.inputs(size))
 
 
 def _load_irgrad() -> None:
@@ -137,20 +133,18 @@ def _load_irgrad() -> None:
 
 
 def _load_autograd() -> None:
-    import autograd
-    import autograd.numpy  # noqa: F401
+    import_module("autograd.numpy")
 
 
 def _load_jax() -> None:
-    import jax
-
+    jax: Any = import_module("jax")
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_platforms", "cpu")
     jax.devices()
 
 
 def _load_numba() -> None:
-    import numba  # noqa: F401
+    import_module("numba")
 
 
 _LOAD: dict[str, Callable[[], None]] = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from benchmarks.case import NOT_WRITTEN
 
 WIDTH = 140
 COLUMNS = (
@@ -21,11 +23,12 @@ memory: peak above what the process held after import, with arguments made"""
 def header(machine: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = "" if machine["load"] is None else f", load {machine['load']:.1f} at the start"
+    threads = f"{_many(settings['threads'], 'thread')} for each of OpenMP, OpenBLAS, Numba and XLA"
     return "\n".join(
         [
             f"{machine['processor']}, {machine['cores']} cores{load}; {machine['system']}; Python {machine['python']}",
             versions,
-            f"size {settings['size']}; {settings['threads']} thread{'s' * (settings['threads'] > 1)} for each of OpenMP, OpenBLAS, Numba and XLA",
+            f"size {settings['size']}; {threads}; fresh processes: median of {settings['runs']}",
             LEGEND,
         ]
     )
@@ -41,11 +44,14 @@ def table(results: Iterable[Mapping[str, Any]]) -> str:
 
 def case_lines(result: Mapping[str, Any]) -> list[str]:
     counts = result.get("counts")
-    about = "" if not counts else f": {_many(counts['traces'], 'trace')}, {_many(counts['kernels'], 'kernel')}, {_many(counts['rows'], 'row')}"
-    if counts and counts["host_calls"]:
-        about += f", {_many(counts['host_calls'], 'host call')}"
-    lines = [f"{result['case']}{about}"]
+    lines = [result["case"]]
+    if counts:
+        shown = [_many(counts[f"{noun}s"], noun) for noun in ("trace", "kernel", "row")]
+        shown += [_many(counts["host_calls"], "host call")] if counts["host_calls"] else []
+        lines = [f"{result['case']}: {', '.join(shown)}"]
     for peer, found in result["peers"].items():
+        if found.get("skipped") == NOT_WRITTEN:
+            continue
         if "skipped" in found or "failed" in found:
             lines.append(f"  {peer.ljust(10)}{found.get('skipped') or 'FAILED: ' + found['failed']}"[:WIDTH])
         elif found:
@@ -60,7 +66,7 @@ def _peer_line(peer: str, found: Mapping[str, Any]) -> str:
         seconds_text(steady.get("call")),
         ratio_text(steady.get("ratio")),
         f"[{ratio_text(bounds[0])}, {ratio_text(bounds[1])}]" if bounds else "",
-        seconds_text(steady.get("to_numpy")),
+        seconds_text(found.get("to_numpy", {}).get("call")),
         *(seconds_text(found.get(kind, {}).get("seconds")) for kind in ("cold", "new", "warm")),
         bytes_text(found.get("cold", {}).get("peak_bytes")),
     ]
@@ -70,7 +76,7 @@ def _peer_line(peer: str, found: Mapping[str, Any]) -> str:
     return (line + note)[:WIDTH].rstrip()
 
 
-def summary(results: list[Mapping[str, Any]]) -> str:
+def summary(results: Sequence[Mapping[str, Any]]) -> str:
     """Geometric means over the cases that a peer has figures in."""
     lines = ["geometric means of ratios to compiled irgrad (above 1: irgrad is faster), over the cases that both have"]
     for peer in dict.fromkeys(name for result in results for name in result["peers"] if name != "irgrad"):

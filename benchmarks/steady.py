@@ -6,6 +6,7 @@ a process, so that most are whole. A ratio is taken within a round, and its inte
 
 from __future__ import annotations
 
+import gc
 import math
 import timeit
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,17 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
 
 def measure(calls: Mapping[str, Call], reference: str, rounds: int = ROUNDS) -> dict[str, Steady]:
     """Steady calls of each peer, all of which have been called before."""
+    gc.collect()
+    gc.freeze()  # what one peer has imported is not for another's collections to walk
+    try:
+        seconds = _samples(calls, reference, rounds)
+    finally:
+        gc.unfreeze()
+    base = seconds[reference]
+    return {name: Steady(found, [a / b for a, b in zip(found, base, strict=False)]) for name, found in seconds.items()}
+
+
+def _samples(calls: Mapping[str, Call], reference: str, rounds: int) -> dict[str, list[float]]:
     timers = {name: _Timer(call, rounds) for name, call in calls.items()}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     names = list(calls)
@@ -66,8 +78,7 @@ def measure(calls: Mapping[str, Call], reference: str, rounds: int = ROUNDS) -> 
         for name in names[first:] + names[:first]:
             if turn < timers[name].rounds or name == reference:
                 seconds[name].append(timers[name].sample())
-    base = seconds[reference]
-    return {name: Steady(found, [a / b for a, b in zip(found, base, strict=False)]) for name, found in seconds.items()}
+    return seconds
 
 
 class _Timer:

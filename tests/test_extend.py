@@ -163,7 +163,11 @@ def test_containers_and_keywords() -> None:
         return vjp
 
     defvjp(mix, params_rule)
-    defvjp(mix, lambda ans, params, *, shift, power=1: lambda g: g * power * (params["a"] * params["b"][0] + shift) ** (power - 1), argnums=("shift",))
+    defvjp(
+        mix,
+        lambda ans, params, *, shift, power=1: lambda g: g * power * (params["a"] * params["b"][0] + shift) ** (power - 1),
+        argnums=("shift",),
+    )
 
     def f(params, shift):
         return np.sum(mix(params, shift=shift, power=3))
@@ -442,9 +446,11 @@ def test_missing_rules(wrap: Any) -> None:
     bare = primitive(lambda x: np.sum(x))
     bare.name = "bare"
     f = wrap(irgrad.grad(lambda x: bare(x)))
-    with pytest.raises(errors.MissingRuleError, match=r"VJP of bare wrt argnum 0 not defined; define it with irgrad.extend.defvjp \(test_extend.py:\d+\)"):
+    with pytest.raises(
+        errors.MissingRuleError, match=r"VJP of bare wrt argnum 0 not defined; define it .* irgrad.extend.defvjp \(test_extend.py:\d+\)"
+    ):
         f(X)
-    with pytest.raises(NotImplementedError, match="JVP of bare wrt argnum 0 not defined; define it with irgrad.extend.defjvp"):
+    with pytest.raises(NotImplementedError, match=r"JVP of bare wrt argnum 0 not defined; define it with irgrad.extend.defjvp"):
         wrap(irgrad.deriv(lambda x: bare(x)))(X)
     defvjp(bare, lambda ans, x: lambda g: g)
     np.testing.assert_array_equal(f(X), np.ones(3))
@@ -464,11 +470,11 @@ def test_bad_rules(wrap: Any) -> None:
             f(X)
     defvjp(wrong, lambda ans, x: lambda g: 2 * g)
     np.testing.assert_array_equal(f(X), 2 * np.ones(3))
-    with pytest.raises(TypeError, match="Bad VJP 3 for wrong .*; expected a function or None"):
+    with pytest.raises(TypeError, match=r"Bad VJP 3 for wrong .*; expected a function or None"):
         defvjp(wrong, 3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="Bad JVP 'sam' for wrong .*; expected a function, 'same' or None"):
+    with pytest.raises(TypeError, match=r"Bad JVP 'sam' for wrong .*; expected a function, 'same' or None"):
         defjvp(wrong, "sam")
-    with pytest.raises(TypeError, match="defvjp expects what irgrad.extend.primitive returned, got function .*; decorate the function with @primitive"):
+    with pytest.raises(TypeError, match=r"defvjp expects what irgrad.extend.primitive returned, got function .*; decorate the function"):
         defvjp(lambda x: x, None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="primitive expects a function, got int"):
         primitive(3)  # type: ignore[arg-type]
@@ -490,7 +496,7 @@ def test_closing_over_a_traced_value(wrap: Any) -> None:
         leak = primitive(lambda y: x * y)
         return np.sum(leak(x * 1.0))
 
-    with pytest.raises(errors.TraceError, match="returned a traced value .*; a primitive sees its arguments only: pass what it closes over as one"):
+    with pytest.raises(errors.TraceError, match=r"returned a traced value .*; a primitive sees its arguments only: pass what"):
         wrap(irgrad.grad(f))(X)
 
 

@@ -63,7 +63,7 @@ def test_wrong_vjp() -> None:
 def test_wrong_jvp() -> None:
     sine = wrong_sine(jvp_factor=0.99)
     check_vjp(sine, 0.5)
-    with pytest.raises(AssertionError, match="Value mismatch:\nx: .*\ny: "):
+    with pytest.raises(AssertionError, match=r"Value mismatch:\nx: .*\ny: "):
         check_grads(sine, modes=["fwd"])(0.5)
 
 

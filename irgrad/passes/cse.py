@@ -1,7 +1,8 @@
 """Common subexpression elimination: equal operation, params and operands are one value.
 
 Only pure primitives take part, so random draws, user primitives and updates of buffers are never merged. Operands of
-commutative primitives compare in either order. Follows Click, Global Code Motion / Global Value Numbering (PLDI 1995), for
+commutative primitives compare in either order. Zeros that an update changes in place stay their own: merged, all but one
+would be copied. Follows Click, Global Code Motion / Global Value Numbering (PLDI 1995), for
 straight-line code.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from irgrad.ir.graph import Graph, Literal, Node
-from irgrad.ir.primitive import COMMUTATIVE, PURE, UPDATE
+from irgrad.ir.primitive import COMMUTATIVE, CREATION, PURE, UPDATE
 from irgrad.passes.result import PassResult, has_fuel
 
 
@@ -21,7 +22,7 @@ def cse(graph: Graph) -> PassResult:
     for node in graph.nodes():
         op = node.op
         assert op is not None
-        if not op.has(PURE) or op.has(UPDATE) or op.host:
+        if not op.has(PURE) or op.has(UPDATE) or op.host or (op.has(CREATION) and _is_changed(graph, node)):
             continue
         operands: Any = tuple(_key(operand) for operand in node.operands)
         if op.has(COMMUTATIVE) and len(operands) == 2:
@@ -33,6 +34,11 @@ def cse(graph: Graph) -> PassResult:
             graph.remove(node)
             result.count("merged")
     return result
+
+
+def _is_changed(graph: Graph, node: Node) -> bool:
+    """Does an update take over the node's memory?"""
+    return any(position == 0 and user.op is not None and user.op.has(UPDATE) for user, position in graph.users(node))
 
 
 def _key(operand: Node | Literal) -> Any:

@@ -42,6 +42,8 @@ from irgrad.runtime.tree import PathTree
 
 SEEN_PATHS = 64  # recordings of paths seen once that are kept to be compared with a second sighting
 SEEN_RECORDS = 2_000_000
+MAX_SIGNATURES = 512  # shapes, dtypes and static values that a function keeps programs for; the oldest goes first
+MAX_VARIANTS = 32  # sets of captured values of one signature that programs are kept for
 _MISS = object()
 
 
@@ -84,6 +86,11 @@ class Variant:
             self.arguments.append(argument(normalise(tracer.value)))
         return known
 
+    @property
+    def num_calls(self) -> int:
+        """Compiled calls so far."""
+        return self.tree.root.num_calls if self.tree.root is not None else 0
+
     def fits(self, traced: Traced) -> bool:
         """Does a new trace belong here: do this variant's guards hold, and have captured values the form that its programs read?"""
         if not self.check():
@@ -121,6 +128,8 @@ class Jitted:
         self._stats = Stats()
         self._signatures: dict[Any, list[Variant]] = {}
         self._last: Any = None
+        self._warned_variants = False
+        self._retired = 0  # compiled calls of programs that made room for others
         self._recent: Variant | None = None  # whose program ran last
         self._lock = threading.RLock()
         self._table = TemplateTable()
@@ -155,7 +164,7 @@ class Jitted:
             return self._eager(args, kwargs)
         form = self._form(args, kwargs)
         leaves = form.leaves
-        variants = self._signatures.setdefault(form.key, [])
+        variants = self._variants(form)
         for variant in variants:
             if variant.program is None or not variant.check():
                 continue
@@ -171,6 +180,33 @@ class Jitted:
 
     def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:
         return call_form(args, kwargs, self.static_argnums, self.static_argnames)
+
+    def _variants(self, form: CallForm) -> list[Variant]:
+        """The variants of a signature; the oldest signature makes room for a new one."""
+        found = self._signatures.get(form.key)
+        if found is None:
+            with self._lock:
+                while len(self._signatures) >= MAX_SIGNATURES:
+                    self._retired += sum(v.num_calls for v in self._signatures.pop(next(iter(self._signatures))))
+                found = self._signatures.setdefault(form.key, [])
+        return found
+
+    def _new_variant(self, variants: list[Variant], traced: Traced, form: CallForm) -> Variant:
+        """A variant for captured values that none of the present ones holds for."""
+        if len(variants) >= MAX_VARIANTS:
+            broken = next((g for g in variants[-1].guards if not g.holds()), None)
+            if not self._warned_variants:
+                self._warned_variants = True
+                what = f" ({broken.describe()})" if broken is not None else ""
+                warnings.warn(
+                    f"irgrad.jit({self.__name__}): captured values changed {MAX_VARIANTS} times{what}, and each change costs two traces; "
+                    "pass what changes as an argument",
+                    RuntimeWarning,
+                    stacklevel=6,
+                )
+            self._retired += variants.pop(0).num_calls
+        variants.append(Variant(form.leaves))
+        return variants[-1]
 
     def _install(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> None:
         """Make the program of a flat positional call the first thing that the next call tries."""
@@ -211,8 +247,7 @@ class Jitted:
             try:
                 variant = next((v for v in variants if v.fits(traced)), None)
                 if variant is None:
-                    variant = Variant(form.leaves)
-                    variants.append(variant)
+                    variant = self._new_variant(variants, traced, form)
                 recording = freeze(traced.trace, traced.outputs, variant.number_input)
                 variant.guard(traced.guards)
             finally:
@@ -298,12 +333,12 @@ class Jitted:
     def compile(self, *args: Any, **kwargs: Any) -> Jitted:
         """Trace on these arguments and compile at once; returns self. The path taken is known from then on."""
         form = self._form(args, kwargs)
-        self._trace(self._signatures.setdefault(form.key, []), form, 1)
+        self._trace(self._variants(form), form, 1)
         return self
 
     def stats(self) -> Stats:
         """Counts and seconds so far, as a copy."""
-        compiled = sum(v.tree.root.num_calls for v in self.variants if v.tree.root is not None)
+        compiled = self._retired + sum(v.num_calls for v in self.variants)
         rows = 0
         if self._recent is not None and compiled:
             program = self._recent.program

@@ -351,3 +351,24 @@ def test_no_warning_reaches_the_user() -> None:
         jitted = irgrad.jit(irgrad.grad(lambda x: np.sum(np.where(x > 0, np.sqrt(np.where(x > 0, x, 1.0)), 0.0))))
         for _ in range(3):
             assert np.isfinite(jitted(A)).all()
+
+
+def test_a_captured_number_that_changes_at_every_call_is_reported() -> None:
+    step = 0
+
+    def f(x: Any) -> Any:
+        return x * step
+
+    jitted = irgrad.jit(f)
+    with pytest.warns(RuntimeWarning, match=r"captured values changed 32 times \(.*step.*pass what changes as an argument"):
+        for step in range(40):
+            assert jitted(2.0) == 2.0 * step
+    assert len(jitted.variants) <= 32
+
+
+def test_signatures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("irgrad.runtime.jit.MAX_SIGNATURES", 4)
+    jitted = irgrad.jit(lambda x: x * 2)
+    for n in [*range(1, 9), 1, 1, 1]:
+        np.testing.assert_array_equal(jitted(np.ones(n)), np.full(n, 2.0))
+    assert len(jitted.variants) <= 4

@@ -114,12 +114,15 @@ def argument(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> An
 
 
 class Generator:
-    """Grows one program. `smooth` asks for float64 values that have derivatives; `dtypes` are those of the arguments."""
+    """Grows one program of float64 values that have derivatives (`smooth`) or of all dtypes. `writes` asks for many updates and joins,
+    `large` for arrays of hundreds of elements."""
 
-    def __init__(self, seed: int, smooth: bool = False, length: tuple[int, int] = (5, 28), loops: bool = True) -> None:
+    def __init__(self, seed: int, smooth: bool = False, length: tuple[int, int] = (5, 28), writes: bool = False, large: bool = False) -> None:
         self.rng = np.random.default_rng(seed)
         self.smooth = smooth
-        self.loops = loops
+        self.writes = writes
+        self.extents = (2, 9, 16, 31, 33, 130, 260) if large else EXTENTS
+        self.max_size = 20 * MAX_SIZE if large else MAX_SIZE
         self.length = length
         self.known: dict[str, Any] = {}
         self.exact: set[str] = set()
@@ -150,10 +153,10 @@ class Generator:
     def shape(self) -> tuple[int, ...]:
         rank = int(self.rng.choice([0, 1, 1, 2, 2, 3]))
         while True:
-            shape = tuple(int(self.rng.choice(EXTENTS)) for _ in range(rank))
+            shape = tuple(int(self.rng.choice(self.extents)) for _ in range(rank))
             if self.rng.random() < 0.03 and rank:
                 shape = (0, *shape[1:])
-            if np.prod(shape) <= MAX_SIZE // 2:
+            if np.prod(shape) <= self.max_size // 2:
                 return shape
 
     # -- choosing operands -------------------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ class Generator:
     def grow(self) -> bool:
         """Try to add one statement."""
         name = f"v{len(self.statements)}"
-        if self.loops and self.chance(0.15):
+        if self.chance(0.15):
             return self.loop(name) if self.chance(0.7) else self.branch(name)
         made = self.expression()
         if made is None:
@@ -200,7 +203,7 @@ class Generator:
             if type(value) is not np.ndarray:
                 value = np.asarray(value)
                 lines = [*lines, f"{name} = np.asarray({name})"] if not isinstance(space[name], np.generic) else lines
-            if value.size > MAX_SIZE or value.dtype.kind not in "biufc" or value.dtype.itemsize == 2:
+            if value.size > self.max_size or value.dtype.kind not in "biufc" or value.dtype.itemsize == 2:
                 return False
             if value.size and value.dtype.kind in "fc":
                 if not np.all(np.isfinite(value)):
@@ -223,6 +226,8 @@ class Generator:
         """Text of a random expression, and whether its operation is exact."""
         families = [self.unary, self.binary, self.binary, self.reduction, self.view, self.view, self.shaping, self.joining, self.product,
                     self.creation, self.write, self.indexing]  # fmt: skip
+        if self.writes:
+            families += [self.write] * 8 + [self.view] * 3 + [self.joining] * 3
         if not self.smooth:
             families += [self.truth, self.whole, self.conversion, self.complex_part, self.scan]
         family = families[int(self.rng.integers(len(families)))]
@@ -377,7 +382,7 @@ class Generator:
     def creation(self) -> tuple[str, bool] | None:
         x = self.pick()
         shape = self.known[x].shape if x is not None else ()
-        n = int(self.rng.choice(EXTENTS))
+        n = int(self.rng.choice(self.extents))
         form = str(self.rng.choice(["np.zeros({s})", "np.ones({s})", "np.full({s}, {c})", "(np.arange({n}) * {c})", "np.linspace(0.0, 1.0, {n})"]))
         return form.format(s=shape, c=self.number(), n=n), "linspace" not in form
 
@@ -522,7 +527,7 @@ class Generator:
     def choose_outputs(self) -> None:
         rng, program = self.rng, self.program
         if self.smooth:
-            floats = [n for n in self.known if self.known[n].dtype.kind == "f" and self.known[n].size]
+            floats = [n for n in self.known if self.known[n].dtype.kind == "f" and self.known[n].size] or ["x0"]
             chosen = [floats[-1], *map(str, rng.choice(floats, min(2, len(floats)), replace=False))]
             program.outputs = [" + ".join(f"np.sum(np.tanh({n}) * {w})" for n, w in zip(dict.fromkeys(chosen), (0.75, 1.25, -0.5), strict=False))]
             return
