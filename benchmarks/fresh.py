@@ -15,11 +15,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 MAX_CALLS = 10  # to compiled
 EXTRA_CALLS = 2  # with memory still watched
 TIMEOUT = 900
+MEDIANS = ("import_seconds", "seconds", "cpu_seconds", "peak_bytes", "total_bytes")
 
 
 def compile_driver(scratch: Path) -> None:
@@ -43,14 +45,13 @@ def runs(case: str, peer: str, size: str, scratch: Path, count: int) -> dict[str
 
 
 def _middle(several: list[dict[str, Any]]) -> dict[str, Any]:
-    """The run of median time, with the times of all and the median peak; the first that failed, where one did."""
+    """Medians, with the calls and counts of the run in the middle and the times of all; the first that failed, where one did."""
     for figures in several:
         if "failed" in figures:
             return figures
-    ranked = sorted(several, key=lambda figures: figures["seconds"])
-    peaks = sorted(figures["peak_bytes"] for figures in several)
-    middle = (len(several) - 1) // 2
-    return {**ranked[middle], "peak_bytes": peaks[middle], "all_seconds": [figures["seconds"] for figures in several]}
+    ranked = sorted(several, key=lambda figures: float(figures["seconds"]))
+    middles = {name: median(figures[name] for figures in several) for name in MEDIANS}
+    return {**ranked[(len(several) - 1) // 2], **middles, "all_seconds": [figures["seconds"] for figures in several]}
 
 
 def run(case: str, peer: str, size: str, store: Path, numba_cache: Path) -> dict[str, Any]:
@@ -79,6 +80,7 @@ def measure(case: str, peer: str, size: str) -> dict[str, Any]:
     call = peers.prepare(peer, CASES[case], size)
     baseline = _peak_bytes(reset=True)
     seconds: list[float] = []
+    cpu = time.process_time()
     for _ in range(MAX_CALLS):
         before = call.num_eager
         start = time.perf_counter()
@@ -88,13 +90,17 @@ def measure(case: str, peer: str, size: str) -> dict[str, Any]:
             break
     else:
         raise RuntimeError(f"no call of {MAX_CALLS} was served by compiled code")
+    cpu = time.process_time() - cpu
     for _ in range(EXTRA_CALLS if seconds[-1] < 5.0 else 0):
         call()
+    peak = _peak_bytes()
     return {
         "import_seconds": import_seconds,
         "seconds": sum(seconds),
+        "cpu_seconds": cpu,
         "calls": seconds,
-        "peak_bytes": _peak_bytes() - baseline,
+        "peak_bytes": peak - baseline,
+        "total_bytes": peak,
         "counts": call.counts(),
     }
 

@@ -10,14 +10,15 @@ from benchmarks.case import NOT_WRITTEN
 
 WIDTH = 140
 COLUMNS = (
-    ("peer", 10), ("call", 9), ("ratio", 8), ("95 %", 17), ("to numpy", 9), ("cold", 8), ("new", 8), ("warm", 8), ("memory", 8),
+    ("peer", 10), ("call", 9), ("ratio", 8), ("95 %", 17), ("to numpy", 9), ("cold", 8), ("new", 8), ("warm", 8),
+    ("import", 8), ("memory", 8), ("in all", 8),
 )  # fmt: skip
 LEGEND = """\
 call: steady call, median of interleaved rounds; ratio: to compiled irgrad in the same round, with the interval that holds its median
 to numpy: JAX's call with the result converted, where `call` leaves it on the device
 cold: all calls up to and including the first that compiled code served, in a fresh process that finds nothing on disk; new: the same where
   irgrad's driver, compiled once per installation, is there but no kernel; warm: where the kernels are there too (eager peers: first call)
-memory: peak above what the process held after import, with arguments made"""
+import: of the peer, before that; memory: peak above what the process held after import, with arguments made, and with that"""
 
 
 def header(machine: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -62,13 +63,16 @@ def case_lines(result: Mapping[str, Any]) -> list[str]:
 def _peer_line(peer: str, found: Mapping[str, Any]) -> str:
     steady = found.get("steady", {})
     bounds = steady.get("interval")
+    cold = found.get("cold", {})
     cells = [
         seconds_text(steady.get("call")),
         ratio_text(steady.get("ratio")),
         f"[{ratio_text(bounds[0])}, {ratio_text(bounds[1])}]" if bounds else "",
         seconds_text(found.get("to_numpy", {}).get("call")),
         *(seconds_text(found.get(kind, {}).get("seconds")) for kind in ("cold", "new", "warm")),
-        bytes_text(found.get("cold", {}).get("peak_bytes")),
+        seconds_text(cold.get("import_seconds")),
+        bytes_text(cold.get("peak_bytes")),
+        bytes_text(cold.get("total_bytes")),
     ]
     failed = [found[kind]["failed"] for kind in ("cold", "new", "warm") if "failed" in found.get(kind, {})]
     note = f"  fresh process: {failed[0]}" if failed else ""
@@ -84,20 +88,19 @@ def summary(results: Sequence[Mapping[str, Any]]) -> str:
         if not steady:
             continue
         text = f"  {peer.ljust(10)}steady call {ratio_text(geometric_mean(steady)).rjust(6)} over {_many(len(steady), 'case')}"
-        for kind in ("cold", "new"):
-            pairs = [_cold_pair(r["peers"], peer, kind) for r in results]
-            known = [theirs / ours for theirs, ours in (p for p in pairs if p is not None)]
-            if known and peer not in ("eager", "autograd"):
-                text += f"; time to compiled, {kind} {ratio_text(geometric_mean(known)).rjust(5)}"
+        for kind in ("cold", "new") if peer not in ("eager", "autograd") else ():
+            wall, cpu = (_cold_ratios(results, peer, kind, clock) for clock in ("seconds", "cpu_seconds"))
+            if wall:
+                text += f"; time to compiled, {kind} {ratio_text(geometric_mean(wall))} (CPU {ratio_text(geometric_mean(cpu))})"
         lines.append(text)
     return "\n".join(lines) if len(lines) > 1 else ""
 
 
-def _cold_pair(peers: Mapping[str, Any], peer: str, kind: str) -> tuple[float, float] | None:
-    """Seconds to compiled of a peer (which has nothing on disk to find) and of irgrad."""
-    theirs = peers.get(peer, {}).get("cold", {}).get("seconds")
-    ours = peers.get("irgrad", {}).get(kind, {}).get("seconds")
-    return None if theirs is None or ours is None else (theirs, ours)
+def _cold_ratios(results: Sequence[Mapping[str, Any]], peer: str, kind: str, clock: str) -> list[float]:
+    """Seconds to compiled of a peer, which has nothing on disk to find, over irgrad's."""
+    theirs = (r["peers"].get(peer, {}).get("cold", {}).get(clock) for r in results)
+    ours = (r["peers"].get("irgrad", {}).get(kind, {}).get(clock) for r in results)
+    return [a / b for a, b in zip(theirs, ours, strict=True) if a is not None and b is not None]
 
 
 def geometric_mean(values: Iterable[float]) -> float:

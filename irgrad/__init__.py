@@ -6,6 +6,8 @@
 import irgrad.ops as _ops  # noqa: F401, I001  (declares the primitives: first)
 import irgrad.frontend.handlers as _handlers  # noqa: F401  (teaches tracers numpy's functions)
 from irgrad import errors
+from irgrad.builtins import dict, isinstance, list, tuple, type
+from irgrad.extend import primitive
 from irgrad.operators import (
     deriv,
     elementwise_grad,
@@ -39,6 +41,7 @@ __all__ = [
     "Stats",
     "__version__",
     "deriv",
+    "dict",
     "elementwise_grad",
     "errors",
     "explain",
@@ -49,8 +52,10 @@ __all__ = [
     "hessian_tensor_product",
     "hessian_vector_product",
     "holomorphic_grad",
+    "isinstance",
     "jacobian",
     "jit",
+    "list",
     "make_ggnvp",
     "make_hvp",
     "make_jvp",
@@ -58,9 +63,12 @@ __all__ = [
     "multigrad",
     "multigrad_dict",
     "optimized",
+    "primitive",
     "stop_gradient",
     "tensor_jacobian_product",
     "trace",
+    "tuple",
+    "type",
     "value_and_grad",
     "value_and_multigrad",
     "vector_jacobian_product",

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import builtins
+from builtins import dict, isinstance, list, tuple  # noqa: UP029  re-exported
 from typing import Any
 
 from irgrad.frontend.context import current
 from irgrad.frontend.names import TYPE
 
 __all__ = ["dict", "isinstance", "list", "tuple", "type"]
-
-list = builtins.list
-tuple = builtins.tuple
-dict = builtins.dict
-isinstance = builtins.isinstance
 
 
 def type(value: Any, *args: Any, **kwargs: Any) -> Any:

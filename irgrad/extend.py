@@ -26,7 +26,8 @@ import numpy as np
 import irgrad.numpy as inp
 from irgrad.errors import DifferentiationError, MissingRuleError, RuntimeGuardError, TraceError
 from irgrad.frontend.context import CURRENT, current
-from irgrad.frontend.trace import GraphTrace, RecordBuilder, Trace, describe, here
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.frontend.views import ObjectView
 from irgrad.ir.aval import Aval, aval_of
@@ -83,7 +84,9 @@ class _Static:
             return hash(type(self.value))
 
     def __repr__(self) -> str:
-        return repr(self.value)
+        if self.value is None or isinstance(self.value, (bool, int, str, bytes)):
+            return repr(self.value)
+        return getattr(self.value, "__qualname__", type(self.value).__name__)  # no address: equal graphs print alike
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -443,7 +446,7 @@ def _checked(b: Builder, found: Any, like: Any, what: str) -> Any:
     shape = b.shape(like)
     if not _is_data(concrete_of(found)) or not _broadcasts(np.shape(concrete_of(found)), shape):
         raise DifferentiationError(f"the {what} returned {_shown(found)}; expected a number or an array of the shape {shape}")
-    return Number(found) if isinstance(b, RecordBuilder) and type(found) is not Tracer and not isinstance(found, np.ndarray) else found
+    return found if type(found) is Tracer or isinstance(found, np.ndarray) else b.number(found)
 
 
 def _broadcasts(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -483,7 +486,7 @@ def register_notrace(node_type: type, fun: UserPrimitive) -> None:
     if node_type not in (VJPNode, JVPNode):
         raise TypeError(f"register_notrace expects VJPNode or JVPNode, got {node_type!r} ({here()})")
     none = nondiff("declared without derivatives")
-    target.op = dataclasses.replace(target.op, **{"vjp" if node_type is VJPNode else "jvp": none})
+    target.op = dataclasses.replace(target.op, vjp=none) if node_type is VJPNode else dataclasses.replace(target.op, jvp=none)
 
 
 def defvjp(fun: UserPrimitive, *makers: Rule | None, argnums: Iterable[Name] | None = None) -> None:

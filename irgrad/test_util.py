@@ -62,9 +62,7 @@ def check_equivalent(x: Any, y: Any) -> None:
         raise AssertionError(f"Value mismatch:\nx: {x}\ny: {y}")
 
 
-def check_grads(
-    f: Callable[..., Any], argnum: Argnum = 0, modes: Sequence[str] = ("fwd", "rev"), order: int = 2
-) -> Callable[..., None]:
+def check_grads(f: Callable[..., Any], argnum: Argnum = 0, modes: Sequence[str] = ("fwd", "rev"), order: int = 2) -> Callable[..., None]:
     """A function of the arguments of `f` that checks its derivatives up to `order` in both modes, and in modes of modes.
 
     Raises ValueError for another mode than "fwd" and "rev".

@@ -107,6 +107,7 @@ def test_measuring_takes_every_peer_and_ratios_by_round() -> None:
     assert bounds[0] <= found["eager"].ratio <= bounds[1]
 
 
+COLD = {"import_seconds": 1.0, "seconds": 0.5, "cpu_seconds": 0.5, "peak_bytes": 70_200_000, "total_bytes": 1e9}
 RESULT: dict[str, Any] = {
     "case": "some_case",
     "size": "S",
@@ -114,12 +115,12 @@ RESULT: dict[str, Any] = {
     "peers": {
         "irgrad": {
             "steady": {"call": 1.5e-6, "ratio": 1.0, "interval": None},
-            **{kind: {"seconds": 0.25, "peak_bytes": 70_200_000} for kind in ("cold", "new", "warm")},
+            **{kind: {**COLD, "seconds": 0.25, "cpu_seconds": 0.125} for kind in ("cold", "new", "warm")},
         },
         "jax-lax": {
             "steady": {"call": 12.5, "ratio": 123456.0, "interval": (99999.0, 234567.0)},
             "to_numpy": {"call": 0.9999},
-            "cold": {"seconds": 0.5, "peak_bytes": -5},
+            "cold": {**COLD, "peak_bytes": -5},
         },
         "jax": {"skipped": "cannot be traced"},
         "numba": {"failed": "its gradient differs by 1.00e-06" + " and more" * 40},
@@ -132,10 +133,10 @@ def test_the_table_shows_one_line_a_peer() -> None:
     text = report.table([RESULT])
     assert max(map(len, text.splitlines())) <= report.WIDTH
     head, _, about, *lines = text.splitlines()
-    assert head.split() == ["peer", "call", "ratio", "95", "%", "to", "numpy", "cold", "new", "warm", "memory"]
+    assert head.split() == ["peer", "call", "ratio", "95", "%", "to", "numpy", "cold", "new", "warm", "import", "memory", "in", "all"]
     assert about == "some_case: 2 traces, 1 kernel, 2,002 rows, 1 host call"
     assert len(lines[0]) == len(head)
-    assert lines[0].split() == ["irgrad", "1.50", "us", "1.00", *["250", "ms"] * 3, "70.2", "MB"]
+    assert lines[0].split() == ["irgrad", "1.50", "us", "1.00", *["250", "ms"] * 3, "1.00", "s", "70.2", "MB", "1000", "MB"]
     assert "12.5 s  123456  [99999, 234567]   1.00 s  500 ms" in lines[1]
     assert lines[2] == "  jax       cannot be traced"
     assert lines[3].startswith("  numba     FAILED: its gradient differs by 1.00e-06")
@@ -143,10 +144,11 @@ def test_the_table_shows_one_line_a_peer() -> None:
 
 
 def test_the_summary_takes_geometric_means_over_common_cases() -> None:
-    figures = {"steady": {"ratio": 123456.0 / 4}, "cold": {"seconds": 8.0}}
+    figures = {"steady": {"ratio": 123456.0 / 4}, "cold": {"seconds": 8.0, "cpu_seconds": 8.0}}
     other = {"case": "other", "size": "S", "counts": None, "peers": {"jax-lax": figures}}
     (line,) = report.summary([RESULT, other]).splitlines()[1:]
-    assert line == "  jax-lax   steady call  61728 over 2 cases; time to compiled, cold  2.00; time to compiled, new  2.00"
+    times = "; ".join(f"time to compiled, {kind} 2.00 (CPU 4.00)" for kind in ("cold", "new"))
+    assert line == f"  jax-lax   steady call  61728 over 2 cases; {times}"
     assert report.summary([]) == ""
 
 

@@ -569,3 +569,42 @@ def test_names_do_not_collide() -> None:
     assert "user_sum" not in irgrad.ir.primitive.REGISTRY
     defvjp(made, lambda ans, x: lambda g: g)
     assert agree(irgrad.grad(lambda x: made(x) ** 2), X).shape == (3,)
+
+
+def test_rules_may_return_plain_numbers() -> None:
+    @primitive
+    def triple(x):
+        return 3.0 * x
+
+    defvjp(triple, lambda ans, x: lambda g: 3.0)
+    defjvp(triple, lambda g, ans, x: 3)
+    f = lambda x: triple(x)
+    assert agree(irgrad.grad(f), 2.0) == 3.0
+    assert irgrad.deriv(f)(2.0) == 3.0
+    assert agree(irgrad.grad(lambda x: x * irgrad.grad(f)(x)), 2.0) == 3.0
+    assert irgrad.deriv(lambda x: x * irgrad.grad(f)(x))(2.0) == 3.0
+    np.testing.assert_array_equal(agree(irgrad.grad(lambda x: np.sum(triple(x))), X), np.full(3, 3.0))
+
+
+def test_text_has_no_addresses() -> None:
+    class Thing:
+        pass
+
+    @primitive
+    def ignore(x, thing, f, mode, *, deep):
+        return x + 1.0
+
+    text = str(irgrad.trace(lambda x: ignore(x, Thing(), math.sin, "fast", deep=[1, None]))(X))
+    assert "user_ignore[call=<., Thing, sin, 'fast', deep=['.', None]>] %x" in text
+
+
+def test_eager_call_without_traced_arguments() -> None:
+    """Nothing is recorded of it, and what it calls is not traced."""
+
+    @primitive
+    def table(n):
+        return irgrad.grad(lambda x: np.sum(x**2))(np.arange(float(n)))
+
+    assert type(table(3)) is np.ndarray
+    f = lambda x: np.sum(x * table(3))
+    np.testing.assert_array_equal(agree(irgrad.grad(f), X), [0.0, 2.0, 4.0])

@@ -80,9 +80,20 @@ _GEMM = """
         half_put(t, 5, max(columns, 1))
         put(t, 6, {flagy})
         put(t, 7, {flagx})
-        alpha = pointer_{dtype}(p, 4)
-        put(t, 8, size(p, 4))
-        call_blas(size(p, 3), (t + 48, t + 56, t, t + 8, t + 16, size(p, 4), size(p, 1), t + 24, size(p, 0), t + 32, size(p, 4) + {width}, size(p, 2), t + 40))
+        call_blas(size(p, 3), (t + 48, t + 56, t, t + 8, t + 16, size(p, 4), size(p, 1), t + 24, size(p, 0), t + 32,
+                               size(p, 4) + {width}, size(p, 2), t + 40))
+"""
+
+_GEMV = """
+        t = stack(16)
+        half_put(t, 0, {m})
+        half_put(t, 1, {n})
+        half_put(t, 2, {ld})
+        half_put(t, 3, max({step}, 1))
+        half_put(t, 4, 1)
+        put(t, 5, {flag})
+        call_blas(size(p, 3), (t + 40, t, t + 8, size(p, 4), size(p, {matrix}), t + 16, size(p, {vector}), t + 24,
+                               size(p, 4) + {width}, size(p, 2), t + 32))
 """
 
 _DOT_HEAD = """def kernel(p, n):
@@ -120,27 +131,36 @@ def _dot(lowering: _Lowering, node: Node) -> Row:
     (rows, inner), xs = _matrix(xshape, xstrides, True)
     (_, columns), ys = _matrix(yshape, ystrides, False)
     dtype = node.aval.dtype.name
-    zero = literal(0, node.aval.dtype)
     text = _DOT_HEAD.format(dtype=dtype)
     sizes = [rows, columns, inner, *xs, *ys]
     pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
-    x_rows, x_columns = _layout((rows, inner), xs)
-    y_rows, y_columns = _layout((inner, columns), ys)
+    x_layout, y_layout = _layout((rows, inner), xs), _layout((inner, columns), ys)
     term = times("load(x, i * x0 + k * x1)", "load(y, k * y0 + j * y1)", node.aval.dtype)
-    loops = _LOOPS.format(zero=zero, add=plus("total", term, node.aval.dtype))
-    if dtype in PREFIX and (x_rows or x_columns) and (y_rows or y_columns):
-        flag = {True: ord("N"), False: ord("T")}
-        gemm = _GEMM.format(
-            dtype=dtype, width=node.aval.dtype.itemsize,
-            ldy="max(y0, columns, 1)" if y_rows else "max(y1, inner, 1)", ldx="max(x0, inner, 1)" if x_rows else "max(x1, rows, 1)",
-            flagy=flag[y_rows], flagx=flag[x_rows],
-        )  # fmt: skip
+    loops = _LOOPS.format(zero=literal(0, node.aval.dtype), add=plus("total", term, node.aval.dtype))
+    if dtype in PREFIX and any(x_layout) and any(y_layout):
+        routine, blas = _blas(len(xshape), len(yshape), x_layout[0], y_layout[0], node.aval.dtype)
         indented = "".join(f"    {line}\n" if line else "" for line in loops.splitlines())
-        text += f"    if rows * columns * inner < {SMALL}:\n{indented}    else:\n{gemm}    return 0\n"
-        pointers += [f"{PREFIX[dtype]}gemm", f"one_zero_{dtype}"]
+        text += f"    if rows * columns * inner < {SMALL}:\n{indented}    else:\n{blas}    return 0\n"
+        pointers += [f"{PREFIX[dtype]}{routine}", f"one_zero_{dtype}"]
     else:
         text += loops.lstrip("\n") + "    return 0\n"
     return Row(text, pointers, sizes, "dot", 2 * rows * columns * inner)
+
+
+def _blas(x_rank: int, y_rank: int, x_rows: bool, y_rows: bool, dtype: np.dtype[Any]) -> tuple[str, str]:
+    """Routine and text of its call, for operands stored by rows (or by columns)."""
+    width = dtype.itemsize
+    ldx = "max(x0, inner, 1)" if x_rows else "max(x1, rows, 1)"
+    ldy = "max(y0, columns, 1)" if y_rows else "max(y1, inner, 1)"
+    plain, turned = ord("N"), ord("T")
+    if x_rank == 2 and y_rank == 2:
+        flags = {"flagx": plain if x_rows else turned, "flagy": plain if y_rows else turned}
+        return "gemm", _GEMM.format(width=width, ldx=ldx, ldy=ldy, **flags)
+    if y_rank == 1:
+        m, n = ("inner", "rows") if x_rows else ("rows", "inner")
+        return "gemv", _GEMV.format(m=m, n=n, ld=ldx, step="y0", flag=turned if x_rows else plain, matrix=0, vector=1, width=width)
+    m, n = ("columns", "inner") if y_rows else ("inner", "columns")
+    return "gemv", _GEMV.format(m=m, n=n, ld=ldy, step="x1", flag=plain if y_rows else turned, matrix=1, vector=0, width=width)
 
 
 def _batch_dot(lowering: _Lowering, node: Node) -> Row:

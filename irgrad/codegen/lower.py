@@ -15,7 +15,7 @@ import numpy as np
 from irgrad.codegen import library
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
 from irgrad.codegen.nest import Nest, NestText, Reduction
-from irgrad.codegen.scalar import conversion, expand, literal, operand_dtypes, plus, times
+from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, operand_dtypes, plus, times
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, view_through
 from irgrad.ir.primitive import UPDATE
@@ -225,6 +225,18 @@ class _Writer:
         home = self.lowering.home(node)
         self.loads = {k: v for k, v in self.loads.items() if self.lowering.home(self.plan.views[k].root) != home}
 
+    def text(self, node: Node, operands: list[str]) -> str:
+        """The scalar text of a node; a routine of scipy is called by the address that the pointer table has for it."""
+        return ROUTINE.sub(lambda call: f"call_real{len(operands)}({self.routine(call[1])}, ", expand(node, operands))
+
+    def routine(self, name: str) -> str:
+        known = self.pointers.get(name)
+        if known is None:
+            known = self.pointers[name] = f"special_{name}"
+            self.head.append(f"{known} = size(p, {len(self.table)})")
+            self.table.append(f"special:{name}")
+        return known
+
     def let(self, text: str) -> str:
         name = self.fresh()
         self.lines.append(f"{name} = {text}")
@@ -237,7 +249,7 @@ class _Writer:
         for index in np.ndindex(*node.aval.shape):
             texts = tuple(str(o[index]) for o in spread)
             if texts not in known:
-                known[texts] = self.let(expand(node, list(texts)))
+                known[texts] = self.let(self.text(node, list(texts)))
             made[index] = known[texts]
         return made
 
@@ -377,7 +389,7 @@ class _Writer:
         elif op.name == "iota":
             text = conversion("i0", np.dtype(np.int64), node.aval.dtype)
         else:
-            text = expand(node, operands)
+            text = self.text(node, operands)
         name = self.fresh()
         nest.body.append(f"{name} = {text}")
         self.inside[node.index] = name
@@ -476,7 +488,7 @@ def _fold(node: Node, dtype: np.dtype[Any]) -> tuple[str, Any]:
         return initial, lambda a, v: f"{a} | {v}" if high else f"{a} & {v}"
     else:
         initial = literal(np.iinfo(out).min if high else np.iinfo(out).max, out)
-    choose = "maximum" if high else "minimum"
+    choose = ("greatest" if high else "least") if out.kind == "f" else "maximum" if high else "minimum"
     return initial, lambda a, v: f"{choose}({a}, {v})"
 
 

@@ -1,6 +1,6 @@
 """Typed memory access, library calls and the few LLVM-level pieces that kernels and the driver are made of.
 
-Only this module, `arithmetic` (scalar routines), `driver` and `compile` import numba. Kernels read a pointer table and a size
+Only this module, `arithmetic` and `special` (scalar routines), `driver` and `compile` import numba. Kernels read a pointer table and a size
 table (`int64 kernel(int64 pointers, int64 sizes)`) through the intrinsics here; `irgrad.codegen.plain` has stand-ins of the
 same names, with which a kernel runs as plain Python.
 """
@@ -13,7 +13,7 @@ import llvmlite.ir as ll
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from irgrad.codegen import arithmetic
+from irgrad.codegen import arithmetic, special
 
 I64 = ll.IntType(64)
 I32 = ll.IntType(32)
@@ -205,6 +205,7 @@ def names() -> dict[str, Any]:
     """The names that kernel source may use."""
     found: dict[str, Any] = {
         **arithmetic.names(),
+        **special.names(),
         "load": load, "store": store, "size": size, "put": put, "select": select, "add_any_order": add_any_order,
         "stack": stack, "call_blas": call_blas, "half_put": half_put, "call_kernel": call_kernel,
     }  # fmt: skip

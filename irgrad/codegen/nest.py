@@ -75,10 +75,12 @@ class NestText:
         return name
 
     def _merged(self) -> list[tuple[int, bool, list[int]]]:
-        """Axes as (extent, reduced, stride per access) after dropping axes of 1 and merging neighbours."""
+        """Axes as (extent, reduced, stride per access) after dropping axes of 1, sorting by stride and merging neighbours."""
         nest = self.nest
         axes: list[tuple[int, bool, list[int]]] = []
-        for axis, extent in enumerate(nest.space):
+        order = sorted(range(len(nest.space)), key=lambda axis: -sum(abs(a.strides[axis]) for a in nest.accesses))
+        for axis in order:
+            extent = nest.space[axis]
             if extent == 1:
                 continue
             strides = [a.strides[axis] for a in nest.accesses]

@@ -59,6 +59,28 @@ def call_blas(function: int, arguments: tuple[int, ...]) -> None:
     ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(arguments))(int(function))(*[int(a) for a in arguments])
 
 
+def _call_real(routine: int, *operands: Any) -> Any:
+    function = ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_double] * len(operands), ctypes.c_int)(int(routine))
+    out = np.float64(function(*map(float, operands), 0))
+    floats = [o for o in map(np.asarray, operands) if o.dtype.kind == "f"]
+    return np.float32(out) if floats and all(o.dtype == np.float32 for o in floats) else out
+
+
+def _hurwitz_zeta(s: Any, q: Any) -> Any:
+    from scipy.special import zeta
+
+    return zeta(s, q)
+
+
+def _erf(name: str) -> Any:
+    def call(x: Any) -> Any:
+        from scipy import special
+
+        return getattr(special, name)(x)
+
+    return call
+
+
 def _complex_of(re: Any, im: Any) -> Any:
     return (np.complex64 if np.asarray(re).dtype == np.float32 else np.complex128)(complex(re, im))
 
@@ -94,7 +116,8 @@ def names() -> dict[str, Any]:
         "math": math, "inf": math.inf, "nan": math.nan,
         "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
         "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,
-        "complex_of": _complex_of, "divide_complex": np.divide, "reciprocal_complex": np.reciprocal,
+        "erf": _erf("erf"), "erfc": _erf("erfc"), "hurwitz_zeta": _hurwitz_zeta, **{f"call_real{n}": _call_real for n in (1, 2, 3)},
+        "greatest": np.maximum, "least": np.minimum, "complex_of": _complex_of, "divide_complex": np.divide, "reciprocal_complex": np.reciprocal,
         "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
     }  # fmt: skip
     for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",

@@ -14,6 +14,7 @@ import numpy as np
 
 from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
 from irgrad.codegen.library import blas_address
+from irgrad.ops.routines import special_address
 
 ARENA, NUMBERS, FIRST_INPUT = 0, 1, 2
 REF_BITS = 16
@@ -143,6 +144,8 @@ def symbol_address(name: str, numbers: Numbers) -> int | tuple[int, int]:
     """What a named pointer stands for: a library routine's address, or a reference into the numbers."""
     if name.startswith("one_zero_"):
         return (NUMBERS, numbers.pair(np.dtype(name.removeprefix("one_zero_"))))
+    if name.startswith("special:"):
+        return special_address(name.removeprefix("special:"))
     return blas_address(name)
 
 

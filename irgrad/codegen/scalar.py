@@ -16,7 +16,8 @@ from irgrad.ir.graph import Literal, Node
 _COMPLEX_NAMES = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
                   "asin", "acos", "atan", "asinh", "acosh", "atanh", "sign")  # fmt: skip
 _COMPLEX_CALL = re.compile(rf"({'|'.join(_COMPLEX_NAMES)})\((.*)\)$", re.DOTALL)
-_NUMBER = re.compile(r"(?<![\w.}])(\d+\.\d*(?:e[+-]?\d+)?)")
+_NUMBER = re.compile(r"(?<![\w.}])(\d+\.\d*(?:e[+-]?\d+)?|(?:inf|nan)\b)")
+ROUTINE = re.compile(r"\bspecial_(\w+)\(")  # text that calls a routine of scipy.special
 PRODUCTS = 4  # largest exponent that is written as products: beyond it their rounding errors pass 4 ulp
 
 
@@ -147,4 +148,4 @@ def conversion(x: str, have: np.dtype[Any], want: np.dtype[Any]) -> str:
     return f"as_{want.name}({x})"
 
 
-__all__ = ["conversion", "exact", "expand", "literal", "operand_dtypes", "plus", "times"]
+__all__ = ["ROUTINE", "conversion", "exact", "expand", "literal", "operand_dtypes", "plus", "times"]

@@ -93,7 +93,8 @@ def environment(numba: str, llvmlite: str, numpy: str, cpu: str) -> str:
     from irgrad.version import __version__
 
     here = Path(__file__).parent
-    routines = hashlib.sha256((here / "native.py").read_bytes() + (here / "arithmetic.py").read_bytes()).hexdigest()
+    files = ("native.py", "arithmetic.py", "special.py")
+    routines = hashlib.sha256(b"".join((here / file).read_bytes() for file in files)).hexdigest()
     return "|".join((__version__, numba, llvmlite, numpy, cpu, routines))
 
 

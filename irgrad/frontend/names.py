@@ -30,6 +30,7 @@ class Names(dict[int, Any]):
     def __init__(self) -> None:
         super().__init__()
         self.originals: list[Any] = []
+        self.scipy: set[str] = set()  # which modules of scipy are known; "" is scipy itself
 
     def add(self, original: Any, replacement: Any) -> None:
         self.originals.append(original)
@@ -241,14 +242,28 @@ def default_names() -> Names:
                 space.update({alias: scalars[space[alias]] for alias in list(space) if _is_scalar(space[alias], scalars)})
                 space.update({part: names[id(getattr(np, part))] for part in ("linalg", "fft", "random") if id(getattr(np, part)) in names})
             _add_space(names, name, space)
-        for name in ("scipy.special", "scipy.linalg", "scipy.integrate", "scipy.stats"):
-            if name in sys.modules:
-                _add_space(names, name, _public(f"irgrad.{name}"))
         pymath = _public("irgrad.frontend.handlers.pymath")
         for name in ("math", "cmath"):
             _add_space(names, name, pymath.get(name.upper(), {}))
         _defaults = names
+    _add_scipy(_defaults)
     return _defaults
+
+
+_SCIPY = ("special", "linalg", "integrate", "stats", "signal", "interpolate", "optimize")
+
+
+def _add_scipy(names: Names) -> None:
+    """scipy and its modules that the program has imported by now."""
+    if len(names.scipy) > len(_SCIPY) or "scipy" not in sys.modules:
+        return
+    for name in _SCIPY:
+        if name not in names.scipy and f"scipy.{name}" in sys.modules:
+            names.scipy.add(name)
+            _add_space(names, f"scipy.{name}", _public(f"irgrad.scipy.{name}"))
+    if "" not in names.scipy:
+        names.scipy.add("")
+        names.add(sys.modules["scipy"], importlib.import_module("irgrad.scipy"))
 
 
 def _is_scalar(item: Any, scalars: dict[Any, type]) -> bool:

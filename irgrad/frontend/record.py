@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.sites import is_carried
-from irgrad.frontend.trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import GUARD
 from irgrad.ir.recording import DYNAMIC, INTERNED, TINY, Data, Input, Record, Recording

@@ -95,7 +95,7 @@ def code_info(code: CodeType) -> CodeInfo:
 class Activation:
     """One user frame that has recorded something: its caller's activation and where the caller stood."""
 
-    __slots__ = ("frame", "code", "info", "lasti", "loop", "parent", "parent_lasti", "depth", "repeated")
+    __slots__ = ("code", "depth", "frame", "info", "lasti", "loop", "parent", "parent_lasti", "repeated")
 
     def __init__(self, frame: FrameType, info: CodeInfo, parent: Activation | None, repeated: bool) -> None:
         self.frame: FrameType | None = frame
@@ -126,7 +126,7 @@ Site = tuple[Activation, int]
 class Sites:
     """The chain of active user frames while one trace records."""
 
-    __slots__ = ("top", "base")
+    __slots__ = ("base", "top")
 
     def __init__(self, base: FrameType | None) -> None:
         self.top: Activation | None = None
@@ -259,7 +259,7 @@ def source_of(site: Site | None) -> Source | None:
 
 def user_source(frame: FrameType | None = None) -> Source | None:
     """File and line of the nearest frame that is not irgrad's own."""
-    walk = frame if frame is not None else sys._getframe(1)
+    walk = frame if frame is not None else sys._getframe(1)  # noqa: SLF001
     while walk is not None:
         if not code_info(walk.f_code).internal:
             return Source(walk.f_code.co_filename, walk.f_lineno, walk.f_code.co_qualname)

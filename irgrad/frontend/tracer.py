@@ -34,10 +34,12 @@ INDEXING: dict[str, Callable[..., Any]] = {}  # "get", "set": item access
 class Tracer(Value):
     """A traced value. Made by traces only."""
 
-    __slots__ = ("_trace", "value", "op", "operands", "params", "index", "segment", "site", "__weakref__")
+    __slots__ = ("__weakref__", "_trace", "index", "op", "operands", "params", "segment", "site", "value")
     __array_priority__ = 1000.0
 
-    def __init__(self, trace: Trace, value: Any, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], index: int) -> None:
+    def __init__(
+        self, trace: Trace, value: Any, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], index: int
+    ) -> None:
         self._trace = trace
         self.value = value
         self.op = op
@@ -48,7 +50,7 @@ class Tracer(Value):
     # -- what it looks like ------------------------------------------------------------------------------------------
 
     @property
-    def __class__(self) -> Any:  # isinstance(x, np.ndarray) and isinstance(x, float) hold as for the value
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  (isinstance holds as for the value)
         return type(self.value)
 
     @property
@@ -130,7 +132,9 @@ class Tracer(Value):
             return hash(int(self))
         if isinstance(value, np.ndarray):
             raise TypeError("unhashable type: 'numpy.ndarray'")
-        raise TraceError(f"a traced {self.aval} is no dictionary key or set member ({self._here()}); use float(irgrad.stop_gradient(t)) or an integer")
+        raise TraceError(
+            f"a traced {self.aval} is no dictionary key or set member ({self._here()}); use float(irgrad.stop_gradient(t)) or an integer"
+        )
 
     def __float__(self) -> float:
         self._refuse("float(t)", "np.exp(t) for math.exp(t), irgrad.numpy.zeros for an array to write into")
@@ -147,14 +151,17 @@ class Tracer(Value):
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         self._refuse("a plain numpy array of t", "irgrad.numpy in place of numpy")
         if np.ndim(self.value):
-            raise TraceError(f"a traced array cannot become a plain numpy array ({self._here()}); use irgrad.numpy, or irgrad.stop_gradient outside jit")
+            raise TraceError(
+                f"a traced array cannot become a plain numpy array ({self._here()}); use irgrad.numpy, or irgrad.stop_gradient outside jit"
+            )
         self._trace.guard(self, "bits", self.value)
         return np.asarray(self.value, dtype=dtype)
 
     def _refuse(self, what: str, instead: str) -> None:
         if self._trace.marks and depends_on_mark(self):
             raise TraceError(
-                f"{what} would lose the derivative of a traced value ({self._here()}); use {instead}, or irgrad.stop_gradient(t) to say that none is wanted"
+                f"{what} would lose the derivative of a traced value ({self._here()}); use {instead}, "
+                "or irgrad.stop_gradient(t) to say that none is wanted"
             )
 
     def _here(self) -> Any:
@@ -210,7 +217,7 @@ def depends_on_mark(tracer: Tracer) -> bool:
         rules = op.vjp
         if isinstance(rules, NonDiff):
             continue
-        blocked = rules if type(rules) is tuple else ()
+        blocked: tuple[Any, ...] = rules if isinstance(rules, tuple) else ()
         stack.extend(o for k, o in enumerate(node.operands) if type(o) is Tracer and not (k < len(blocked) and blocked[k] is None))
     return False
 

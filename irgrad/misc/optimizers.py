@@ -81,9 +81,7 @@ def adam(
     return _descend("adam", grad, x0, callback, num_iters, step, (0.0, 0.0), progress)
 
 
-def _descend(
-    name: str, grad: Gradient, x0: Any, callback: Callback | None, num_iters: int, step: Step, memory: Any, progress: bool
-) -> Any:
+def _descend(name: str, grad: Gradient, x0: Any, callback: Callback | None, num_iters: int, step: Step, memory: Any, progress: bool) -> Any:
     """`num_iters` steps on the flattened value."""
     grad = in_trace(grad)
     callback = None if callback is None else in_trace(callback)

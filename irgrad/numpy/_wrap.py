@@ -1,4 +1,4 @@
-"""The public form of a numpy module: handled functions record, everything else callable refuses traced arguments."""
+"""The public form of a module of numpy or scipy: handled functions record, everything else callable refuses traced arguments."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from irgrad.frontend.handlers.core import PUBLIC, find_in_call, unsupported
 
 
 def public_names(module: ModuleType) -> dict[str, Any]:
-    """Every public name of a numpy module in its traced form; types, constants and submodules are numpy's own."""
+    """Every public name of a module in its traced form; types, constants and submodules are the module's own."""
     made: dict[str, Any] = {}
     for name in dir(module):
         if name.startswith("_"):
             continue
         try:
-            made[name] = public_form(getattr(module, name), f"{module.__name__}.{name}".removeprefix("numpy."))
+            made[name] = public_form(getattr(module, name), f"{module.__name__}.{name}")
         except AttributeError:  # a name that numpy announces and has removed
             continue
     return made
@@ -36,11 +36,12 @@ def public_form(item: Any, name: str) -> Any:
 
 
 def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """numpy's function, which refuses traced arguments instead of losing them."""
+    """The function itself, which refuses traced arguments instead of losing them; `name` begins with its library."""
+    library, _, rest = name.partition(".")
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         if find_in_call(args, kwargs) is not None:
-            unsupported(name)
+            unsupported(rest, library=library)
         return function(*args, **kwargs)
 
     guarded.__name__ = guarded.__qualname__ = getattr(function, "__name__", name)

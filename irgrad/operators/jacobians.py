@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.frontend.trace import GraphTrace, RecordBuilder, Trace
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.recorder import RecordBuilder
+from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.value import Static
 from irgrad.operators.arguments import Argnum

@@ -8,8 +8,9 @@ import warnings
 from typing import Any
 
 from irgrad.errors import MissingRuleError
+from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.sites import code_info, source_of
-from irgrad.frontend.trace import GraphTrace, Trace, here
+from irgrad.frontend.trace import Trace, here
 from irgrad.ir.source import Source
 
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import DifferentiationError, MissingRuleError
-from irgrad.frontend.trace import GraphTrace, RecordBuilder, Trace, describe
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.recorder import RecordBuilder
+from irgrad.frontend.trace import Trace, describe
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import EVAL
 from irgrad.ir.primitive import REGISTRY

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from irgrad.errors import DifferentiationError
-from irgrad.frontend.trace import GraphTrace, RecordBuilder, describe, here
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.recorder import RecordBuilder
+from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import REGISTRY
 from irgrad.ir.value import Number, Static

@@ -1,5 +1,21 @@
 """The core primitives, one module per family; importing this package fills the registry."""
 
-from irgrad.ops import compare, control, create, elementwise, index, linalg, reduce, shape
+from irgrad.ops import (
+    compare,
+    control,
+    create,
+    decompositions,
+    elementwise,
+    index,
+    least_squares,
+    linalg,
+    matrix_functions,
+    reduce,
+    shape,
+    solves,
+)
 
-__all__ = ["compare", "control", "create", "elementwise", "index", "linalg", "reduce", "shape"]
+__all__ = [
+    "compare", "control", "create", "decompositions", "elementwise", "index", "least_squares", "linalg", "matrix_functions", "reduce",
+    "shape", "solves",
+]  # fmt: skip

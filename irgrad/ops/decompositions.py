@@ -22,17 +22,15 @@ from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import PURE, primitive
 from irgrad.ops.matrices import (
     adjoint,
-    band,
     block,
     check_matrix,
-    column,
     conj,
     diagonal,
     from_triangle,
     gaps,
     hermitian_part,
-    identity,
     inverses,
+    like,
     lower,
     on_diagonal,
     pack,
@@ -135,11 +133,7 @@ def _eigh_jvp(b: Builder, t: Any, out: Any, a: Any, *, lower: bool, driver: str 
     inner = product(b, adjoint(b, v), from_triangle(b, t, lower), v)
     turned = product(b, v, b.mul(gaps(b, real(b, w), b.shape(a)[-1]), inner))
     values = real(b, diagonal(b, inner))
-    return pack(b, b.shape(a)[:-2], _like(b, values, v), turned)
-
-
-def _like(b: Builder, x: Any, other: Any) -> Any:
-    return x if b.dtype(x) == b.dtype(other) else b.convert(x, dtype=b.dtype(other).name)
+    return pack(b, b.shape(a)[:-2], like(b, values, v), turned)
 
 
 eigh = primitive("eigh", evaluate=_eigh, aval=_eigh_aval, vjp=(_eigh_vjp,), jvp=(_eigh_jvp,), traits=PURE)
@@ -213,7 +207,7 @@ def _eig_jvp(b: Builder, t: Any, out: Any, a: Any) -> Any:
     """
     w, v = _pair(b, out)
     n = b.shape(v)[-1]
-    inner = b.solve(v, product(b, _like(b, t, v), v), trans=False)
+    inner = b.solve(v, product(b, like(b, t, v), v), trans=False)
     free = product(b, v, b.mul(gaps(b, w, n), inner))
     length = _column_products(b, v, free)
     turn = b.reduce_sum(b.mul(_phase(b, v), b.imag(free)), axes=(len(b.shape(v)) - 2,))
@@ -248,7 +242,7 @@ def _eigvals_vjp(b: Builder, ct: Any, out: Any, a: Any) -> Any:
 
 def _eigvals_jvp(b: Builder, t: Any, out: Any, a: Any) -> Any:
     _, v = _pair(b, b.eig(a))
-    return diagonal(b, b.solve(v, product(b, _like(b, t, v), v), trans=False))
+    return diagonal(b, b.solve(v, product(b, like(b, t, v), v), trans=False))
 
 
 # Host rows: whether the result is real depends on data, and vectors of real matrices come as pairs of columns to unpack.
@@ -298,7 +292,7 @@ def _svd_jvp(b: Builder, t: Any, out: Any, a: Any, *, full: bool) -> Any:
     over = row(b, inverses(b, s, max(m, n)))
     du = _turned(b, u, k, b.add(common, opposed), b.mul(right, over))
     dv = _turned(b, v, k, b.sub(common, opposed), b.mul(product(b, adjoint(b, t), u1), over))
-    return pack(b, b.shape(a)[:-2], du, _like(b, real(b, diagonal(b, inner)), u), adjoint(b, dv))
+    return pack(b, b.shape(a)[:-2], du, like(b, real(b, diagonal(b, inner)), u), adjoint(b, dv))
 
 
 def _turned(b: Builder, u: Any, k: int, inside: Any, towards: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Derivatives of the incomplete gamma and beta functions with respect to their shape parameters.
+"""Derivatives of the incomplete gamma and beta functions, and of Student's distribution, with respect to their shape parameters.
 
 They have no closed form. With p the density, d/da of the integral of p over [0, x] is the integral of p (log t - psi(a)), and the same
 with log t for the parameters of beta. In s = log t (s = logit t) the density is log-concave and analytic in a strip about the
@@ -135,3 +135,39 @@ def _lower_beta(b: Builder, p: Any, q: Any, x: Any, y: Any, dtype: str) -> tuple
     term_p = b.mul(term, b.add(log_x, b.sub(center, b.psi(b.add(rest, 1.0)))))
     term_q = b.mul(term, b.add(log_y, b.sub(center, b.psi(q))))
     return b.add(_total(b, by_p), _total(b, term_p)), b.add(_total(b, by_q), _total(b, term_q))
+
+
+# ---- Student's t ----
+
+
+def student_density(b: Builder, df: Any, t: Any) -> Any:
+    half = b.mul(0.5, df)
+    power = b.mul(b.add(half, 0.5), b.log1p(b.div(b.mul(t, t), df)))
+    return b.exp(b.sub(b.neg(b.add(power, b.betaln(half, 0.5))), b.mul(0.5, b.log(df))))
+
+
+def student_by_freedom(b: Builder, df: Any, t: Any) -> Any:
+    """dF/d df of Student's distribution function F(df, t): near 0 an integral from there, which is smooth, otherwise from beta."""
+    near = b.less(b.mul(t, t), b.minimum(df, 1.0))
+    inner = _student_near(b, df, b.where(near, t, 0.0))
+    return b.where(near, inner, _student_far(b, df, b.where(near, 2.0, t)))
+
+
+def _student_near(b: Builder, df: Any, t: Any) -> Any:
+    """The integral over [0, t] of the density times its score."""
+    df, t = _column(b, df), _column(b, t)
+    nodes, weights = _rule(GAMMA_NODES, _dtype(b, df, t))
+    place = b.mul(t, nodes)
+    ratio = b.div(b.mul(place, place), df)
+    center = b.sub(b.sub(b.psi(b.mul(0.5, b.add(df, 1.0))), b.psi(b.mul(0.5, df))), b.div(1.0, df))
+    growth = b.div(b.mul(b.add(df, 1.0), ratio), b.mul(df, b.add(1.0, ratio)))
+    score = b.mul(0.5, b.add(center, b.sub(growth, b.log1p(ratio))))
+    return _total(b, b.mul(b.mul(t, weights), b.mul(student_density(b, df, place), score)))
+
+
+def _student_far(b: Builder, df: Any, t: Any) -> Any:
+    """Of 1 - I_z(df/2, 1/2) / 2 for t > 0 and of I_z(df/2, 1/2) / 2 for t < 0, with z = df / (df + t**2)."""
+    z = b.div(df, b.add(df, b.mul(t, t)))
+    by_shape = b.mul(0.5, beta_by_shapes(b, b.mul(0.5, df), 0.5, z)[0])
+    by_place = b.mul(b.mul(0.5, t), b.div(student_density(b, df, t), df))  # (dI/dz) (dz/d df) / 2 = |t| density / (2 df)
+    return b.sub(b.neg(b.mul(b.sign(t), b.mul(0.5, by_shape))), by_place)

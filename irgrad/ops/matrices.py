@@ -98,6 +98,11 @@ def real(b: Builder, x: Any) -> Any:
     return b.real(x) if is_complex(b, x) else x
 
 
+def like(b: Builder, x: Any, other: Any) -> Any:
+    """`x` in the dtype of `other`."""
+    return x if b.dtype(x) == b.dtype(other) else b.convert(x, dtype=b.dtype(other).name)
+
+
 def column(b: Builder, v: Any) -> Any:
     """Vectors along the last axis as columns."""
     return b.reshape(v, shape=(*b.shape(v), 1))

@@ -21,8 +21,9 @@ from scipy import special
 from irgrad.errors import MissingRuleError
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import COMMUTATIVE, ELEMENTWISE, NONE, PURE, Primitive, Trait, primitive
+from irgrad.ir.primitive import ELEMENTWISE, NONE, PURE, Primitive, Trait, primitive
 from irgrad.ops import incomplete
+from irgrad.ops.routines import has_routine
 from irgrad.ops.rules import Rule, broadcast_avals, flat, holomorphic, is_complex, nonzero, promote
 
 SQRT_PI = math.sqrt(math.pi)
@@ -34,7 +35,9 @@ LN10 = math.log(10.0)
 
 
 def routine(name: str, arity: int = 1) -> dict[str, str]:
-    """Kernel text that calls a routine of ``cython_special``; orders may be whole numbers."""
+    """Kernel text that calls a routine of ``cython_special``; none where this scipy has no such routine. Orders may be whole numbers."""
+    if not has_routine(name):
+        return {}
     text = f"special_{name}({', '.join(f'{{{i}}}' for i in range(arity))})"
     return {"f": text, "i": text} if arity > 1 else {"f": text}
 
@@ -226,31 +229,15 @@ betaincinv = function(
 )
 
 
-def _student_density(b: Builder, df: Any, t: Any) -> Any:
-    half = b.mul(0.5, df)
-    power = b.mul(b.add(half, 0.5), b.log1p(b.div(b.mul(t, t), df)))
-    return b.exp(b.sub(b.neg(b.add(power, b.betaln(half, 0.5))), b.mul(0.5, b.log(df))))
-
-
-def _student_by_freedom(b: Builder, df: Any, t: Any) -> Any:
-    """d/d df of 1 - I_z(df/2, 1/2) / 2 for t > 0 and of I_z(df/2, 1/2) / 2 for t < 0, with z = df / (df + t**2)."""
-    square = b.mul(t, t)
-    half, total = b.mul(0.5, df), b.add(df, square)
-    z = b.div(df, total)
-    by_shape = b.mul(0.5, incomplete.beta_by_shapes(b, half, 0.5, z)[0])
-    by_place = b.mul(b.mul(0.5, t), b.div(_student_density(b, df, t), df))  # (dI/dz) (dz/d df) / 2 = |t| density / (2 df)
-    return b.sub(b.neg(b.mul(b.sign(t), b.mul(0.5, by_shape))), by_place)
-
-
 stdtr = function(
     "stdtr",
-    lambda b, ct, out, df, t: b.mul(ct, _student_by_freedom(b, df, t)),
-    lambda b, ct, out, df, t: b.mul(ct, _student_density(b, df, t)),
+    lambda b, ct, out, df, t: b.mul(ct, incomplete.student_by_freedom(b, df, t)),
+    lambda b, ct, out, df, t: b.mul(ct, incomplete.student_density(b, df, t)),
 )
 stdtrit = function(
     "stdtrit",
-    lambda b, ct, out, df, p: b.neg(b.mul(ct, b.div(_student_by_freedom(b, df, out), _student_density(b, df, out)))),
-    lambda b, ct, out, df, p: b.div(ct, _student_density(b, df, out)),
+    lambda b, ct, out, df, p: b.neg(b.mul(ct, b.div(incomplete.student_by_freedom(b, df, out), incomplete.student_density(b, df, out)))),
+    lambda b, ct, out, df, p: b.div(ct, incomplete.student_density(b, df, out)),
 )
 
 # ---- Bessel functions (DLMF 10.6, 10.29) ----

@@ -10,7 +10,7 @@ from __future__ import annotations
 from irgrad.ir.graph import Graph, Node, Operand
 from irgrad.ir.plan import is_view
 from irgrad.ir.primitive import REGISTRY, UPDATE
-from irgrad.passes.forms import is_scalar_form
+from irgrad.passes.forms import has_own_kernel, is_scalar_form
 from irgrad.passes.result import PassResult
 
 # operations whose operands (all, or the one at a position) have the dtype of the result
@@ -34,6 +34,9 @@ def legalize(graph: Graph) -> PassResult:
         elif op.name == "pad" and not is_scalar_form(node):
             _pad_as_update(graph, node)
             result.count("pad")
+        elif op.name == "dot" and not node.aval.shape and node.aval.dtype.kind in "fc" and has_own_kernel(node) and not is_scalar_form(node):
+            _as_sum(graph, node)
+            result.count("dot")
     return result
 
 
@@ -81,6 +84,13 @@ def _as_updates(graph: Graph, node: Node) -> None:
             buffer = _write(graph, node, buffer, part, start)
         at += part.aval.shape[axis]
     graph.replace_uses(node, buffer)
+    graph.remove(node)
+
+
+def _as_sum(graph: Graph, node: Node) -> None:
+    """The product of two vectors joins the loops around it."""
+    terms = _add(graph, node, "mul", node.operands, {})
+    graph.replace_uses(node, _add(graph, node, "reduce_sum", (terms,), {"axes": (0,)}))
     graph.remove(node)
 
 

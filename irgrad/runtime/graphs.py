@@ -11,8 +11,8 @@ import numpy as np
 
 from irgrad.config import CONFIG
 from irgrad.frontend.context import CURRENT
+from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.sites import source_of
-from irgrad.frontend.trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import Aval, aval_of
 from irgrad.ir.graph import PRIMAL, Graph, Literal, Node

@@ -25,12 +25,12 @@ import numpy as np
 
 from irgrad.codegen.layout import LAST_ROW
 from irgrad.config import CONFIG
-from irgrad.frontend.captured import MISSING, compile_checks
+from irgrad.frontend.captured import MISSING, SelfOrigin, compile_checks
 from irgrad.frontend.context import CURRENT, current
+from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.names import default_names
 from irgrad.frontend.record import freeze
 from irgrad.frontend.substitute import Substitution
-from irgrad.frontend.trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
@@ -440,7 +440,8 @@ def trace_call(fun: Callable[..., Any], form: CallForm, annotate: bool = False) 
     try:
         data = iter([trace.input(value, number) for number, value in enumerate(form.values)])
         count = len(form.leaves) + len(form.statics)
-        tracers = [form.statics[position] if position in form.statics else next(data) for position in range(count)]
+        statics = {p: v if type(v) in ATOMS else substitution.value(v, SelfOrigin(v)) for p, v in form.statics.items()}
+        tracers = [statics[position] if position in statics else next(data) for position in range(count)]
         args, kwargs = unflatten(form.structure, tracers)
         result = substitution.function(fun)(*args, **kwargs)
         outputs, out_structure = flatten(result)

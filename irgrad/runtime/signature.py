@@ -21,22 +21,33 @@ _NATIVE = {np.dtype(name): np.dtype(name) for name in (
 
 
 class StaticLeaf:
-    """A leaf that is part of the signature: equal values, equal programs."""
+    """A leaf that is part of the signature: equal values, equal programs.
+
+    An object with attributes of its own is equal to itself only: what it holds is read again at each call.
+    """
 
     __slots__ = ("value",)
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
+    @property
+    def has_state(self) -> bool:
+        return hasattr(self.value, "__dict__") or isinstance(self.value, np.ndarray)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StaticLeaf):
             return False
+        if self.value is other.value or self.has_state:
+            return self.value is other.value
         try:
             return type(self.value) is type(other.value) and bool(self.value == other.value)
         except Exception:  # an object whose comparison fails is itself only
             return self.value is other.value
 
     def __hash__(self) -> int:
+        if self.has_state:
+            return id(self.value)
         try:
             return hash((type(self.value), self.value))
         except TypeError:

@@ -13,8 +13,9 @@ import pytest
 import irgrad.numpy as inp
 from irgrad.errors import TraceError, TraceIndexError, TraceValueError, UnsupportedError
 from irgrad.frontend.context import CURRENT
+from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers import MATH
-from irgrad.frontend.trace import EagerTrace, GraphTrace, Trace
+from irgrad.frontend.trace import EagerTrace, Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import aval_of
 from irgrad.ir.primitive import REGISTRY

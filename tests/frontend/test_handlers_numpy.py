@@ -15,7 +15,8 @@ import pytest
 
 import irgrad.numpy as inp
 from irgrad.frontend.context import CURRENT
-from irgrad.frontend.trace import EagerTrace, GraphTrace, Trace
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.trace import EagerTrace, Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import Aval, aval_of
 from irgrad.ir.primitive import REGISTRY

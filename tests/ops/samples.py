@@ -369,3 +369,10 @@ BAD: list[tuple[str, Bad]] = [
     ("batch_dot", Bad((np.ones((2, 2, 3)), np.ones((2, 2, 3))), TraceValueError, r"inner extents 3 and 2 differ")),
     ("full", Bad((X,), TraceValueError, r"expected a scalar value", {"shape": (2,), "dtype": "float64"})),
 ]  # fmt: skip
+
+# ---- families with files of their own ----
+
+from tests.ops import samples_linalg, samples_special  # noqa: E402
+
+SAMPLES |= samples_linalg.SAMPLES | samples_special.SAMPLES
+BAD += samples_linalg.BAD

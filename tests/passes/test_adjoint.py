@@ -11,7 +11,9 @@ import pytest
 import irgrad  # noqa: F401  (declares the primitives, teaches tracers numpy)
 from irgrad.errors import MissingRuleError
 from irgrad.frontend.context import CURRENT
-from irgrad.frontend.trace import EagerTrace, GraphTrace, RecordBuilder
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.recorder import RecordBuilder
+from irgrad.frontend.trace import EagerTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import EVAL
 from irgrad.ir.primitive import ELEMENTWISE, PURE, REGISTRY, Masked, Primitive, Update, nondiff

@@ -27,10 +27,11 @@ def require(holds: Any, message: str) -> None:
 class Node(Value):
     """A recorded result with its value; `op` None marks an input."""
 
-    __slots__ = ("index", "op", "operands", "params", "value")
+    __slots__ = ("active", "index", "op", "operands", "params", "value")
 
     def __init__(self, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], index: int, value: Any) -> None:
         self.op, self.operands, self.params, self.index, self.value = op, operands, params, index, value
+        self.active = op is None or any(isinstance(o, Node) and o.active for o in operands)  # does it depend on an input?
 
 
 def value_of(x: Any) -> Any:
@@ -77,7 +78,7 @@ class Tape(Builder):
                 continue
             incoming = cts.pop(node.index)
             for index, operand in enumerate(node.operands):
-                if isinstance(operand, Node) and self.dtype(operand).kind in "fc":
+                if isinstance(operand, Node) and operand.active and self.dtype(operand).kind in "fc":
                     given = vjp(self, node.op, index, incoming, node, node.operands, node.params)
                     if given is not None:
                         held = cts.get(operand.index)

@@ -18,7 +18,8 @@ import numpy as np
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import IrgradError, UnsupportedError, translate
 from irgrad.frontend.context import current
-from irgrad.frontend.trace import GraphTrace, Trace, describe, here
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import FUNCTIONS, METHODS, Tracer
 from irgrad.ir.primitive import REGISTRY
 
@@ -175,10 +176,10 @@ def inspects(*functions: Any) -> None:
         FUNCTIONS[function] = PUBLIC[function] = bind(function)
 
 
-def unsupported(what: str, instead: str = "") -> NoReturn:
+def unsupported(what: str, instead: str = "", library: str = "numpy") -> NoReturn:
     """Raise the error for something that is not traced."""
     advice = instead or "compute it outside the traced function, or declare it with irgrad.extend.primitive"
-    raise UnsupportedError(f"numpy.{what} is not traced yet ({here()}); {advice}")
+    raise UnsupportedError(f"{library}.{what} is not traced yet ({here()}); {advice}")
 
 
 def refuse(name: str, **options: Any) -> None:

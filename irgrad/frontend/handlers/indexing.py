@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from irgrad.errors import TraceError, translate
+from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers.core import (
     Shape,
     alias,
@@ -31,7 +32,7 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.shaping import size_of
-from irgrad.frontend.trace import GraphTrace, Trace, describe, here
+from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import INDEXING, Tracer
 from irgrad.ir.primitive import REGISTRY
 

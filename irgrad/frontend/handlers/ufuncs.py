@@ -6,7 +6,9 @@ A literal exponent chooses the algorithm: 2 is `square`, another whole number up
 
 from __future__ import annotations
 
+import importlib
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -194,7 +196,8 @@ _RENAMED = {
 }  # fmt: skip
 
 
-def _enter(ufunc: np.ufunc, made: Ufunc) -> Ufunc:
+def enter(ufunc: np.ufunc, made: Ufunc) -> Ufunc:
+    """Make `made` the traced form of a ufunc."""
     UFUNCS[ufunc] = made.protocol
     PUBLIC[ufunc] = made
     return made
@@ -202,7 +205,7 @@ def _enter(ufunc: np.ufunc, made: Ufunc) -> Ufunc:
 
 def _direct(name: str, op: str) -> None:
     ufunc: np.ufunc = getattr(np, name)
-    _enter(ufunc, (Unary if ufunc.nin == 1 else Binary)(ufunc, REGISTRY[op]))
+    enter(ufunc, (Unary if ufunc.nin == 1 else Binary)(ufunc, REGISTRY[op]))
 
 
 for _name in f"{_UNARY} {_BINARY}".split():
@@ -217,7 +220,7 @@ def composes(ufunc: np.ufunc) -> Callable[[Callable[..., Any]], Callable[..., An
     """Register ``compose(trace, *operands)`` for a ufunc without a primitive of its own."""
 
     def register(compose: Callable[..., Any]) -> Callable[..., Any]:
-        _enter(ufunc, Ufunc(ufunc, None, compose))
+        enter(ufunc, Ufunc(ufunc, None, compose))
         return compose
 
     return register
@@ -339,7 +342,7 @@ def _power_ufunc(trace: Trace, x: Any, y: Any) -> Any:
     return power(trace, x, y, np.power)
 
 
-_enter(np.power, Ufunc(np.power, None, _power_ufunc))
+enter(np.power, Ufunc(np.power, None, _power_ufunc))
 
 
 def _pow(self: Tracer, other: Any, modulus: Any = None) -> Any:
@@ -388,7 +391,9 @@ def ufunc_method(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: 
     Raises UnsupportedError for a ufunc or a method that has no lowering.
     """
     if method == "__call__":
-        return unsupported(ufunc.__name__)
+        if _known_late(ufunc):
+            return UFUNCS[ufunc](*inputs, **kwargs)
+        return unsupported(ufunc.__name__, library="numpy" if hasattr(np, ufunc.__name__) else "scipy.special")
     trace = open_trace(inputs, kwargs)
     assert trace is not None
     name = f"{ufunc.__name__}.{method}"
@@ -419,6 +424,13 @@ def _outer(trace: Trace, ufunc: np.ufunc, x: Any, y: Any) -> Any:
     if ones:
         x = call(trace, "reshape", x, shape=shape_of(x) + (1,) * ones)
     return UFUNCS[ufunc](x, y)
+
+
+def _known_late(ufunc: np.ufunc) -> bool:
+    """Is it one of scipy's? Their handlers are loaded when the first of them meets a traced value."""
+    if "scipy.special" in sys.modules:
+        importlib.import_module("irgrad.frontend.handlers.special")
+    return ufunc in UFUNCS
 
 
 FUNCTIONS["ufunc"] = ufunc_method

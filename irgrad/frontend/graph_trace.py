@@ -1,0 +1,211 @@
+"""A trace to build programs from.
+
+Every operation is recorded with operands of its loop's dtype, its source site and its *segment*, a run of operations between two
+boundaries (an iteration's end, a guard).
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from irgrad.config import CONFIG
+from irgrad.errors import TraceError
+from irgrad.frontend.promote import loop_dtypes, operand_key
+from irgrad.frontend.sites import Site, Sites, source_of
+from irgrad.frontend.trace import Trace, here
+from irgrad.frontend.tracer import Tracer
+from irgrad.ir.primitive import REGISTRY, Primitive
+from irgrad.ir.value import Static
+
+LITERALS = (bool, int, float, complex, np.generic)
+
+
+class GraphTrace(Trace):
+    """A tape to build programs from."""
+
+    is_graph = True
+
+    def __init__(self, base: FrameType | None = None) -> None:
+        super().__init__()
+        self.sites = Sites(base)
+        self.segment = 0
+        self.depths: list[int] = [0]  # open loops around each segment
+        self.pending = False  # the next operation starts a segment
+        self.site: Site | None = None
+        self.constants: dict[int, Tracer] = {}
+        self.keep: list[Any] = []
+        self.origin: Callable[[Any], Any] | None = None  # finds where a captured array comes from
+        self.limit = CONFIG.max_nodes
+        self.primals: dict[int, int] | None = None  # for graphs that people read: adjoint value -> primal value
+        self.primal: int | None = None
+        self.written = Spans()  # what derivative rules recorded
+
+    def locate(self) -> None:
+        """Note the user's position; called at each public entry."""
+        if self.sites.locate(sys._getframe(1)):  # noqa: SLF001
+            self.pending = True
+        self.site = self.sites.site
+
+    def record(self, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], value: Any) -> Tracer:
+        """Append one value. Operands are tracers of this trace, `Static` numbers or literal numbers."""
+        if self.pending:
+            self.new_segment(self.sites.depth)
+        tape = self.tape
+        index = len(tape)
+        tracer = Tracer(self, value, op, operands, params, index)
+        tracer.segment = self.segment
+        tracer.site = self.site
+        tape.append(tracer)
+        if self.primals is not None and self.primal is not None:
+            self.primals[index] = self.primal
+        if index >= self.limit:
+            self.too_long()
+        return tracer
+
+    def new_segment(self, depth: int) -> None:
+        self.pending = False
+        self.segment += 1
+        self.depths.append(depth)
+
+    def too_long(self) -> None:
+        source = source_of(self.site)
+        raise TraceError(
+            f"more than {self.limit} operations were recorded (the loop at {source}); is it endless? "
+            "IRGRAD_MAX_NODES raises the limit; irgrad.while_loop records a loop as one node"
+        )
+
+    def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
+        if not self.open:
+            self.check(next(a for a in args if type(a) is Tracer))
+        if not self.inside:
+            self.locate()
+        operands = [a if type(a) is Tracer or isinstance(a, LITERALS) else self.lift(a) for a in args]
+        values = [a.value if type(a) is Tracer else a for a in operands]
+        try:
+            out = fn(*values)
+        except (ValueError, IndexError, TypeError) as error:
+            raise self.failed(op, args, error) from error
+        return self.record(op, self.converted(op, operands, values), {}, out)
+
+    def converted(self, op: Primitive, operands: list[Any], values: list[Any]) -> tuple[Any, ...]:
+        """The operands with the dtypes of numpy's loop."""
+        dtypes = loop_dtypes(op, tuple([operand_key(v) for v in values]))
+        for i, (operand, dtype) in enumerate(zip(operands, dtypes, strict=True)):
+            if type(operand) is Tracer:
+                if operand._trace is not self:
+                    self.check(operand)
+                value = operand.value
+                have = value.dtype if isinstance(value, (np.ndarray, np.generic)) else operand.aval.dtype
+                if have != dtype:
+                    operands[i] = self.convert(operand, dtype)
+            elif type(operand) is Static:
+                operands[i] = Static(_cast_number(operand.value, dtype))
+            else:
+                operands[i] = _cast_number(operand, dtype)
+        return tuple(operands)
+
+    def convert(self, tracer: Tracer, dtype: np.dtype[Any]) -> Tracer:
+        value: Any = np.asarray(tracer.value)
+        if value.dtype.kind == "c" and dtype.kind != "c":
+            value = value.real
+        return self.record(REGISTRY["convert"], (tracer,), {"dtype": dtype.name}, value.astype(dtype)[()])
+
+    def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
+        if not self.open:
+            self.check(next(a for a in args if type(a) is Tracer))
+        if not self.inside:
+            self.locate()
+        operands = tuple([a if type(a) is Tracer or isinstance(a, LITERALS) or type(a) is Static else self.lift(a) for a in args])
+        values = []
+        for a in operands:
+            if type(a) is Tracer:
+                if a._trace is not self:
+                    self.check(a)
+                values.append(a.value)
+            else:
+                values.append(a.value if type(a) is Static else a)
+        try:
+            out = op.evaluate(*values, **params)
+        except (ValueError, IndexError, TypeError) as error:
+            raise self.failed(op, args, error) from error
+        return self.record(op, operands, params, out)
+
+    def guard(self, tracer: Tracer, kind: str, value: Any) -> None:
+        self.check(tracer)
+        if not self.inside:
+            self.locate()
+        self.record(REGISTRY["guard"], (tracer,), {"kind": kind, "value": value}, None)
+        self.pending = True
+
+    def lift(self, value: Any) -> Any:
+        """A constant as an operand: arrays become inputs of the program with their origin, numbers stay literals."""
+        if isinstance(value, LITERALS):
+            return value
+        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        if array.dtype.kind not in "biufc":
+            raise TraceError(f"an operand of dtype {array.dtype} cannot be traced ({here()}); convert it to a number first")
+        known = self.constants.get(id(value))
+        if known is not None and (known.params["origin"] is not None or _same_content(known.value, array)):
+            return known
+        origin = self.origin(value) if self.origin is not None else None
+        tracer = self.input(array if origin is not None else array.copy(), origin)
+        self.constants[id(value)] = tracer
+        self.keep.append(value)
+        return tracer
+
+    def input(self, value: Any, origin: Any) -> Tracer:
+        """An input of the program: an argument leaf, a captured value (with its origin) or a constant (None)."""
+        index = len(self.tape)
+        tracer = Tracer(self, value, None, (), {"origin": origin}, index)
+        tracer.segment = -1
+        tracer.site = None
+        self.tape.append(tracer)
+        return tracer
+
+    def close(self) -> None:
+        super().close()
+        self.sites.close()
+
+
+class Spans:
+    """Ranges of indices, in ascending order, that do not overlap."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.stops: list[int] = []
+
+    def add(self, start: int, stop: int) -> None:
+        while self.starts and self.starts[-1] >= start:  # an inner range ends with the outer one
+            self.starts.pop()
+            self.stops.pop()
+        self.starts.append(start)
+        self.stops.append(stop)
+
+    def __contains__(self, index: int) -> bool:
+        at = bisect_right(self.starts, index) - 1
+        return at >= 0 and index < self.stops[at]
+
+
+def _cast_number(number: Any, dtype: np.dtype[Any]) -> Any:
+    """A literal in the dtype of its loop; 64-bit numbers stay Python numbers."""
+    if isinstance(number, float) and dtype == np.float64:
+        return number
+    if isinstance(number, (bool, int)) and not isinstance(number, np.generic):
+        if dtype == np.float64:
+            return float(number)
+        if dtype == np.int64 and not isinstance(number, bool):
+            return number
+    if isinstance(number, complex) and dtype.kind != "c":
+        number = number.real
+    return dtype.type(number)
+
+
+def _same_content(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    """Equal bits: a captured array may have been written between two uses."""
+    return a.shape == b.shape and a.dtype == b.dtype and (a is b or a.tobytes() == b.tobytes())

@@ -1,0 +1,15 @@
+"""`scipy.special` for traced code: a drop-in ``import irgrad.scipy.special as special``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scipy import special as _special
+
+import irgrad.frontend.handlers.special as _handlers  # noqa: F401  (registers the handlers)
+from irgrad.numpy._wrap import public_names as _public_names
+
+if TYPE_CHECKING:
+    from scipy.special import *  # noqa: F403
+
+globals().update(_public_names(_special))
