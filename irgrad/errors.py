@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from numpy.linalg import LinAlgError
+
 
 class IrgradError(Exception):
     """Root of every exception that irgrad raises on its own account."""
@@ -36,6 +38,13 @@ class TraceAxisError(TraceValueError, TraceIndexError):
     """A numpy ``AxisError`` inside a traced function, with the user's line.
 
     Shortest program: ``irgrad.grad(lambda x: numpy.sum(x, axis=2))(numpy.ones(3))``.
+    """
+
+
+class TraceLinAlgError(TraceValueError, LinAlgError):
+    """A numpy ``LinAlgError`` inside a traced function (a singular matrix, no convergence), with the user's line.
+
+    Shortest program: ``irgrad.grad(lambda x: numpy.linalg.inv(x).sum())(numpy.zeros((2, 2)))``.
     """
 
 
@@ -73,6 +82,8 @@ class InternalError(IrgradError, AssertionError):
 
 def translate(error: Exception, message: str) -> TraceError:
     """The TraceError of the same builtin family as `error`, with `message` (call, operands, file:line)."""
+    if isinstance(error, LinAlgError):
+        return TraceLinAlgError(message)
     if isinstance(error, ValueError) and isinstance(error, IndexError):
         return TraceAxisError(message)
     if isinstance(error, IndexError):

@@ -334,8 +334,7 @@ class _Writer:
     def tiny_reduction(self, node: Node, x: Names) -> Names:
         dtype = node.operands[0].aval.dtype
         axes = node.params["axes"]
-        moved = np.moveaxis(x, axes, range(len(axes))) if axes else x[None]
-        flat = moved.reshape((-1, *node.aval.shape)) if moved.size or not axes else moved.reshape((0, *node.aval.shape))
+        flat = np.moveaxis(x, axes, range(len(axes))).reshape((math.prod(x.shape[a] for a in axes), *node.aval.shape))
         made = np.empty(node.aval.shape, object)
         initial, combine = _fold(node, dtype)
         for index in np.ndindex(*node.aval.shape):

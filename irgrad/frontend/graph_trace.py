@@ -16,6 +16,7 @@ import numpy as np
 
 from irgrad.config import CONFIG
 from irgrad.errors import TraceError
+from irgrad.frontend.origins import Finder
 from irgrad.frontend.promote import loop_dtypes, operand_key
 from irgrad.frontend.sites import Site, Sites, source_of
 from irgrad.frontend.trace import Trace, here
@@ -40,7 +41,7 @@ class GraphTrace(Trace):
         self.site: Site | None = None
         self.constants: dict[int, Tracer] = {}
         self.keep: list[Any] = []
-        self.origin: Callable[[Any], Any] | None = None  # finds where a captured array comes from
+        self.finder: Finder | None = None  # finds where a captured array or float comes from
         self.limit = CONFIG.max_nodes
         self.primals: dict[int, int] | None = None  # for graphs that people read: adjoint value -> primal value
         self.primal: int | None = None
@@ -85,7 +86,7 @@ class GraphTrace(Trace):
             self.check(next(a for a in args if type(a) is Tracer))
         if not self.inside:
             self.locate()
-        operands = [a if type(a) is Tracer or isinstance(a, LITERALS) else self.lift(a) for a in args]
+        operands = [a if type(a) is Tracer else self.literal(a) for a in args]
         values = [a.value if type(a) is Tracer else a for a in operands]
         try:
             out = fn(*values)
@@ -143,6 +144,19 @@ class GraphTrace(Trace):
         self.record(REGISTRY["guard"], (tracer,), {"kind": kind, "value": value}, None)
         self.pending = True
 
+    def literal(self, value: Any) -> Any:
+        """A plain operand: a float that library code got from a place that can be read again is an input."""
+        finder = self.finder
+        if finder is not None and isinstance(value, float) and finder.searches(self.sites.top):
+            origin = finder.find(value, sys._getframe(1))  # noqa: SLF001
+            if origin is not None:
+                known = self.constants.get(id(value))
+                if known is None or known.params["origin"] != origin:
+                    known = self.constants[id(value)] = self.input(value, origin)
+                    self.keep.append(value)
+                return known
+        return self.lift(value)
+
     def lift(self, value: Any) -> Any:
         """A constant as an operand: arrays become inputs of the program with their origin, numbers stay literals."""
         if isinstance(value, LITERALS):
@@ -153,7 +167,8 @@ class GraphTrace(Trace):
         known = self.constants.get(id(value))
         if known is not None and (known.params["origin"] is not None or _same_content(known.value, array)):
             return known
-        origin = self.origin(value) if self.origin is not None else None
+        plain = type(value) is np.ndarray and value.dtype.isnative
+        origin = self.finder.find(value, sys._getframe(1)) if plain and self.finder is not None else None  # noqa: SLF001
         tracer = self.input(array if origin is not None else array.copy(), origin)
         self.constants[id(value)] = tracer
         self.keep.append(value)

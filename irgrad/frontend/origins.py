@@ -8,13 +8,16 @@ may steer the program are guarded. What is not found stays a constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, MemberDescriptorType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from irgrad.frontend.captured import AttributeOrigin, GlobalOrigin, Guard, ItemOrigin, Origin, SelfOrigin
+from irgrad.frontend.ownership import is_user_class
+from irgrad.frontend.scopes import Globals
+from irgrad.frontend.sites import Activation, code_info
 
 _PLAIN = (bool, int, str, float, type(None))
 _MOST = 64  # elements of a container that are looked at
@@ -84,9 +87,47 @@ def _attributes(holder: Any, origin: Origin, names: tuple[str, ...]) -> Iterator
                 break
 
 
-def steering_guards(frame: FrameType, seen: set[CodeType]) -> list[Guard]:
-    """Guards on the plain values in the places of a frame, once for each code."""
-    if frame.f_code in seen:
-        return []
-    seen.add(frame.f_code)
-    return [Guard(origin, value, "value") for origin, value in places(frame) if type(value) in _PLAIN and value is not None]
+class Finder:
+    """The search of one trace: what it found, and guards on the plain values that the searched code may have read."""
+
+    def __init__(self, base: FrameType | None, found: Callable[[Origin, Any], None]) -> None:
+        self.base = base
+        self.found = found
+        self.guards: list[Guard] = []
+        self._searched: dict[CodeType, bool] = {}
+
+    def searches(self, activation: Activation | None) -> bool:
+        """May the code get floats from places that substitution does not reach?"""
+        if activation is None or activation.frame is None:
+            return False
+        known = self._searched.get(activation.code)
+        if known is None:
+            frame = activation.frame
+            known = self._searched[activation.code] = not isinstance(frame.f_globals, Globals) or _names_class_state(frame)
+            if known:
+                self.guards += [Guard(o, v, "value") for o, v in places(frame) if isinstance(v, (bool, int, str)) and type(v) in _PLAIN]
+        return known
+
+    def find(self, value: Any, frame: FrameType | None) -> Origin | None:
+        """The place where the user's frames from `frame` on have `value`."""
+        origin = find_origin(value, self._user_frames(frame))
+        if origin is not None:
+            self.found(origin, value)
+        return origin
+
+    def _user_frames(self, frame: FrameType | None) -> Iterator[FrameType]:
+        while frame is not None and frame is not self.base:
+            if not code_info(frame.f_code).internal:
+                yield frame
+            frame = frame.f_back
+
+
+def _names_class_state(frame: FrameType) -> bool:
+    """Does the code name a user's class with an attribute that the class holds, or an object with slots?"""
+    names = frame.f_code.co_names
+    if any(isinstance(vars(cls).get(name), MemberDescriptorType) for held in frame.f_locals.values() for cls in type(held).__mro__ for name in names):
+        return True
+    return any(
+        isinstance(holder, type) and is_user_class(holder) and any(True for _ in _attributes(holder, SelfOrigin(holder), frame.f_code.co_names))
+        for holder in (true_globals(frame).get(name) for name in frame.f_code.co_names)
+    )

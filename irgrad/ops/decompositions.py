@@ -45,7 +45,6 @@ from irgrad.ops.matrices import (
     unpack,
     upper,
 )
-from irgrad.ops.rules import is_complex, reject
 
 # ---- Cholesky ----
 

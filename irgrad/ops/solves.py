@@ -91,8 +91,8 @@ def take_rows(b: Builder, x: Any, order: Any) -> tuple[Any, ...]:
     return (*lines, order)
 
 
-def _unit_solve(b: Builder, l: Any, x: Any, trans: bool) -> Any:
-    return b.solve_triangular(l, x, lower=True, trans=trans, unit=True)
+def _unit_solve(b: Builder, below: Any, x: Any, trans: bool) -> Any:
+    return b.solve_triangular(below, x, lower=True, trans=trans, unit=True)
 
 
 def _over(b: Builder, x: Any, u: Any, trans: bool) -> Any:
@@ -104,7 +104,7 @@ def _lu_jvp(b: Builder, t: Any, out: Any, a: Any) -> Any:
     """With M = L^-1 t[order] U^-1: dL = L tril(M, -1), dU = triu(M) U; the rest of a tall or wide matrix follows."""
     m, n = b.shape(a)[-2:]
     k, last = min(m, n), len(b.shape(a)) - 1
-    packed_lu, pivots, order = unpack(b, out, *lu_parts(m, n))
+    packed_lu, _, order = unpack(b, out, *lu_parts(m, n))
     t = b.gather(t, *take_rows(b, t, whole(b, order)))
     l1, u1 = block(b, packed_lu, (0, 0), (k, k)), upper(b, block(b, packed_lu, (0, 0), (k, k)))
     inner = _over(b, _unit_solve(b, l1, block(b, t, (0, 0), (k, k)), False), u1, False)

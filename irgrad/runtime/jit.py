@@ -28,9 +28,10 @@ from irgrad.config import CONFIG
 from irgrad.frontend.captured import MISSING, SelfOrigin, compile_checks
 from irgrad.frontend.context import CURRENT, current
 from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.origins import Finder
 from irgrad.frontend.names import default_names
 from irgrad.frontend.record import freeze
-from irgrad.frontend.substitute import Substitution
+from irgrad.frontend.substitute import ATOMS, Substitution
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
@@ -437,6 +438,7 @@ def trace_call(fun: Callable[..., Any], form: CallForm, annotate: bool = False) 
 
     substitution = Substitution(wrap, default_names())
     trace.substitution = substitution
+    trace.finder = finder = Finder(trace.sites.base, captured.__setitem__)
     try:
         data = iter([trace.input(value, number) for number, value in enumerate(form.values)])
         count = len(form.leaves) + len(form.statics)
@@ -447,7 +449,7 @@ def trace_call(fun: Callable[..., Any], form: CallForm, annotate: bool = False) 
         outputs, out_structure = flatten(result)
         values = [_fresh(o, k, outputs) for k, o in enumerate(outputs)]
         impure = substitution.finish()
-        return Traced(trace, unflatten(out_structure, values), outputs, out_structure, list(substitution.guards), captured, impure)
+        return Traced(trace, unflatten(out_structure, values), outputs, out_structure, [*substitution.guards, *finder.guards], captured, impure)
     except BaseException:
         substitution.finish()  # writes to globals and cells up to here are the user's
         trace.close()

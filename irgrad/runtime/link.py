@@ -355,7 +355,7 @@ class Linker:
         b = nest.access("o", contiguous(shape))
         nest.body.append(f"store(o, @{b}@, load(x, @{a}@))")
         lines, sizes = NestText(nest, 0).write()
-        name = dtype.name
+        name = dtype.name if dtype.name != "float16" else "int16"  # bits of a dtype that kernels do not compute with
         head = ["def kernel(p, n):", f"    x = pointer_{name}(p, 0)", f"    o = pointer_{name}(p, 1)"]
         text = "\n".join([*head, *[line if line.startswith("    ") else f"    {line}" for line in lines], "    return 0", ""])
         self.emit(text, [reference(*source), reference(*target)], sizes)

@@ -67,6 +67,7 @@ TURN = np.array([[0.2, -1.3], [0.9, 0.1]])  # complex eigenvalues
 RANK_ONE = np.outer([1.0, 2.0, -1.0], [0.5, 1.5])
 BANDS = matrix(4, 5) + np.array([[0.0], [0.0], [6.0], [0.0]])
 BANDED = {"below": 1, "above": 2}
+LOWER = {"lower": True, "trans": False, "unit": False}
 
 SAMPLES: dict[str, list[Sample]] = {
     "cholesky": [Sample((definite(*s),), order=0) for s in ((3, 3), (2, 3, 3), (1, 1), (0, 0))]
@@ -97,7 +98,8 @@ SAMPLES: dict[str, list[Sample]] = {
     "det": [*squares(), Sample((SINGULAR,)), Sample((np.zeros((3, 3)),)), Sample((A, lowered(A))), Sample((SINGULAR, lowered(SINGULAR)))],
     "cofactor": [*squares(order=1), Sample((SINGULAR,), order=1), Sample((C,), order=1)],
     "slogdet": [*squares(), Sample((-A,)), Sample((A, lowered(A))), Sample((C, lowered(C)))],
-    "pinv": [*rectangles({"rcond": 1e-15}), Sample((RANK_ONE,), {"rcond": 1e-12}, 0), Sample((definite(3, 3),), {"rcond": 1e-15, "hermitian": True}, 0)],
+    "pinv": [*rectangles({"rcond": 1e-15}), Sample((RANK_ONE,), {"rcond": 1e-12}, 0),
+             Sample((definite(3, 3),), {"rcond": 1e-15, "hermitian": True}, 0)],
     "lstsq": [
         *(Sample((matrix(*a), matrix(*y)), {"rcond": 1e-14}) for a, y in (((4, 2), (4, 3)), ((2, 4), (2, 1)), ((3, 3), (3, 2)))),
         Sample((matrix(4, 2, dtype="complex128"), matrix(4, 2, dtype="complex128")), {"rcond": 1e-14}),
@@ -106,7 +108,8 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     "expm": [s for s in squares() if s.operands[0].size != 0 and s.operands[0].dtype.char != "F"],
     "logm": [Sample((definite(*s),)) for s in ((3, 3), (2, 2, 2))] + [Sample((definite(3, 3, dtype="complex128"),)), Sample((TURN,))],
-    "sqrtm": [Sample((definite(*s),)) for s in ((3, 3), (2, 2, 2))] + [Sample((definite(3, 3, dtype="complex128"),)), Sample((-A,), order=0)],
+    "sqrtm": [Sample((definite(*s),)) for s in ((3, 3), (2, 2, 2))]
+    + [Sample((definite(3, 3, dtype="complex128"),)), Sample((-A,), order=0)],
     "solve_sylvester": [
         Sample((A, matrix(2, 2), matrix(3, 2))),
         Sample((STACK, matrix(2, 2, 2), matrix(2, 3, 2))),
@@ -122,7 +125,7 @@ BAD: list[tuple[str, Bad]] = [
     ("inv", Bad((np.ones((2, 2), int),), TraceError, r"expected a float or complex dtype")),
     ("solve", Bad((A, np.ones((2, 1))), TraceValueError, r"2 equations for 3 unknowns", {"trans": False})),
     ("solve", Bad((A, np.ones((3, 1)), np.ones(9)), TraceValueError, r"expected the packed lu", {"trans": False})),
-    ("solve_triangular", Bad((STACK, np.ones((3, 1))), TraceValueError, r"equal leading extents", {"lower": True, "trans": False, "unit": False})),
+    ("solve_triangular", Bad((STACK, np.ones((3, 1))), TraceValueError, r"equal leading extents", LOWER)),
     ("lstsq", Bad((A, np.ones((2, 1))), TraceValueError, r"equally many rows", {"rcond": 1e-15})),
     ("solve_sylvester", Bad((A, A, np.ones((2, 3))), TraceValueError, r"right-hand side of 3 by 3")),
     ("solve_banded", Bad((BANDS, np.ones((4, 1))), TraceValueError, r"expected 4 diagonals", {**BANDED, "trans": False})),

@@ -9,6 +9,7 @@ from irgrad.frontend.handlers import (
     elementwise,
     indexing,
     joining,
+    linalg,
     methods,
     norms,
     ordering,
@@ -23,6 +24,6 @@ from irgrad.frontend.handlers.core import PUBLIC
 from irgrad.frontend.handlers.pymath import MATH
 
 __all__ = [
-    "MATH", "PUBLIC", "arranging", "contraction", "creation", "differences", "einsum", "elementwise", "indexing", "joining", "methods",
+    "MATH", "PUBLIC", "arranging", "contraction", "creation", "differences", "einsum", "elementwise", "indexing", "joining", "linalg", "methods",
     "norms", "ordering", "picking", "pymath", "reduction", "shaping", "statistics", "ufuncs",
 ]  # fmt: skip

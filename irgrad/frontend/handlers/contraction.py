@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from irgrad.frontend.handlers.core import (
     PUBLIC,
     Shape,
-    alias,
     apply,
     as_array,
     axis_index,
@@ -260,28 +258,3 @@ def _components(trace: Trace, x: Any) -> list[Any]:
 @handles(np.linalg.cross)
 def linalg_cross(trace: Trace, x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     return cross(trace, x1, x2, axis=axis)
-
-
-@handles(np.linalg.multi_dot)
-def multi_dot(trace: Trace, arrays: Sequence[Any], *, out: Any = None) -> Any:
-    refuse("linalg.multi_dot", out=out)
-    made = arrays[0]
-    for x in arrays[1:]:
-        made = dot(trace, made, x)
-    return made
-
-
-@handles(np.linalg.matrix_power)
-def matrix_power(trace: Trace, a: Any, n: Any) -> Any:
-    x = as_array(trace, a)
-    k = operator.index(n)
-    if k <= 0:
-        unsupported("linalg.matrix_power with n < 1", "use np.eye, or the inverse of a positive power")
-    made: Any = None
-    square = x
-    while k:
-        if k % 2:
-            made = square if made is None else matmul(trace, made, square)
-        k //= 2
-        square = matmul(trace, square, square) if k else square
-    return alias(made)

@@ -21,7 +21,7 @@ from irgrad.frontend.handlers.core import (
     real_dtype,
     reshape,
     shape_of,
-    unsupported,
+    transpose,
 )
 from irgrad.frontend.handlers.reduction import reduce
 from irgrad.frontend.handlers.shaping import size_of
@@ -34,13 +34,8 @@ def _magnitude(trace: Trace, x: Any) -> Any:
 
 def _root(trace: Trace, s: Any) -> Any:
     """sqrt with slope 0 at 0."""
-
-    def fn(positive: Any, root: Any, zero: Any) -> Any:
-        made = np.where(positive, root, zero)
-        return made if isinstance(s.value, np.ndarray) else made[()]
-
     positive = apply(trace, "greater", np.greater, s, 0)
-    return apply(trace, "where", fn, positive, apply(trace, "sqrt", np.sqrt, s), s)
+    return apply(trace, "where", scalar_where, positive, apply(trace, "sqrt", np.sqrt, s), s)
 
 
 @handles(np.linalg.norm)
@@ -76,8 +71,25 @@ def _vector_norm(trace: Trace, x: Any, ord: Any, axes: Shape, keepdims: bool) ->
     size = _magnitude(trace, x)
     if ord == 1:
         return reduce(trace, "reduce_sum", size, axes, keepdims)
-    power = PUBLIC[np.power]
-    return power(reduce(trace, "reduce_sum", power(size, ord), axes, keepdims), 1 / ord)
+    if ord < 1:  # the slope of |x|**ord at 0 is not finite
+        terms = _power_or(trace, size, ord, 0.0 if ord > 0 else np.inf)
+    else:
+        terms = PUBLIC[np.power](size, ord)
+    return _power_or(trace, reduce(trace, "reduce_sum", terms, axes, keepdims), 1 / ord, None)
+
+
+def _power_or(trace: Trace, x: Any, exponent: Any, at_zero: float | None) -> Any:
+    """x**exponent for x > 0 and `at_zero` elsewhere (None: x itself), flat at 0."""
+    dtype = dtype_of(x)
+    positive = apply(trace, "greater", np.greater, x, 0)
+    base = apply(trace, "where", scalar_where, positive, x, dtype.type(1))
+    other = x if at_zero is None else dtype.type(at_zero)
+    return apply(trace, "where", scalar_where, positive, PUBLIC[np.power](base, exponent), other)
+
+
+def scalar_where(condition: Any, x: Any, y: Any) -> Any:
+    made = np.where(condition, x, y)
+    return made if isinstance(condition, np.ndarray) else made[()]
 
 
 def _square_magnitude(trace: Trace, x: Any) -> Any:
@@ -95,7 +107,11 @@ def _matrix_norm(trace: Trace, x: Any, ord: Any, axes: Shape, keepdims: bool) ->
         sums = reduce(trace, "reduce_sum", _magnitude(trace, x), axes[0] if abs(ord) == 1 else axes[1], True)
         return reduce(trace, "reduce_max" if ord > 0 else "reduce_min", sums, axes, keepdims)
     if ord in (2, -2, "nuc"):
-        unsupported(f"linalg.norm(ord={ord!r}) of a matrix", "use the Frobenius norm, or compute it outside the traced function")
+        rest = tuple(k for k in range(len(shape_of(x))) if k not in axes)
+        s = call(trace, "svdvals", transpose(trace, x, (*rest, *axes)))
+        kind = {2: "reduce_max", -2: "reduce_min", "nuc": "reduce_sum"}[ord]
+        made = reduce(trace, kind, s, (len(rest),), False)
+        return reshape(trace, made, tuple(1 if k in axes else n for k, n in enumerate(shape_of(x)))) if keepdims else made
     raise ValueError("Invalid norm order for matrices.")
 
 

@@ -1,0 +1,67 @@
+"""Special functions as programs: every sample row as plain Python kernels, and a bounded slice as machine code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from irgrad.config import CONFIG
+from irgrad.ir.primitive import REGISTRY
+from irgrad.ops.routines import has_routine, special_address
+from tests.ops.samples import Sample, samples_special
+from tests.support.kernels import compiled, difference, program
+
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")]
+SAMPLES = samples_special.SAMPLES
+ULPS = {"erf": 8, "erfc": 8, "zeta": 8, "log_expit": 8}  # by libm, by a routine of our own, as text
+
+
+def check(name: str, sample: Sample, got: Any) -> None:
+    with np.errstate(all="ignore"):
+        want = REGISTRY[name].evaluate(*sample.operands)
+    wrong = difference(got, want, ULPS.get(name, 4))
+    assert not wrong, f"{name}{sample.operands}: {wrong}"
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_samples_as_plain_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real numbers are computed in kernels, complex ones in numpy."""
+    monkeypatch.setattr(CONFIG, "evaluate", True)
+    for sample in SAMPLES[name]:
+        got, in_numpy = compiled(program(REGISTRY[name], {}), *sample.operands)
+        assert in_numpy == np.iscomplexobj(got)
+        check(name, sample, got)
+
+
+COMPILED = {
+    "by address": ["gammaln", "psi", "erfinv", "betainc", "jv", "expn", "kn", "xlogy"],
+    "others": ["erf", "erfc", "zeta", "expit", "log_expit", "ndtr"],
+}
+
+
+@pytest.mark.parametrize("family", COMPILED)
+def test_samples_as_machine_code(family: str) -> None:
+    rows = [(name, sample) for name in COMPILED[family] for sample in SAMPLES[name] if not np.iscomplexobj(sample.operands[-1])]
+    operands = [x for _, sample in rows for x in sample.operands]
+
+    def together(first: Any, *given: Any) -> Any:
+        outputs, at = [], 0
+        for name, sample in rows:
+            count = len(sample.operands)
+            outputs.append(program(REGISTRY[name], {})(*given[at : at + count]))
+            at += count
+        return tuple(outputs)
+
+    got, in_numpy = compiled(together, np.float64(1.0), *operands)
+    assert in_numpy == 0
+    for (name, sample), value in zip(rows, got, strict=True):
+        check(name, sample, value)
+
+
+def test_routines_are_found_by_name() -> None:
+    assert has_routine("gammaln")
+    assert special_address("psi") != special_address("gammaln")
+    assert not has_routine("no_such_function")
+    assert not has_routine("fresnel")  # answers through pointers
