@@ -87,7 +87,7 @@ class Library:
                 return Kernel(name, text, address, None)
         counts.compiled += 1
         space = self.names
-        exec(compile(text, file, "exec"), space)  # noqa: S102
+        exec(compile(text, file, "exec"), space)
         return self._compile(key, name, text, space.pop(name))
 
     def _compile(self, key: str, name: str, text: str, function: Callable[..., Any]) -> Kernel:
@@ -144,7 +144,7 @@ class Library:
 def plain_kernel(name: str, text: str, file: str) -> Kernel:
     """The kernel as plain Python behind the same native signature: the oracle of the compiled one."""
     space = plain.names()
-    exec(compile(text, file, "exec"), space)  # noqa: S102
+    exec(compile(text, file, "exec"), space)
     function = space[name]
 
     def run(pointers: int, sizes: int) -> int:

@@ -16,9 +16,25 @@ import numpy as np
 from numba import njit
 
 from irgrad.codegen.layout import (
-    ARG_TABLE, ARG_WORDS, DONE, FAILED, FIRST_ARG_BASE, HOST, LAST_ROW, MISMATCH, NEW_PATH, NUM_ARGS, NUM_OUTS, NUMBER, OP_GUARD, OP_HOST, REFS, ROWS,
+    ARG_TABLE,
+    ARG_WORDS,
+    DONE,
+    FAILED,
+    FIRST_ARG_BASE,
+    HOST,
+    LAST_ROW,
+    MISMATCH,
+    NEW_PATH,
+    NUM_ARGS,
+    NUM_OUTS,
+    NUMBER,
+    OP_GUARD,
+    OP_HOST,
+    REFS,
+    ROWS,
 )  # fmt: skip
 from irgrad.codegen.native import byte_at, call_kernel, half_at, put, size, stack
+
 
 @njit(cache=True)
 def drive(header: int, bases: int, start: int) -> int:
@@ -107,7 +123,7 @@ def enter_released(header: int, bases: int, objects: int) -> int:
 @cache
 def probe() -> bool:
     """Do objects of this interpreter and numpy have the layout that `enter` reads?"""
-    if sys.implementation.name != "cpython" or hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
+    if sys.implementation.name != "cpython" or (hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled()):
         return False
     a = np.arange(6.0).reshape(2, 3)
 

@@ -72,7 +72,7 @@ def _hurwitz_zeta(s: Any, q: Any) -> Any:
     return zeta(s, q)
 
 
-def _erf(name: str) -> Any:
+def _special(name: str) -> Any:
     def call(x: Any) -> Any:
         from scipy import special
 
@@ -116,7 +116,8 @@ def names() -> dict[str, Any]:
         "math": math, "inf": math.inf, "nan": math.nan,
         "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
         "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,
-        "erf": _erf("erf"), "erfc": _erf("erfc"), "hurwitz_zeta": _hurwitz_zeta, **{f"call_real{n}": _call_real for n in (1, 2, 3)},
+        "erf": _special("erf"), "erfc": _special("erfc"), "lgamma": _special("gammaln"), "tgamma": _special("gamma"),
+        "hurwitz_zeta": _hurwitz_zeta, **{f"call_real{n}": _call_real for n in (1, 2, 3)},
         "greatest": np.maximum, "least": np.minimum, "complex_of": _complex_of, "divide_complex": np.divide, "reciprocal_complex": np.reciprocal,
         "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
     }  # fmt: skip

@@ -123,7 +123,13 @@ class Program:
         for k, argument in enumerate(self.arguments):
             dims = np.array([*argument.shape, *argument.strides, 0], np.int64)
             self.keep.append(dims)
-            table[k * ARG_WORDS : k * ARG_WORDS + 5] = (argument.kind, id(argument.type), id(argument.dtype), len(argument.shape), dims.ctypes.data)
+            table[k * ARG_WORDS : k * ARG_WORDS + 5] = (
+                argument.kind,
+                id(argument.type),
+                id(argument.dtype),
+                len(argument.shape),
+                dims.ctypes.data,
+            )
             self.keep += [argument.type, argument.dtype]
         self.keep.append(table)
         self.header[:6] = (len(self.arguments), table.ctypes.data, self.rows.ctypes.data, self.refs.ctypes.data, num_outs, FIRST_INPUT)

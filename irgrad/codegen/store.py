@@ -47,7 +47,9 @@ class Store:
                     )
                     return False
         except OSError as error:
-            warnings.warn(f"the kernel store {self.root} cannot be used ({error}); kernels are not kept on disk", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                f"the kernel store {self.root} cannot be used ({error}); kernels are not kept on disk", RuntimeWarning, stacklevel=2
+            )
             return False
         return True
 

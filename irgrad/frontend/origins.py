@@ -9,6 +9,7 @@ may steer the program are guarded. What is not found stays a constant.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import CodeType, FrameType, MemberDescriptorType, ModuleType
 from typing import Any
 
@@ -78,10 +79,8 @@ def _attributes(holder: Any, origin: Origin, names: tuple[str, ...]) -> Iterator
             if name in cls.__dict__:
                 found = cls.__dict__[name]
                 if isinstance(found, MemberDescriptorType) and not isinstance(holder, type):
-                    try:
+                    with suppress(AttributeError):
                         yield AttributeOrigin(origin, name), found.__get__(holder)
-                    except AttributeError:
-                        pass
                 elif not hasattr(found, "__get__"):
                     yield AttributeOrigin(origin, name), found
                 break
@@ -125,9 +124,16 @@ class Finder:
 def _names_class_state(frame: FrameType) -> bool:
     """Does the code name a user's class with an attribute that the class holds, or an object with slots?"""
     names = frame.f_code.co_names
-    if any(isinstance(vars(cls).get(name), MemberDescriptorType) for held in frame.f_locals.values() for cls in type(held).__mro__ for name in names):
+    if any(
+        isinstance(vars(cls).get(name), MemberDescriptorType)
+        for held in frame.f_locals.values()
+        for cls in type(held).__mro__
+        for name in names
+    ):
         return True
     return any(
-        isinstance(holder, type) and is_user_class(holder) and any(True for _ in _attributes(holder, SelfOrigin(holder), frame.f_code.co_names))
+        isinstance(holder, type)
+        and is_user_class(holder)
+        and any(True for _ in _attributes(holder, SelfOrigin(holder), frame.f_code.co_names))
         for holder in (true_globals(frame).get(name) for name in frame.f_code.co_names)
     )

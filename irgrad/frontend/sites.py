@@ -259,7 +259,7 @@ def source_of(site: Site | None) -> Source | None:
 
 def user_source(frame: FrameType | None = None) -> Source | None:
     """File and line of the nearest frame that is not irgrad's own."""
-    walk = frame if frame is not None else sys._getframe(1)  # noqa: SLF001
+    walk = frame if frame is not None else sys._getframe(1)
     while walk is not None:
         if not code_info(walk.f_code).internal:
             return Source(walk.f_code.co_filename, walk.f_lineno, walk.f_code.co_qualname)

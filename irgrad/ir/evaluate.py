@@ -1,6 +1,7 @@
 """The reference interpreter: runs a graph node by node with the numpy meaning of each primitive.
 
-Every pass and every kernel is tested against it. A guard's `evaluate` says whether it holds. A value is dropped after its last use, so memory follows liveness.
+Every pass and every kernel is tested against it. A guard's `evaluate` says whether it holds. A value is dropped after its last use,
+so memory follows liveness.
 """
 
 from __future__ import annotations

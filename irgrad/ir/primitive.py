@@ -25,7 +25,6 @@ from typing import Any, TypeAlias
 
 from irgrad.ir.aval import Aval
 
-
 # Facts that passes need about a primitive. Plain integers: they are tested once per recorded operation, where the bit
 # operations of enum.Flag cost 2 us each.
 Trait: TypeAlias = int

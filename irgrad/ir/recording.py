@@ -32,7 +32,17 @@ class Record:
 
     __slots__ = ("aval", "carried", "code", "op", "operands", "params", "segment", "site")
 
-    def __init__(self, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], aval: int, segment: int, site: Any, code: int, carried: bool = False) -> None:
+    def __init__(
+        self,
+        op: Primitive | None,
+        operands: tuple[Any, ...],
+        params: dict[str, Any],
+        aval: int,
+        segment: int,
+        site: Any,
+        code: int,
+        carried: bool = False,
+    ) -> None:
         self.op = op
         self.operands = operands
         self.params = params

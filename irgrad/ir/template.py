@@ -38,7 +38,9 @@ class Instance:
 
     __slots__ = ("externals", "literals", "starts", "template", "values")
 
-    def __init__(self, template: Template, values: list[int], externals: list[int], literals: list[Data], starts: list[tuple[int, ...]]) -> None:
+    def __init__(
+        self, template: Template, values: list[int], externals: list[int], literals: list[Data], starts: list[tuple[int, ...]]
+    ) -> None:
         self.template = template
         self.values = values
         self.externals = externals

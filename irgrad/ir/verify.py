@@ -96,7 +96,7 @@ def check_arity(graph: Graph) -> Iterator[Violation]:
     for node in graph.nodes():
         try:
             _recomputed(node)
-        except Exception as error:  # noqa: BLE001  whatever the rule raises is the finding
+        except Exception as error:
             operands = ", ".join(aval_text(operand.aval) for operand in node.operands)
             yield Violation(node, f"operands and params that {_name(node)} accepts", f"({operands}): {error}")
 

@@ -91,8 +91,18 @@ def _normal_log_density(b: Builder, x: Any) -> Any:
     return b.sub(b.mul(-0.5, b.mul(x, x)), LOG_SQRT_2PI)
 
 
+def _mills(b: Builder, ct: Any, out: Any, x: Any) -> Any:
+    """density / ndtr, which is sqrt(2 / pi) / erfcx(-x / sqrt(2)): exact in the lower tail (DLMF 7.8.1)."""
+    if is_complex(b, x):
+        return b.mul(ct, b.exp(b.sub(_normal_log_density(b, x), out)))
+    low = b.less(x, 0.0)
+    lower = b.div(math.sqrt(2.0 / math.pi), b.erfcx(b.mul(-math.sqrt(0.5), b.where(low, x, 0.0))))
+    upper = b.exp(b.sub(_normal_log_density(b, b.where(low, 0.0, x)), b.where(low, 0.0, out)))
+    return b.mul(ct, b.where(low, lower, upper))
+
+
 ndtr = function("ndtr", lambda b, ct, out, x: b.mul(ct, b.exp(_normal_log_density(b, x))))
-log_ndtr = function("log_ndtr", lambda b, ct, out, x: b.mul(ct, b.exp(b.sub(_normal_log_density(b, x), out))))
+log_ndtr = function("log_ndtr", _mills)
 ndtri = function("ndtri", lambda b, ct, out, x: b.mul(ct, b.exp(b.neg(_normal_log_density(b, out)))))
 ndtri_exp = function("ndtri_exp", lambda b, ct, out, x: b.mul(ct, b.exp(b.sub(x, _normal_log_density(b, out)))))
 

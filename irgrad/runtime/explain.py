@@ -7,8 +7,9 @@ from typing import IO, Any
 
 from irgrad.frontend.sites import line_text, source_of
 from irgrad.ir.aval import short_name
-from irgrad.runtime.jit import Jitted, Variant
+from irgrad.runtime.jit import Jitted
 from irgrad.runtime.tree import PathNode
+from irgrad.runtime.variant import Variant
 
 MAX_LINES = 40  # guards printed of one tree
 
@@ -20,7 +21,7 @@ def explain(jitted: Jitted, file: IO[str] | None = None) -> None:
     """
     if not isinstance(jitted, Jitted):
         raise TypeError(f"explain expects the result of irgrad.jit, got {type(jitted).__name__}")
-    print(explanation(jitted), file=file if file is not None else sys.stdout)  # noqa: T201
+    print(explanation(jitted), file=file if file is not None else sys.stdout)
 
 
 def explanation(jitted: Jitted) -> str:
@@ -30,8 +31,8 @@ def explanation(jitted: Jitted) -> str:
         f"irgrad.jit of {jitted.__name__}",
         f"  calls {stats.calls}: {stats.calls - stats.eager_calls} compiled, {stats.eager_calls} eager; {stats.traces} traces of "
         f"{stats.recorded_ops} recorded operations in all",
-        f"  paths {stats.paths}, kernels {stats.kernels} ({stats.kernels_compiled} compiled, {stats.kernels_loaded} loaded from the store), "
-        f"host calls {stats.host_calls}, rounded guards {stats.guard_rounding}",
+        f"  paths {stats.paths}, kernels {stats.kernels} ({stats.kernels_compiled} compiled, {stats.kernels_loaded} from the store), host "
+        f"calls {stats.host_calls}, rounded guards {stats.guard_rounding}",
         f"  seconds: tracing {stats.trace_seconds:.3f}, passes {stats.pass_seconds:.3f}, compiling {stats.compile_seconds:.3f}, "
         f"linking {stats.link_seconds:.3f}; running compiled code is not timed",
         f"  tables {stats.program_bytes} bytes, arena {stats.arena_bytes} bytes a call",
@@ -54,7 +55,9 @@ def _variant(variant: Variant) -> list[str]:
         lines.append(f"    {len(variant.seen)} paths seen once, none compiled" + (f" ({variant.declined})" if variant.declined else ""))
         return lines
     program = variant.program
-    lines.append(f"    {variant.tree.num_paths} paths, {program.num_rows} rows, {len(program.kernels)} kernels, {len(program.hosts)} host rows")
+    lines.append(
+        f"    {variant.tree.num_paths} paths, {program.num_rows} rows, {len(program.kernels)} kernels, {len(program.hosts)} host rows"
+    )
     for row, call in list(program.hosts.items())[:MAX_LINES]:
         lines.append(f"    host row {row}: {call.op.name} has no kernel")
     if variant.tree.root is not None:

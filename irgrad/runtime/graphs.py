@@ -22,8 +22,9 @@ from irgrad.ir.value import Static
 from irgrad.ir.verify import verify
 from irgrad.passes.pipeline import PIPELINE, optimize
 from irgrad.passes.result import PassResult
-from irgrad.runtime.jit import Jitted, trace_call
+from irgrad.runtime.jit import Jitted
 from irgrad.runtime.signature import CallForm, call_form
+from irgrad.runtime.tracing import trace_call
 
 
 def trace(fun: Callable[..., Any]) -> Callable[..., Graph]:

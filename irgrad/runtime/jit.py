@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import functools
 import gc
-import sys
 import threading
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,87 +23,25 @@ import numpy as np
 
 from irgrad.codegen.layout import LAST_ROW
 from irgrad.config import CONFIG
-from irgrad.frontend.captured import MISSING, SelfOrigin, compile_checks
-from irgrad.frontend.context import CURRENT, current
-from irgrad.frontend.graph_trace import GraphTrace
-from irgrad.frontend.origins import Finder
+from irgrad.frontend.captured import MISSING
+from irgrad.frontend.context import current
 from irgrad.frontend.names import default_names
 from irgrad.frontend.record import freeze
-from irgrad.frontend.substitute import ATOMS, Substitution
-from irgrad.frontend.tracer import Tracer
+from irgrad.frontend.substitute import Substitution
 from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
-from irgrad.pytree import flatten, unflatten
 from irgrad.runtime.run import direct, run
-from irgrad.runtime.signature import CallForm, StaticLeaf, argument, call_form, normalise
+from irgrad.runtime.signature import CallForm, call_form, normalise
 from irgrad.runtime.stats import Stats
+from irgrad.runtime.tracing import Traced, trace_call
 from irgrad.runtime.tree import PathTree
+from irgrad.runtime.variant import Variant
 
 SEEN_PATHS = 64  # recordings of paths seen once that are kept to be compared with a second sighting
 SEEN_RECORDS = 2_000_000
 MAX_SIGNATURES = 512  # shapes, dtypes and static values that a function keeps programs for; the oldest goes first
 MAX_VARIANTS = 32  # sets of captured values of one signature that programs are kept for
 _MISS = object()
-
-
-class Variant:
-    """Programs of one signature for captured values of one shape: input numbering, path tree, program."""
-
-    def __init__(self, leaves: Sequence[Any]) -> None:
-        self.tree = PathTree()
-        self.program: Any = None
-        self.arguments = [argument(leaf) for leaf in leaves]
-        self.num_leaves = len(leaves)
-        self.origins: list[Any] = []
-        self.numbers: dict[Any, int] = {}
-        self.constants: list[np.ndarray[Any, Any]] = []
-        self.constant_numbers: dict[Any, int] = {}
-        self.guards: list[Any] = []
-        self.check: Callable[[], bool] = lambda: True
-        self.read: Callable[[], tuple[Any, ...]] = tuple
-        self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
-        self.results: Any = None
-        self.declined = ""
-
-    def number_input(self, tracer: Tracer) -> int:
-        """The number of an input: argument leaf, captured value (appended where new), or a constant (negative)."""
-        origin = tracer.params["origin"]
-        if type(origin) is int:
-            return origin
-        if origin is None:
-            value = np.ascontiguousarray(tracer.value)
-            key = (value.dtype, value.shape, value.tobytes())
-            known = self.constant_numbers.get(key)
-            if known is None:
-                known = self.constant_numbers[key] = ~len(self.constants)
-                self.constants.append(value)
-            return known
-        known = self.numbers.get(origin)
-        if known is None:
-            known = self.numbers[origin] = self.num_leaves + len(self.origins)
-            self.origins.append(origin)
-            self.arguments.append(argument(normalise(tracer.value)))
-        return known
-
-    @property
-    def num_calls(self) -> int:
-        """Compiled calls so far."""
-        return self.tree.root.num_calls if self.tree.root is not None else 0
-
-    def fits(self, traced: Traced) -> bool:
-        """Does a new trace belong here: do this variant's guards hold, and have captured values the form that its programs read?"""
-        if not self.check():
-            return False
-        for origin, value in traced.captured.items():
-            number = self.numbers.get(origin)
-            if number is not None and self.arguments[number] != argument(normalise(value)):
-                return False
-        return True
-
-    def guard(self, guards: Sequence[Any]) -> None:
-        """Add the guards of a trace to those that are checked at each call."""
-        self.guards = list(dict.fromkeys([*self.guards, *guards]))
-        self.check, self.read = compile_checks(self.guards, self.origins)
 
 
 class Jitted:
@@ -219,7 +155,9 @@ class Jitted:
         read = variant.read if variant.origins else None
         self._last = direct(variant, check, read, _MISS) or self._indirect(variant, check, read)
 
-    def _indirect(self, variant: Variant, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None) -> Callable[..., Any]:
+    def _indirect(
+        self, variant: Variant, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None
+    ) -> Callable[..., Any]:
         stats, count = self._stats, variant.num_leaves
 
         def fast(args: tuple[Any, ...]) -> Any:
@@ -289,7 +227,8 @@ class Jitted:
         if variant.tree.num_paths >= CONFIG.max_paths:
             variant.declined = f"more than {CONFIG.max_paths} paths"
             warnings.warn(
-                f"irgrad.jit({self.__name__}): {variant.declined} for one signature; new ones run eagerly (IRGRAD_MAX_PATHS raises the limit)",
+                f"irgrad.jit({self.__name__}): {variant.declined} for one signature; new ones run eagerly "
+                "(IRGRAD_MAX_PATHS raises the limit)",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -324,7 +263,8 @@ class Jitted:
         if not self.impure:
             self.impure = reason
             warnings.warn(
-                f"irgrad.jit({self.__name__}) keeps running eagerly: {reason}; it must compute the same from the same arguments, without side effects",
+                f"irgrad.jit({self.__name__}) keeps running eagerly: {reason}; "
+                "it must compute the same from the same arguments, without side effects",
                 RuntimeWarning,
                 stacklevel=5,
             )
@@ -408,56 +348,6 @@ def _same_constant(x: Any, y: Any) -> bool:
         return False
 
 
-class Traced:
-    """What one trace gave: the result for the caller, and what is needed to build a program of it."""
-
-    def __init__(self, trace: GraphTrace, result: Any, outputs: list[Any], structure: Any, guards: list[Any], captured: dict[Any, Any], impure: list[str]) -> None:
-        self.trace = trace
-        self.result = result
-        self.outputs = outputs
-        self.structure = structure
-        self.guards = guards
-        self.captured = captured
-        self.impure = impure
-
-
-def trace_call(fun: Callable[..., Any], form: CallForm, annotate: bool = False) -> Traced:
-    """Run `fun` on tracers of a call's data leaves."""
-    trace = GraphTrace(sys._getframe(0))
-    if annotate:
-        trace.primals = {}
-    token = CURRENT.set(trace)
-    captured: dict[Any, Any] = {}
-
-    def wrap(value: Any, origin: Any) -> Any:
-        ready = normalise(value)
-        if type(ready) is StaticLeaf:
-            return value
-        captured[origin] = value
-        return trace.input(ready, origin)
-
-    substitution = Substitution(wrap, default_names())
-    trace.substitution = substitution
-    trace.finder = finder = Finder(trace.sites.base, captured.__setitem__)
-    try:
-        data = iter([trace.input(value, number) for number, value in enumerate(form.values)])
-        count = len(form.leaves) + len(form.statics)
-        statics = {p: v if type(v) in ATOMS else substitution.value(v, SelfOrigin(v)) for p, v in form.statics.items()}
-        tracers = [statics[position] if position in statics else next(data) for position in range(count)]
-        args, kwargs = unflatten(form.structure, tracers)
-        result = substitution.function(fun)(*args, **kwargs)
-        outputs, out_structure = flatten(result)
-        values = [_fresh(o, k, outputs) for k, o in enumerate(outputs)]
-        impure = substitution.finish()
-        return Traced(trace, unflatten(out_structure, values), outputs, out_structure, [*substitution.guards, *finder.guards], captured, impure)
-    except BaseException:
-        substitution.finish()  # writes to globals and cells up to here are the user's
-        trace.close()
-        raise
-    finally:
-        CURRENT.reset(token)
-
-
 @contextmanager
 def paused_gc() -> Iterator[None]:
     """No collections while millions of small objects are made and kept: they would find nothing (3.9 against 2.0 us an operation)."""
@@ -468,14 +358,6 @@ def paused_gc() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
-
-
-def _fresh(output: Any, number: int, outputs: list[Any]) -> Any:
-    """A result that owns its memory."""
-    value = output.value if type(output) is Tracer else output
-    if isinstance(value, np.ndarray) and type(output) is Tracer:
-        return np.array(value)
-    return value
 
 
 def jit(

@@ -98,7 +98,9 @@ class LinkCounts:
 _lowered: dict[Any, Lowered] = {}
 
 
-def lowered_template(template: Template, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts) -> Lowered:
+def lowered_template(
+    template: Template, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
+) -> Lowered:
     """The rows of a template for inputs with these strides, from cache or by passes and lowering."""
     key = (template.key, bytes(template.exported), strides)
     found = _lowered.get(key)
@@ -120,7 +122,9 @@ def lowered_template(template: Template, instance: Instance, records: Any, strid
 class Linker:
     """Builds the program of one path tree."""
 
-    def __init__(self, tree: PathTree, table: TemplateTable, arguments: list[Argument], constants: list[np.ndarray[Any, Any]], counts: LinkCounts) -> None:
+    def __init__(
+        self, tree: PathTree, table: TemplateTable, arguments: list[Argument], constants: list[np.ndarray[Any, Any]], counts: LinkCounts
+    ) -> None:
         self.tree = tree
         self.table = table
         self.arguments = arguments
@@ -153,7 +157,9 @@ class Linker:
         assert root is not None
         self.num_outs = max(sum(1 for o in node.outputs if type(o) is int) for node in self.tree.nodes() if node.outputs is not None)
         self.first_symbol = FIRST_INPUT + self.num_inputs + self.num_outs
-        stack: list[tuple[PathNode, dict[int, Place], Arena, list[Record], tuple[int, int] | None, int]] = [(root, {}, Arena(), [], None, 0)]
+        stack: list[tuple[PathNode, dict[int, Place], Arena, list[Record], tuple[int, int] | None, int]] = [
+            (root, {}, Arena(), [], None, 0)
+        ]
         while stack:
             node, places, arena, prefix, patch, before = stack.pop()
             if patch is not None:
@@ -286,7 +292,9 @@ class Linker:
                 continue
             base, offset = self.address(export.ref, slots, buffers, starts)
             kind, index = export.ref.home
-            buffer = slot_buffers[index] if kind == "slot" and index < len(slot_buffers) else buffers[index][2] if kind == "buffer" else None
+            buffer = (
+                slot_buffers[index] if kind == "slot" and index < len(slot_buffers) else buffers[index][2] if kind == "buffer" else None
+            )
             if buffer is not None:
                 buffer.values += 1
             places[value] = Place(base, offset, export.strides, buffer)
@@ -305,10 +313,23 @@ class Linker:
                 if instance.template.exported[local]:
                     export = lowered.exports[number]
                     number += 1
-                    if value in direct and export.ref is not None and export.ref.home[0] == "buffer" and not export.ref.terms and not export.ref.offset:
+                    if (
+                        value in direct
+                        and export.ref is not None
+                        and export.ref.home[0] == "buffer"
+                        and not export.ref.terms
+                        and not export.ref.offset
+                    ):
                         index = export.ref.home[1]
-                        nbytes = int(np.prod(instance_shape(lowered, number - 1), dtype=np.int64)) * lowered.graph.outputs[number - 1].aval.dtype.itemsize
-                        if index not in chosen and export.strides == contiguous(instance_shape(lowered, number - 1)) and nbytes == lowered.buffers[index]:
+                        nbytes = (
+                            int(np.prod(instance_shape(lowered, number - 1), dtype=np.int64))
+                            * lowered.graph.outputs[number - 1].aval.dtype.itemsize
+                        )
+                        if (
+                            index not in chosen
+                            and export.strides == contiguous(instance_shape(lowered, number - 1))
+                            and nbytes == lowered.buffers[index]
+                        ):
                             chosen[index] = direct[value]
         made: list[tuple[int, int, Buffer | None]] = []
         for index, nbytes in enumerate(lowered.buffers):
@@ -347,7 +368,9 @@ class Linker:
         slots[slot] = (ARENA, fresh.offset)
         slot_buffers[slot] = fresh
 
-    def copy_row(self, source: tuple[int, int], strides: tuple[int, ...], target: tuple[int, int], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def copy_row(
+        self, source: tuple[int, int], strides: tuple[int, ...], target: tuple[int, int], shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
         from irgrad.codegen.nest import Nest, NestText
 
         nest = Nest(shape, ())
@@ -360,7 +383,9 @@ class Linker:
         text = "\n".join([*head, *[line if line.startswith("    ") else f"    {line}" for line in lines], "    return 0", ""])
         self.emit(text, [reference(*source), reference(*target)], sizes)
 
-    def address(self, ref: Ref, slots: list[tuple[int, int]], buffers: list[tuple[int, int, Buffer | None]], starts: list[tuple[int, ...]]) -> tuple[int, int]:
+    def address(
+        self, ref: Ref, slots: list[tuple[int, int]], buffers: list[tuple[int, int, Buffer | None]], starts: list[tuple[int, ...]]
+    ) -> tuple[int, int]:
         kind, index = ref.home
         if kind == "slot":
             base, offset = slots[index]
@@ -372,7 +397,9 @@ class Linker:
                 offset += start * stride
         return base, offset
 
-    def row(self, row: Any, slots: list[tuple[int, int]], buffers: list[tuple[int, int, Buffer | None]], starts: list[tuple[int, ...]]) -> None:
+    def row(
+        self, row: Any, slots: list[tuple[int, int]], buffers: list[tuple[int, int, Buffer | None]], starts: list[tuple[int, ...]]
+    ) -> None:
         refs: list[int] = []
         for pointer in row.pointers:
             if isinstance(pointer, str):
@@ -415,7 +442,9 @@ class Linker:
             self.symbols[name] = known
         return known
 
-    def host(self, row: HostRow, slots: list[tuple[int, int]], buffers: list[tuple[int, int, Buffer | None]], starts: list[tuple[int, ...]]) -> None:
+    def host(
+        self, row: HostRow, slots: list[tuple[int, int]], buffers: list[tuple[int, int, Buffer | None]], starts: list[tuple[int, ...]]
+    ) -> None:
         operands: list[Any] = []
         for operand in row.operands:
             if isinstance(operand, tuple):
@@ -424,7 +453,9 @@ class Linker:
             else:
                 operands.append(operand)
         ref, aval = row.result
-        self.hosts[self.num_rows] = HostCall(row.op, row.params, operands, (reference(*self.address(ref, slots, buffers, starts)), aval.shape, aval.dtype))
+        self.hosts[self.num_rows] = HostCall(
+            row.op, row.params, operands, (reference(*self.address(ref, slots, buffers, starts)), aval.shape, aval.dtype)
+        )
         self.rows += (OP_HOST, 0, 0, 0)
 
     def guard(self, node: PathNode, path: list[Record], places: dict[int, Place], arena: Arena) -> None:
@@ -535,4 +566,4 @@ def guard_bits(kind: str, outcome: Any) -> int:
     return int(outcome)
 
 
-__all__ = ["ARRAY", "FREE", "NUMBER", "Graph", "Linker", "LinkCounts", "Place"]
+__all__ = ["ARRAY", "FREE", "NUMBER", "Graph", "LinkCounts", "Linker", "Place"]

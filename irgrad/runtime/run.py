@@ -141,7 +141,9 @@ def enter_portable(program: Program, context: Context, objects: tuple[Any, ...])
     return Portable.drive(program.address, context.address, 0)
 
 
-def direct(variant: Any, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None, miss: Any) -> Callable[[tuple[Any, ...]], Any] | None:
+def direct(
+    variant: Any, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None, miss: Any
+) -> Callable[[tuple[Any, ...]], Any] | None:
     """`run` for the commonest program, written out: flat arguments, one path, one array, no host rows. None for others."""
     program, (_, made) = variant.program, variant.results
     native = _native or _load()
@@ -183,7 +185,9 @@ def host(call: HostCall, context: Context) -> None:
     _array(context, ref, shape, None, dtype)[...] = result
 
 
-def _array(context: Context, ref: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+def _array(
+    context: Context, ref: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype[Any]
+) -> np.ndarray[Any, Any]:
     """A numpy view of memory of a call."""
     address = int(context.bases[ref & 65535]) + (ref >> 16)
     holder = _Memory(address, shape, strides, dtype)

@@ -121,7 +121,9 @@ class _Static:
         self.value = value
 
 
-def call_form(args: tuple[Any, ...], kwargs: dict[str, Any], static_argnums: tuple[int, ...] = (), static_argnames: tuple[str, ...] = ()) -> CallForm:
+def call_form(
+    args: tuple[Any, ...], kwargs: dict[str, Any], static_argnums: tuple[int, ...] = (), static_argnames: tuple[str, ...] = ()
+) -> CallForm:
     """Flatten a call and sort its leaves into data and statics."""
     tree: Any = (args, kwargs)
     if static_argnums or static_argnames:

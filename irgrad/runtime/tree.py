@@ -22,7 +22,7 @@ CHUNK = 900  # and by count, as the last resort
 class PathNode:
     """Records [start, start + len(records)) of every path below; ends in a guard (with children) or in outputs."""
 
-    __slots__ = ("calls", "children", "guard", "instances", "form", "needed", "number", "outputs", "records", "start", "uses")
+    __slots__ = ("calls", "children", "form", "guard", "instances", "needed", "number", "outputs", "records", "start", "uses")
 
     def __init__(self, start: int, records: list[Record]) -> None:
         self.start = start
@@ -99,9 +99,9 @@ class PathTree:
                 if position >= len(records):
                     return "the path ends early"
                 other = records[position]
-                if mine.code != other.code or not same_operands(mine, other):
-                    if not (is_guard(mine) and is_guard(other) and mine.operands == other.operands):
-                        return describe_difference(mine, other)
+                guards = is_guard(mine) and is_guard(other) and mine.operands == other.operands
+                if not guards and (mine.code != other.code or not same_operands(mine, other)):
+                    return describe_difference(mine, other)
                 position += 1
             if node.guard is None:
                 return None if position == len(records) else "the path goes on"

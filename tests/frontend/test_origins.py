@@ -14,7 +14,7 @@ import pytest
 
 import irgrad
 
-LIBRARY = '''
+LIBRARY = """
 import numpy as np
 
 W = np.ones(3)
@@ -49,7 +49,7 @@ def from_a_class(x):
 
 def from_containers(x, layers=[np.ones(3), 2.0]):
     return np.sum(x * layers[0]) * layers[1]
-'''
+"""
 X = np.arange(3.0)
 
 

@@ -148,7 +148,7 @@ def alternating(count: int) -> Callable[[Any], Any]:
 def repeated_lines(count: int) -> Callable[[Any], Any]:
     space: dict[str, Any] = {"np": np}
     lines = "\n".join("    y = step(y)" for _ in range(count))
-    exec(f"def step(y):\n    return np.sin(y) * 0.9 + np.cos(y * 0.3) - 0.1 * y * y\n\ndef f(y):\n{lines}\n    return y\n", space)  # noqa: S102
+    exec(f"def step(y):\n    return np.sin(y) * 0.9 + np.cos(y * 0.3) - 0.1 * y * y\n\ndef f(y):\n{lines}\n    return y\n", space)
     return space["f"]
 
 

@@ -333,7 +333,7 @@ def test_without_the_native_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pickle_and_names() -> None:
     jitted = irgrad.jit(doubled)
     assert jitted.__name__ == "doubled"
-    assert pickle.loads(pickle.dumps(irgrad.grad(doubled)))(3.0) == 2.0  # noqa: S301
+    assert pickle.loads(pickle.dumps(irgrad.grad(doubled)))(3.0) == 2.0
     with pytest.raises(TypeError, match="jit expects a function"):
         irgrad.jit(3)
 

@@ -68,6 +68,11 @@ class Program:
     exact: set[str] = field(default_factory=set)
     seed: int = -1
 
+    @property
+    def is_single(self) -> bool:
+        """Does it compute in single precision somewhere?"""
+        return "float32" in self.source() or any(getattr(v, "dtype", None) in ("float32", "complex64") for v in self.arguments.values())
+
     def source(self) -> str:
         lines = [f"def program({', '.join(self.arguments)}):"]
         lines += [f"    {line}" for statement in self.statements for line in statement.lines]

@@ -172,6 +172,8 @@ def logsumexp(trace: Trace, a: Any, axis: Any = None, b: Any = None, keepdims: b
     added through log1p, so that a result near 0 is exact.
     """
     x = _real("logsumexp", trace, a)
+    if not shape_of(x):
+        x = call(trace, "reshape", x, shape=(1,))
     if b is not None:
         weights = _real("logsumexp", trace, b)
         x = where(equal(weights, 0.0), -math.inf, x)

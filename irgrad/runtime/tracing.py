@@ -1,0 +1,88 @@
+"""One trace of a function on the arguments of a call: the right result, and what a program is built from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from irgrad.frontend.captured import SelfOrigin
+from irgrad.frontend.context import CURRENT
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.names import default_names
+from irgrad.frontend.origins import Finder
+from irgrad.frontend.substitute import ATOMS, Substitution
+from irgrad.frontend.tracer import Tracer
+from irgrad.pytree import flatten, unflatten
+from irgrad.runtime.signature import CallForm, StaticLeaf, normalise
+
+
+class Traced:
+    """What one trace gave: the result for the caller, and what is needed to build a program of it."""
+
+    def __init__(
+        self,
+        trace: GraphTrace,
+        result: Any,
+        outputs: list[Any],
+        structure: Any,
+        guards: list[Any],
+        captured: dict[Any, Any],
+        impure: list[str],
+    ) -> None:
+        self.trace = trace
+        self.result = result
+        self.outputs = outputs
+        self.structure = structure
+        self.guards = guards
+        self.captured = captured
+        self.impure = impure
+
+
+def trace_call(fun: Callable[..., Any], form: CallForm, annotate: bool = False) -> Traced:
+    """Run `fun` on tracers of a call's data leaves."""
+    trace = GraphTrace(sys._getframe(0))
+    if annotate:
+        trace.primals = {}
+    token = CURRENT.set(trace)
+    captured: dict[Any, Any] = {}
+
+    def wrap(value: Any, origin: Any) -> Any:
+        ready = normalise(value)
+        if type(ready) is StaticLeaf:
+            return value
+        captured[origin] = value
+        return trace.input(ready, origin)
+
+    substitution = Substitution(wrap, default_names())
+    trace.substitution = substitution
+    trace.finder = finder = Finder(trace.sites.base, captured.__setitem__)
+    try:
+        data = iter([trace.input(value, number) for number, value in enumerate(form.values)])
+        count = len(form.leaves) + len(form.statics)
+        statics = {p: v if type(v) in ATOMS else substitution.value(v, SelfOrigin(v)) for p, v in form.statics.items()}
+        tracers = [statics[position] if position in statics else next(data) for position in range(count)]
+        args, kwargs = unflatten(form.structure, tracers)
+        result = substitution.function(fun)(*args, **kwargs)
+        outputs, out_structure = flatten(result)
+        values = [_fresh(o) for o in outputs]
+        impure = substitution.finish()
+        return Traced(
+            trace, unflatten(out_structure, values), outputs, out_structure, [*substitution.guards, *finder.guards], captured, impure
+        )
+    except BaseException:
+        substitution.finish()  # writes to globals and cells up to here are the user's
+        trace.close()
+        raise
+    finally:
+        CURRENT.reset(token)
+
+
+def _fresh(output: Any) -> Any:
+    """A result that owns its memory."""
+    value = output.value if type(output) is Tracer else output
+    if isinstance(value, np.ndarray) and type(output) is Tracer:
+        return np.array(value)
+    return value
