@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from irgrad.codegen import lapack
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
 from irgrad.ir.graph import Literal, Node
@@ -44,6 +45,8 @@ def blas_address(name: str) -> int:
 
 def row(lowering: _Lowering, node: Node, kind: str) -> Row:
     """The row of one node with a kernel of its own."""
+    if kind in lapack.KERNELS:
+        return lapack.row(lowering, node, kind)
     return globals()[f"_{kind}"](lowering, node)
 
 

@@ -34,6 +34,7 @@ class _Lowering:
         self.graph: Graph = plan.graph
         self.homes: dict[int, tuple[str, int]] = {node.index: ("slot", k) for k, node in enumerate(self.graph.inputs)}
         self.buffers: list[int] = []
+        self.work: int | None = None  # the buffer that rows use one after the other as work space
         self.changed: set[int] = set()
 
     def run(self) -> Lowered:
@@ -65,6 +66,14 @@ class _Lowering:
                 self.buffers.append(root.aval.nbytes)
             self.homes[root.index] = known
         return known
+
+    def scratch(self, nbytes: int) -> tuple[str, int]:
+        """The home of work space for one row, shared with the other rows of the template."""
+        if self.work is None:
+            self.work = len(self.buffers)
+            self.buffers.append(0)
+        self.buffers[self.work] = max(self.buffers[self.work], nbytes)
+        return ("buffer", self.work)
 
     def view(self, node: Node) -> View:
         known = self.plan.views.get(node.index)

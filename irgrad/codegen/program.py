@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
+from irgrad.codegen.lapack import lapack_address
 from irgrad.codegen.library import blas_address
 from irgrad.ops.routines import special_address
 
@@ -152,6 +153,8 @@ def symbol_address(name: str, numbers: Numbers) -> int | tuple[int, int]:
         return (NUMBERS, numbers.pair(np.dtype(name.removeprefix("one_zero_"))))
     if name.startswith("special:"):
         return special_address(name.removeprefix("special:"))
+    if name.startswith("lapack:"):
+        return lapack_address(name.removeprefix("lapack:"))
     return blas_address(name)
 
 

@@ -7,7 +7,6 @@ boundaries (an iteration's end, a guard).
 from __future__ import annotations
 
 import sys
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from irgrad.config import CONFIG
 from irgrad.errors import TraceError
 from irgrad.frontend.origins import Finder
-from irgrad.frontend.promote import loop_dtypes, operand_key
+from irgrad.frontend.promote import LOOPS, find_loop
 from irgrad.frontend.sites import Site, Sites, source_of
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import Tracer
@@ -25,6 +24,10 @@ from irgrad.ir.primitive import REGISTRY, Primitive
 from irgrad.ir.value import Static
 
 LITERALS = (bool, int, float, complex, np.generic)
+_NO_PARAMS: dict[str, Any] = {}
+_USER = 3  # frames from `locate` to the user's, at least: of the trace's method and of the public entry that called it
+_new = object.__new__
+_ndarray = np.ndarray
 
 
 class GraphTrace(Trace):
@@ -47,19 +50,25 @@ class GraphTrace(Trace):
         self.primal: int | None = None
         self.written = Spans()  # what derivative rules recorded
 
-    def locate(self) -> None:
-        """Note the user's position; called at each public entry."""
-        if self.sites.locate(sys._getframe(1)):  # noqa: SLF001
+    def locate(self, up: int = 1) -> None:
+        """Note the user's position, at least `up` frames above this one; called at each public entry."""
+        sites = self.sites
+        if sites.locate(sys._getframe(up)):
             self.pending = True
-        self.site = self.sites.site
+        self.site = sites.site
 
     def record(self, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], value: Any) -> Tracer:
         """Append one value. Operands are tracers of this trace, `Static` numbers or literal numbers."""
         if self.pending:
             self.new_segment(self.sites.depth)
         tape = self.tape
-        index = len(tape)
-        tracer = Tracer(self, value, op, operands, params, index)
+        tracer = _new(Tracer)  # slot by slot: a call of the class costs 0.2 us more
+        tracer._trace = self
+        tracer.value = value
+        tracer.op = op
+        tracer.operands = operands
+        tracer.params = params
+        tracer.index = index = len(tape)
         tracer.segment = self.segment
         tracer.site = self.site
         tape.append(tracer)
@@ -82,34 +91,44 @@ class GraphTrace(Trace):
         )
 
     def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
-        if not self.open:
-            self.check(next(a for a in args if type(a) is Tracer))
         if not self.inside:
-            self.locate()
-        operands = [a if type(a) is Tracer else self.literal(a) for a in args]
-        values = [a.value if type(a) is Tracer else a for a in operands]
+            self.locate(_USER)
+        operands: Any = args
+        values: list[Any] = []
+        call: list[Any] = [op]
+        for a in args:
+            kind = type(a)
+            if kind is not Tracer and kind is not int and (kind is not float or (top := self.sites.top) is None or top.searched):
+                a = self.literal(a)
+                operands = [*operands[: len(values)], a, *args[len(values) + 1 :]]
+                kind = type(a)
+            if kind is Tracer:
+                if a._trace is not self:
+                    self.check(a)
+                a = a.value
+                kind = type(a)
+            values.append(a)
+            call.append(a.dtype if kind is _ndarray else kind)
         try:
             out = fn(*values)
         except (ValueError, IndexError, TypeError) as error:
             raise self.failed(op, args, error) from error
-        return self.record(op, self.converted(op, operands, values), {}, out)
+        key = tuple(call)
+        dtypes = (LOOPS.get(key) or find_loop(key, values))[1]
+        return self.record(op, tuple(operands) if dtypes is None else self.converted(operands, dtypes), _NO_PARAMS, out)
 
-    def converted(self, op: Primitive, operands: list[Any], values: list[Any]) -> tuple[Any, ...]:
-        """The operands with the dtypes of numpy's loop."""
-        dtypes = loop_dtypes(op, tuple([operand_key(v) for v in values]))
-        for i, (operand, dtype) in enumerate(zip(operands, dtypes, strict=True)):
-            if type(operand) is Tracer:
-                if operand._trace is not self:
-                    self.check(operand)
+    def converted(self, operands: Sequence[Any], dtypes: Sequence[np.dtype[Any]]) -> tuple[Any, ...]:
+        """The operands with these dtypes."""
+        made: list[Any] = []
+        for operand, dtype in zip(operands, dtypes, strict=True):
+            kind = type(operand)
+            if kind is Tracer:
                 value = operand.value
                 have = value.dtype if isinstance(value, (np.ndarray, np.generic)) else operand.aval.dtype
-                if have != dtype:
-                    operands[i] = self.convert(operand, dtype)
-            elif type(operand) is Static:
-                operands[i] = Static(_cast_number(operand.value, dtype))
+                made.append(operand if have == dtype else self.convert(operand, dtype))
             else:
-                operands[i] = _cast_number(operand, dtype)
-        return tuple(operands)
+                made.append(Static(_cast_number(operand.value, dtype)) if kind is Static else _cast_number(operand, dtype))
+        return tuple(made)
 
     def convert(self, tracer: Tracer, dtype: np.dtype[Any]) -> Tracer:
         value: Any = np.asarray(tracer.value)
@@ -118,10 +137,8 @@ class GraphTrace(Trace):
         return self.record(REGISTRY["convert"], (tracer,), {"dtype": dtype.name}, value.astype(dtype)[()])
 
     def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
-        if not self.open:
-            self.check(next(a for a in args if type(a) is Tracer))
         if not self.inside:
-            self.locate()
+            self.locate(_USER)
         operands = tuple([a if type(a) is Tracer or isinstance(a, LITERALS) or type(a) is Static else self.lift(a) for a in args])
         values = []
         for a in operands:
@@ -140,7 +157,7 @@ class GraphTrace(Trace):
     def guard(self, tracer: Tracer, kind: str, value: Any) -> None:
         self.check(tracer)
         if not self.inside:
-            self.locate()
+            self.locate(_USER)
         self.record(REGISTRY["guard"], (tracer,), {"kind": kind, "value": value}, None)
         self.pending = True
 
@@ -148,7 +165,7 @@ class GraphTrace(Trace):
         """A plain operand: a float that library code got from a place that can be read again is an input."""
         finder = self.finder
         if finder is not None and isinstance(value, float) and finder.searches(self.sites.top):
-            origin = finder.find(value, sys._getframe(1))  # noqa: SLF001
+            origin = finder.find(value, sys._getframe(1))
             if origin is not None:
                 known = self.constants.get(id(value))
                 if known is None or known.params["origin"] != origin:
@@ -168,7 +185,7 @@ class GraphTrace(Trace):
         if known is not None and (known.params["origin"] is not None or _same_content(known.value, array)):
             return known
         plain = type(value) is np.ndarray and value.dtype.isnative
-        origin = self.finder.find(value, sys._getframe(1)) if plain and self.finder is not None else None  # noqa: SLF001
+        origin = self.finder.find(value, sys._getframe(1)) if plain and self.finder is not None else None
         tracer = self.input(array if origin is not None else array.copy(), origin)
         self.constants[id(value)] = tracer
         self.keep.append(value)
@@ -202,9 +219,12 @@ class Spans:
         self.starts.append(start)
         self.stops.append(stop)
 
-    def __contains__(self, index: int) -> bool:
-        at = bisect_right(self.starts, index) - 1
-        return at >= 0 and index < self.stops[at]
+    def flags(self, size: int) -> bytearray:
+        """Which of the indices below `size` are in a range."""
+        found = bytearray(size)
+        for start, stop in zip(self.starts, self.stops, strict=True):
+            found[start:stop] = b"\1" * (stop - start)
+        return found
 
 
 def _cast_number(number: Any, dtype: np.dtype[Any]) -> Any:

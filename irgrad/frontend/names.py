@@ -176,7 +176,7 @@ class _Super:
 
 def _super(*args: Any) -> Any:
     if not args:
-        frame = sys._getframe(1)  # noqa: SLF001
+        frame = sys._getframe(1)
         here = frame.f_locals
         if "__class__" not in here or not frame.f_code.co_argcount:
             raise RuntimeError("super(): no arguments")
@@ -188,11 +188,11 @@ def _super(*args: Any) -> Any:
 
 
 def _eval(source: Any, globals: Any = None, locals: Any = None, /) -> Any:
-    return _run(eval, source, globals, locals, "eval", sys._getframe(1))  # noqa: SLF001
+    return _run(eval, source, globals, locals, "eval", sys._getframe(1))
 
 
 def _exec(source: Any, globals: Any = None, locals: Any = None, /, **kwargs: Any) -> None:
-    _run(exec, source, globals, locals, "exec", sys._getframe(1), **kwargs)  # noqa: SLF001
+    _run(exec, source, globals, locals, "exec", sys._getframe(1), **kwargs)
 
 
 def _run(run: Any, source: Any, globals_: Any, locals_: Any, mode: str, frame: Any, **kwargs: Any) -> Any:
@@ -263,7 +263,8 @@ def _add_scipy(names: Names) -> None:
             _add_space(names, f"scipy.{name}", _public(f"irgrad.scipy.{name}"))
     if "" not in names.scipy:
         names.scipy.add("")
-        names.add(sys.modules["scipy"], importlib.import_module("irgrad.scipy"))
+        scipy = sys.modules["scipy"]
+        names.add(scipy, importlib.import_module(f"irgrad.{scipy.__name__}"))
 
 
 def _is_scalar(item: Any, scalars: dict[Any, type]) -> bool:

@@ -105,6 +105,7 @@ class Finder:
             known = self._searched[activation.code] = not isinstance(frame.f_globals, Globals) or _names_class_state(frame)
             if known:
                 self.guards += [Guard(o, v, "value") for o, v in places(frame) if isinstance(v, (bool, int, str)) and type(v) in _PLAIN]
+        activation.searched = known
         return known
 
     def find(self, value: Any, frame: FrameType | None) -> Origin | None:

@@ -1,37 +1,54 @@
-"""The dtype each operand of an elementwise primitive is converted to: numpy's own loop selection (NEP 50).
+"""numpy's own loop selection (NEP 50): what an elementwise primitive converts its operands to, and what computes it.
 
 Core primitives in the IR take operands of the loop's dtype; this says which. Python numbers are weak.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from irgrad.ir.primitive import Primitive
 
-Key = np.dtype[Any] | type
-_PYTHON = (bool, int, float, complex)
-_cache: dict[tuple[Any, ...], tuple[np.dtype[Any], ...]] = {}
+Kind: TypeAlias = "np.dtype[Any] | type"  # of an operand: the dtype of an array, the type of a number
+Loop: TypeAlias = "tuple[Callable[..., Any], tuple[np.dtype[Any], ...] | None]"  # computes; dtypes, None if they fit already
+
+# Correctly rounded: on numbers Python's operator gives the bits of numpy's function, at a tenth of its cost.
+_EXACT = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
+_FITTING = {float: np.dtype(np.float64), int: np.dtype(np.int64)}  # literals that stay as they are
+LOOPS: dict[tuple[Any, ...], Loop] = {}  # (op, *kinds of its operands) -> loop, as `find_loop` found it
 
 
-def operand_key(value: Any) -> Key:
+def find_loop(call: tuple[Any, ...], values: Sequence[Any]) -> Loop:
+    """Enter into `LOOPS` what numpy would run for (op, *kinds of its operands), of which `values` are an example.
+
+    Raises TypeError where numpy has no loop.
+    """
+    op, *kinds = call
+    keys = tuple([_key(v) for v in values])
+    dtypes = _resolve(op, keys)
+    fits = all(_fits(kind, key, dtype) for kind, key, dtype in zip(kinds, keys, dtypes, strict=True))
+    scalars = np.float64 in kinds and all(kind is np.float64 or kind is float for kind in kinds)
+    evaluate = op.operator if scalars and op.operator in _EXACT else op.evaluate
+    loop = LOOPS[call] = (evaluate, None if fits else dtypes)
+    return loop
+
+
+def _fits(kind: Kind, key: Kind, dtype: np.dtype[Any]) -> bool:
+    return key == dtype if isinstance(key, np.dtype) else kind in _FITTING and _FITTING[kind] == dtype
+
+
+def _key(value: Any) -> Kind:
     """A dtype, or the type of a Python number."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype
     return bool if isinstance(value, bool) else int if isinstance(value, int) else float if isinstance(value, float) else complex
 
 
-def loop_dtypes(op: Primitive, keys: tuple[Key, ...]) -> tuple[np.dtype[Any], ...]:
-    """The dtype of each operand in the loop that numpy would run for `op` on operands of these dtypes."""
-    cached = _cache.get((op, keys))
-    if cached is None:
-        cached = _cache[op, keys] = _resolve(op, keys)
-    return cached
-
-
-def _resolve(op: Primitive, keys: tuple[Key, ...]) -> tuple[np.dtype[Any], ...]:
+def _resolve(op: Primitive, keys: tuple[Kind, ...]) -> tuple[np.dtype[Any], ...]:
     ufunc = next((f for f in op.captures if isinstance(f, np.ufunc)), None)
     plain = tuple(np.dtype(bool) if k is bool else k for k in keys)
     if ufunc is not None and ufunc.nin == len(keys):

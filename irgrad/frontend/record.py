@@ -8,66 +8,22 @@ from typing import Any
 import numpy as np
 
 from irgrad.frontend.graph_trace import GraphTrace
-from irgrad.frontend.sites import is_carried
 from irgrad.frontend.tracer import Tracer
-from irgrad.ir.primitive import GUARD
+from irgrad.ir.primitive import GUARD, Primitive
 from irgrad.ir.recording import DYNAMIC, INTERNED, TINY, Data, Input, Record, Recording
 from irgrad.ir.value import Static
 
 _FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
+_ndarray = np.ndarray
 
 
 def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer], int]) -> Recording:
     """The recording of `trace` with these output leaves; `number_input` gives each input its number in the program."""
-    records: list[Record] = []
     inputs: list[Input] = []
-    aval_id, code_of = INTERNED.aval, INTERNED.code
-    counter = 0
-    depths = trace.depths
-    written = trace.written
-    carriers: dict[Any, bool] = {}
-    for tracer in trace.tape:
-        op = tracer.op
-        value = tracer.value
-        if op is None:
-            number = number_input(tracer)
-            aval = _aval(value)
-            inputs.append(Input(tracer.index, tracer.params["origin"], value))
-            records.append(Record(None, (), {"input": number}, aval, -1, None, code_of(("input", number, aval))))
-            continue
-        operands: list[Any] = []
-        for operand in tracer.operands:
-            kind = type(operand)
-            if kind is Tracer:
-                operands.append(operand.index)
-            elif kind is Static:
-                operands.append(operand)
-            else:
-                counter += 1
-                operands.append(_data(operand, counter))
-        params = tracer.params
-        if op.traits & GUARD:
-            records.append(Record(op, tuple(operands), params, 0, tracer.segment, tracer.site, code_of((op, params["kind"]))))
-            continue
-        aval = aval_id(value.shape, value.dtype) if type(value) is np.ndarray else _aval(value)
-        key: Any = (op, aval)
-        if params:
-            if op.name in DYNAMIC and np.size(tracer.operands[0].value) > TINY:
-                key = (op, aval, params["count"], params["step"], params["drop"])
-            else:
-                key = (op, aval, *sorted(params.items()))
-        site = tracer.site
-        carried = False
-        if depths[tracer.segment] and site is not None:
-            place = (site[0].code, site[1], site[0].parent_lasti)
-            known = carriers.get(place)
-            if known is None:
-                known = carriers[place] = is_carried(site)
-            carried = known and tracer.index not in written and np.size(value) <= TINY
-        records.append(Record(op, tuple(operands), params, aval, tracer.segment, site, code_of(key), carried))
     results: list[Any] = []
     kinds: list[str] = []
+    records = _Records(trace, inputs, number_input).all()
     for output in outputs:
         if type(output) is Tracer:
             results.append(output.index)
@@ -78,23 +34,81 @@ def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer
     return Recording(records, inputs, results, kinds)
 
 
-def _aval(value: Any) -> int:
-    if isinstance(value, (np.ndarray, np.generic)):
-        return INTERNED.aval(value.shape, value.dtype)
-    array = np.asarray(value)
-    return INTERNED.aval((), array.dtype)
+class _Records:
+    """The records of one trace, with what was looked up before: a long trace repeats few operations at few sites."""
+
+    def __init__(self, trace: GraphTrace, inputs: list[Input], number_input: Callable[[Tracer], int]) -> None:
+        self.trace = trace
+        self.inputs = inputs
+        self.number_input = number_input
+        self.num_literals = 0
+        self.scalars: dict[type, int] = {}  # type of a number -> its aval
+        self.avals: dict[Any, int] = {}  # (shape, dtype) of an array -> its aval
+        self.codes: dict[tuple[Any, ...], int] = {}  # (op, aval, *params as they were given)
+
+    def all(self) -> list[Record]:
+        trace = self.trace
+        depths, rules = trace.depths, trace.written.flags(len(trace.tape))
+        scalars, codes, avals, is_carried = self.scalars, self.codes, self.avals, trace.sites.is_carried
+        records: list[Record] = []
+        for tracer in trace.tape:
+            op = tracer.op
+            if op is None:
+                records.append(self.input(tracer))
+                continue
+            operands = tuple([o.index if type(o) is Tracer else o if type(o) is Static else self.literal(o) for o in tracer.operands])
+            params, segment, site, value = tracer.params, tracer.segment, tracer.site, tracer.value
+            if op.traits & GUARD:
+                records.append(Record(op, operands, params, 0, segment, site, INTERNED.code((op, params["kind"]))))
+                continue
+            kind = type(value)
+            if kind is _ndarray:
+                form = (value.shape, value.dtype)
+                aval = avals.get(form) or self.array(form)
+                tiny = value.size <= TINY
+            else:
+                aval = scalars.get(kind) or self.scalar(value)
+                tiny = True
+            if not params:
+                code = codes.get((op, aval)) or self.code(op, aval, params)
+            elif op.name in DYNAMIC and tracer.operands[0].value.size > TINY:
+                code = INTERNED.code((op, aval, params["count"], params["step"], params["drop"]))
+            else:
+                code = codes.get((op, aval, *params.items())) or self.code(op, aval, params)
+            carried = tiny and site is not None and depths[segment] > 0 and not rules[tracer.index] and is_carried(site)
+            records.append(Record(op, operands, params, aval, segment, site, code, carried))
+        return records
+
+    def input(self, tracer: Tracer) -> Record:
+        number = self.number_input(tracer)
+        value = tracer.value
+        aval = INTERNED.aval(value.shape, value.dtype) if isinstance(value, _ndarray) else self.scalar(value)
+        self.inputs.append(Input(tracer.index, tracer.params["origin"], value))
+        return Record(None, (), {"input": number}, aval, -1, None, INTERNED.code(("input", number, aval)))
+
+    def scalar(self, value: Any) -> int:
+        """The aval of a number, known by its type."""
+        dtype = value.dtype if isinstance(value, np.generic) else np.asarray(value).dtype
+        aval = self.scalars[type(value)] = INTERNED.aval((), dtype)
+        return aval
+
+    def array(self, form: tuple[tuple[int, ...], np.dtype[Any]]) -> int:
+        aval = self.avals[form] = INTERNED.aval(*form)
+        return aval
+
+    def code(self, op: Primitive, aval: int, params: dict[str, Any]) -> int:
+        code = self.codes[op, aval, *params.items()] = INTERNED.code((op, aval, *sorted(params.items())))
+        return code
+
+    def literal(self, value: Any) -> Data:
+        """A literal; equal Python float objects (the constants of a loop body) are one."""
+        self.num_literals += 1
+        if type(value) is float:
+            return Data(value, _FLOAT64, id(value))
+        return Data(value, _INT64 if type(value) is int else np.asarray(value).dtype, -self.num_literals)
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return "array"
     return "scalar" if isinstance(value, np.generic) else "python"
-
-
-def _data(value: Any, counter: int) -> Data:
-    """A literal; equal Python float objects (the constants of a loop body) are one."""
-    if type(value) is float:
-        return Data(value, _FLOAT64, id(value))
-    if type(value) is int:
-        return Data(value, _INT64, -counter)
-    return Data(value, np.asarray(value).dtype, -counter)

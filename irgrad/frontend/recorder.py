@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.frontend.graph_trace import LITERALS, GraphTrace
-from irgrad.frontend.sites import is_carried
+from irgrad.frontend.promote import LOOPS, find_loop
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import Builder
@@ -16,7 +16,11 @@ from irgrad.ir.primitive import ELEMENTWISE, REGISTRY, Primitive
 from irgrad.ir.recording import TINY
 from irgrad.ir.value import Number, Static
 
-_HOLDERS = (Tracer, Static, Number)
+_HOLDERS = frozenset((Tracer, Static, Number))
+_NO_PARAMS: dict[str, Any] = {}
+_FLOAT64 = np.dtype(np.float64)
+_float64 = np.float64
+_ndarray = np.ndarray
 
 
 class RecordBuilder(Builder):
@@ -38,51 +42,76 @@ class RecordBuilder(Builder):
         trace = self.trace
         if not isinstance(trace, GraphTrace):
             return lambda *operands, **params: self.eager(op, operands, params)
-        if op.has(ELEMENTWISE):
-            return lambda *operands, **params: self.elementwise(trace, op, operands, params)
-        return lambda *operands, **params: self.plain(trace, op, operands, params)
+        if not op.has(ELEMENTWISE):
+            return lambda *operands, **params: self.plain(trace, op, operands, params)
+        ufunc = next((f for f in op.captures if isinstance(f, np.ufunc)), None)
+        if ufunc is not None and ufunc.nin == 2:
+            return self.binary(trace, op)
+        return lambda *operands, **params: self.elementwise(trace, op, operands, params)
 
     def eager(self, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         if any(type(o) is Tracer for o in operands):
             return self.trace.call(op, operands, params)
         return op.evaluate(*[o.value if type(o) is Static else o for o in operands], **params)
 
-    def elementwise(self, trace: GraphTrace, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        made = [self.operand(trace, o) for o in operands]
-        if op.name == "mul":  # the seed of a scalar output
-            for one, other in ((made[0], made[1]), (made[1], made[0])):
-                if type(one) is Static and one.value == 1 and type(other) is Tracer and self.dtype(one) == self.dtype(other):
-                    return other
-        values = [o.value if type(o) is Tracer or type(o) is Static else o for o in made]
-        out = op.evaluate(*values, **params)
-        if all(type(o) is Static for o in made):
-            return Static(out)
-        return trace.record(op, trace.converted(op, made, values) if len(made) > 1 else tuple(made), params, out)
+    def binary(self, trace: GraphTrace, op: Primitive) -> Callable[[Any, Any], Any]:
+        """`elementwise` for two operands: most of what rules record."""
+        product = op.name == "mul"
 
-    def plain(self, trace: GraphTrace, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        made = tuple([self.operand(trace, o) for o in operands])
-        values = [o.value if type(o) is Tracer or type(o) is Static else o for o in made]
-        return trace.record(op, made, params, op.evaluate(*values, **params))
+        def record(x: Any, y: Any) -> Any:
+            if type(x) not in _HOLDERS:
+                x = boxed(trace, x)
+            if type(y) not in _HOLDERS:
+                y = boxed(trace, y)
+            if product and (type(x) is Static or type(y) is Static):  # by one: the seed of a scalar output
+                for one, other in ((x, y), (y, x)):
+                    if type(one) is Static and one.value == 1 and type(other) is Tracer and self.dtype(one) == self.dtype(other):
+                        return other
+            a, b = x.value, y.value
+            call = (op, a.dtype if type(a) is _ndarray else type(a), b.dtype if type(b) is _ndarray else type(b))
+            evaluate, dtypes = LOOPS.get(call) or find_loop(call, (a, b))
+            out = evaluate(a, b)
+            if dtypes is None and type(x) is Tracer and type(y) is Tracer and x._trace is trace is y._trace:
+                return trace.record(op, (x, y), _NO_PARAMS, out)
+            return self.finish(trace, op, (x, y), dtypes, _NO_PARAMS, out)
+
+        return record
+
+    def elementwise(self, trace: GraphTrace, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        made = [o if type(o) in _HOLDERS else boxed(trace, o) for o in operands]
+        values = [o.value for o in made]
+        dtypes = None
+        if len(values) > 1:
+            call = (op, *[v.dtype if type(v) is _ndarray else type(v) for v in values])
+            _, dtypes = LOOPS.get(call) or find_loop(call, values)
+        return self.finish(trace, op, made, dtypes, params, op.evaluate(*values, **params))
 
     @staticmethod
-    def operand(trace: GraphTrace, o: Any) -> Any:
-        kind = type(o)
-        if kind is Tracer or kind is Static:
-            return o
-        if kind is Number:
-            return o.value
-        return Static(o) if isinstance(o, LITERALS) else trace.lift(o)
+    def finish(trace: GraphTrace, op: Primitive, made: Sequence[Any], dtypes: Any, params: dict[str, Any], out: Any) -> Any:
+        """Record a result; one of static numbers is a static number."""
+        if all(type(o) is Static for o in made):
+            return Static(out)
+        for o in made:
+            if type(o) is Tracer:
+                trace.check(o)
+        operands = tuple([o.value if type(o) is Number else o for o in made])
+        return trace.record(op, operands if dtypes is None else trace.converted(operands, dtypes), params, out)
+
+    def plain(self, trace: GraphTrace, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        made = [o if type(o) in _HOLDERS else boxed(trace, o) for o in operands]
+        out = op.evaluate(*[o.value for o in made], **params)
+        return trace.record(op, tuple([o.value if type(o) is Number else o for o in made]), params, out)
 
     def update(self, op: Primitive, buffer: Any, *operands: Any, **params: Any) -> Any:
         """An update of a buffer that no one else reads: its bits are changed in place."""
         trace = self.trace
         evaluate = op.in_place or op.evaluate
         if isinstance(trace, GraphTrace):
-            buffer, *operands = [self.operand(trace, o) for o in (buffer, *operands)]  # type: ignore[assignment]
+            made = [o if type(o) in _HOLDERS else boxed(trace, o) for o in (buffer, *operands)]
+            out = evaluate(*[o.value for o in made], **params)
+            return trace.record(op, tuple([o.value if type(o) is Number else o for o in made]), params, out)
         values = [o.value if type(o) is Tracer or type(o) is Static else o for o in operands]
         out = evaluate(buffer.value if type(buffer) is Tracer else buffer, *values, **params)
-        if isinstance(trace, GraphTrace):
-            return trace.record(op, (buffer, *operands), params, out)
         if type(buffer) is not Tracer and all(type(o) is not Tracer for o in operands):
             return out
         tracer = Tracer(trace, out, op, (buffer, *operands), params, len(trace.tape))
@@ -120,7 +149,7 @@ class RecordBuilder(Builder):
         trace = self.trace
         if not isinstance(trace, GraphTrace):
             return {}
-        depths = trace.depths
+        depths, sites = trace.depths, trace.sites
         users: dict[int, list[int]] = {}
         for i in range(start, stop):
             if not active[i - start]:
@@ -136,7 +165,7 @@ class RecordBuilder(Builder):
                         users[o.index] = [segment]
                     elif found[-1] != segment and len(found) < 2:
                         found.append(segment)
-            if i not in users and np.size(node.value) <= TINY and is_carried(node.site):
+            if i not in users and node.site is not None and sites.is_carried(node.site) and _is_tiny(node.value):
                 users[i] = []
         prepared: dict[int, tuple[Tracer, bool]] = {}
         shared: dict[Any, Tracer] = {}
@@ -145,7 +174,7 @@ class RecordBuilder(Builder):
         for index in sorted(users):
             o = tape[index]
             segments = users[index]
-            tiny = np.size(o.value) <= TINY
+            tiny = _is_tiny(o.value)
             if self.dtype(o).kind not in "fc" or not (tiny or len(segments) > 1):
                 continue
             if segments and (o.segment < 0 or depths[o.segment] < depths[segments[0]]):
@@ -163,11 +192,17 @@ class RecordBuilder(Builder):
 
     def shape(self, x: Any) -> tuple[int, ...]:
         value = x.value if type(x) in _HOLDERS else x
-        return value.shape if isinstance(value, np.ndarray) else np.shape(value)
+        kind = type(value)
+        if kind is _float64:
+            return ()
+        return value.shape if kind is _ndarray else np.shape(value)
 
     def dtype(self, x: Any) -> np.dtype[Any]:
         value = x.value if type(x) in _HOLDERS else x
-        return value.dtype if isinstance(value, (np.ndarray, np.generic)) else np.result_type(value)
+        kind = type(value)
+        if kind is _float64:
+            return _FLOAT64
+        return value.dtype if kind is _ndarray or isinstance(value, np.generic) else np.result_type(value)
 
     def number(self, value: Any) -> Any:
         return Number(value) if isinstance(self.trace, GraphTrace) else value
@@ -179,3 +214,12 @@ class RecordBuilder(Builder):
         if isinstance(self.trace, GraphTrace):
             return self.trace.record(REGISTRY["zeros"], (), params, value)
         return self.trace.call(REGISTRY["zeros"], (), params)
+
+
+def boxed(trace: GraphTrace, operand: Any) -> Any:
+    """A number that a rule wrote down, or an array, as an operand."""
+    return Static(operand) if isinstance(operand, LITERALS) else trace.lift(operand)
+
+
+def _is_tiny(value: Any) -> bool:
+    return type(value) is not _ndarray or value.size <= TINY

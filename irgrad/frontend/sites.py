@@ -30,9 +30,10 @@ NO_LOOP = -1
 class CodeInfo:
     """The loops of one code object: `loop[offset]` is the innermost loop around an instruction, or NO_LOOP."""
 
-    __slots__ = ("carried", "internal", "loop", "returned")
+    __slots__ = ("carried", "code", "internal", "loop", "returned")
 
     def __init__(self, code: CodeType) -> None:
+        self.code = code
         self.internal = code.co_filename.startswith((_PACKAGE, _NUMPY, "<irgrad", "<__array_function__"))
         size = len(code.co_code) + 2
         self.loop = [NO_LOOP] * size
@@ -82,20 +83,20 @@ def _variables(instruction: dis.Instruction) -> tuple[list[str], list[str]]:
     return (names, []) if name.startswith("LOAD") else ([], names)
 
 
-_infos: dict[CodeType, CodeInfo] = {}
+_infos: dict[int, CodeInfo] = {}  # by id, which the info keeps the code's own: hashing code costs 0.2 us
 
 
 def code_info(code: CodeType) -> CodeInfo:
-    info = _infos.get(code)
+    info = _infos.get(id(code))
     if info is None:
-        info = _infos[code] = CodeInfo(code)
+        info = _infos[id(code)] = CodeInfo(code)
     return info
 
 
 class Activation:
     """One user frame that has recorded something: its caller's activation and where the caller stood."""
 
-    __slots__ = ("code", "depth", "frame", "info", "lasti", "loop", "parent", "parent_lasti", "repeated")
+    __slots__ = ("code", "depth", "frame", "info", "lasti", "loop", "parent", "parent_lasti", "repeated", "searched")
 
     def __init__(self, frame: FrameType, info: CodeInfo, parent: Activation | None, repeated: bool) -> None:
         self.frame: FrameType | None = frame
@@ -106,6 +107,7 @@ class Activation:
         self.parent = parent
         self.parent_lasti = parent.lasti if parent is not None else -1
         self.repeated = repeated
+        self.searched = True  # may floats of this code come from places that can be read again?
         inside = self.loop != NO_LOOP or repeated
         self.depth: int = (parent.depth if parent is not None else 0) + inside
 
@@ -126,30 +128,39 @@ Site = tuple[Activation, int]
 class Sites:
     """The chain of active user frames while one trace records."""
 
-    __slots__ = ("base", "top")
+    __slots__ = ("base", "carriers", "site", "top")
 
     def __init__(self, base: FrameType | None) -> None:
         self.top: Activation | None = None
+        self.site: Site | None = None  # the present position
+        self.carriers: dict[tuple[int, int, int], bool] = {}
         self.base = base
 
     def locate(self, frame: FrameType) -> bool:
         """Move to the user frame at or above `frame`; True where an iteration boundary was crossed."""
         infos = _infos
-        info = infos.get(frame.f_code) or code_info(frame.f_code)
+        code = frame.f_code
+        info = infos.get(id(code)) or code_info(code)
         while info.internal:
             back = frame.f_back
             if back is None or frame is self.base:
                 return self._leave_all()
             frame = back
-            info = infos.get(frame.f_code) or code_info(frame.f_code)
+            code = frame.f_code
+            info = infos.get(id(code)) or code_info(code)
         top = self.top
-        if top is not None and top.frame is frame:
-            lasti = frame.f_lasti
-            if lasti > top.lasti and info.loop[lasti] == top.loop:
-                top.lasti = lasti
-                return False
-            return top.move(lasti)
-        return self._enter(frame, info)
+        lasti = frame.f_lasti
+        if top is None or top.frame is not frame:
+            crossed = self._enter(frame, info)
+            top = self.top
+            assert top is not None
+        elif lasti > top.lasti and info.loop[lasti] == top.loop:
+            top.lasti = lasti
+            crossed = False
+        else:
+            crossed = top.move(lasti)
+        self.site = (top, lasti)
+        return crossed
 
     def _enter(self, frame: FrameType, info: CodeInfo) -> bool:
         """The innermost user frame changed: leave finished activations, enter new ones."""
@@ -190,7 +201,7 @@ class Sites:
             boundary |= top.loop != NO_LOOP or top.repeated
             top.frame = None
             top = top.parent
-        self.top = None
+        self.top = self.site = None
         return boundary
 
     def _find(self, frame: FrameType) -> Activation | None:
@@ -210,22 +221,25 @@ class Sites:
         return False
 
     @property
-    def site(self) -> Site | None:
-        top = self.top
-        return None if top is None else (top, top.lasti)
-
-    @property
     def depth(self) -> int:
         """How many loop iterations are open around the present position."""
         return self.top.depth if self.top is not None else 0
+
+    def is_carried(self, site: Site) -> bool:
+        """`is_carried`, remembered: a loop comes by few sites."""
+        activation, lasti = site
+        place = (id(activation.code), lasti, activation.parent_lasti)
+        known = self.carriers.get(place)
+        if known is None:
+            known = self.carriers[place] = is_carried(site)
+        return known
 
     def close(self) -> None:
         top = self.top
         while top is not None:
             top.frame = None
             top = top.parent
-        self.top = None
-        self.base = None
+        self.top = self.site = self.base = None
 
 
 def is_carried(site: Site | None) -> bool:

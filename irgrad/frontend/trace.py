@@ -139,4 +139,4 @@ def describe(value: Any) -> str:
 
 def here() -> Source | None:
     """File and line of the user's code that called into irgrad."""
-    return user_source(sys._getframe(1))  # noqa: SLF001
+    return user_source(sys._getframe(1))

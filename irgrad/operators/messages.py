@@ -21,7 +21,7 @@ def warn_independent() -> None:
 def warn(text: str) -> None:
     """A UserWarning at the user's line."""
     level = 1
-    frame = sys._getframe(0)  # noqa: SLF001
+    frame = sys._getframe(0)
     while frame.f_back is not None and code_info(frame.f_code).internal:
         frame = frame.f_back
         level += 1

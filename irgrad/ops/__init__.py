@@ -6,6 +6,7 @@ from irgrad.ops import (
     create,
     decompositions,
     elementwise,
+    fft,
     index,
     least_squares,
     linalg,
@@ -16,6 +17,6 @@ from irgrad.ops import (
 )
 
 __all__ = [
-    "compare", "control", "create", "decompositions", "elementwise", "index", "least_squares", "linalg", "matrix_functions", "reduce",
+    "compare", "control", "create", "decompositions", "elementwise", "fft", "index", "least_squares", "linalg", "matrix_functions", "reduce",
     "shape", "solves",
 ]  # fmt: skip

@@ -15,7 +15,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from scipy import special
 
 from irgrad.errors import MissingRuleError

@@ -12,7 +12,7 @@ from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, view_through
 from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.ir.recording import TINY
-from irgrad.passes.forms import FILLS, REDUCTIONS, has_kernel_dtypes, has_own_kernel, has_text, is_reduction, is_scalar_form
+from irgrad.passes.forms import FILLS, LAPACK, REDUCTIONS, has_kernel_dtypes, has_own_kernel, has_text, is_reduction, is_scalar_form
 
 MAX_POINTERS = 48
 MAX_STATEMENTS = 500
@@ -69,7 +69,7 @@ class _Clustering:
                 self.views[node.index] = view
             elif node.op.has(UPDATE) and not self.is_scalar(node):
                 self.tie(node)
-            elif node.op.name in ("dot", "batch_dot") and not self.is_scalar(node):
+            elif (node.op.name in ("dot", "batch_dot") or node.op.name in LAPACK) and not self.is_scalar(node):
                 self.regular_operands(node)
 
     def as_full(self, node: Node, literal: Literal) -> Node:
@@ -122,12 +122,12 @@ class _Clustering:
         return False
 
     def regular_operands(self, node: Node) -> None:
-        """Products want operands with one unit stride (the other positive)."""
+        """Products want operands with one unit stride (the other positive), stacks of matrices and LAPACK contiguous ones."""
         for position, operand in enumerate(node.operands):
             if isinstance(operand, Literal):
                 continue
             strides, shape = self.view(operand).strides, operand.aval.shape
-            if node.op is not None and node.op.name == "batch_dot":
+            if node.op is not None and node.op.name != "dot":
                 regular = strides == contiguous(shape)
             else:
                 regular = all(s > 0 or n == 1 for s, n in zip(strides, shape, strict=True)) and (

@@ -16,6 +16,9 @@ SCALAR_FORMS = REDUCTIONS | FILLS | {"reshape", "transpose", "broadcast_to", "sl
                                      "cumsum", "empty"}  # fmt: skip
 OWN_KERNEL = frozenset({"dot", "batch_dot", "gather", "scatter_add", "scatter_update", "cumsum", "cumprod", "argmax", "argmin"})
 
+FACTORED = {"solve": 2, "det": 1, "slogdet": 1}  # operands in front of the LU factor that their kernels read
+LAPACK = frozenset({*FACTORED, "cholesky", "cofactor", "eigh", "eigvalsh", "inv", "lu", "pinv", "qr", "solve_triangular", "svd", "svdvals"})
+
 
 def is_kernel_dtype(dtype: np.dtype[np.generic]) -> bool:
     return dtype.kind in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8) and dtype.name != "float16"
@@ -50,7 +53,16 @@ def is_reduction(node: Node) -> bool:
 def has_own_kernel(node: Node) -> bool:
     op = node.op
     assert op is not None
-    return op.name in OWN_KERNEL and has_kernel_dtypes(node) and not _compares_complex(node)
+    return (op.name in OWN_KERNEL or has_lapack_kernel(node)) and has_kernel_dtypes(node) and not _compares_complex(node)
+
+
+def has_lapack_kernel(node: Node) -> bool:
+    """Is there a LAPACK kernel for these operands? Empty matrices and cutoffs by matrix are numpy's."""
+    op = node.op
+    assert op is not None
+    if op.name not in LAPACK or any(operand.aval.size == 0 for operand in node.operands):
+        return False
+    return op.name != "pinv" or (isinstance(node.params["rcond"], float) and not node.params.get("hermitian", False))
 
 
 def is_scalar_form(node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 Operands of operations that are no elementwise loop get the dtype that the operation computes in, so that kernels convert in one
 place; concatenations and pads of more than a few elements become updates of one buffer; an update that reads the memory it
-changes gets a copy of what it reads.
+changes gets a copy of what it reads; systems get the LU factor that their kernels read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from irgrad.ir.graph import Graph, Node, Operand
 from irgrad.ir.plan import is_view
 from irgrad.ir.primitive import REGISTRY, UPDATE
-from irgrad.passes.forms import has_own_kernel, is_scalar_form
+from irgrad.passes.forms import FACTORED, has_own_kernel, is_scalar_form
 from irgrad.passes.result import PassResult
 
 # operations whose operands (all, or the one at a position) have the dtype of the result
@@ -28,7 +28,10 @@ def legalize(graph: Graph) -> PassResult:
         elif op.has(UPDATE):
             _convert(graph, node, range(1, 2), result)
             _separate(graph, node, result)
-        if op.name == "concatenate" and not is_scalar_form(node):
+        if FACTORED.get(op.name) == len(node.operands) and has_own_kernel(node):
+            _factorise(graph, node)
+            result.count("factorise")
+        elif op.name == "concatenate" and not is_scalar_form(node):
             _as_updates(graph, node)
             result.count("concatenate")
         elif op.name == "pad" and not is_scalar_form(node):
@@ -71,6 +74,13 @@ def _root(operand: Operand) -> Operand:
 
 def _write(graph: Graph, node: Node, buffer: Node, part: Operand, start: list[int]) -> Node:
     return _add(graph, node, "slice_update", (buffer, part), {"start": tuple(start), "count": part.aval.shape, "step": (1,) * len(start), "drop": ()})
+
+
+def _factorise(graph: Graph, node: Node) -> None:
+    factor = _add(graph, node, "lu", node.operands[:1], {})
+    assert node.op is not None
+    graph.replace_uses(node, _add(graph, node, node.op.name, (*node.operands, factor), node.params))
+    graph.remove(node)
 
 
 def _as_updates(graph: Graph, node: Node) -> None:

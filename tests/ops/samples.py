@@ -372,7 +372,7 @@ BAD: list[tuple[str, Bad]] = [
 
 # ---- families with files of their own ----
 
-from tests.ops import samples_linalg, samples_special  # noqa: E402
+from tests.ops import samples_fft, samples_linalg, samples_special  # noqa: E402
 
-SAMPLES |= samples_linalg.SAMPLES | samples_special.SAMPLES
-BAD += samples_linalg.BAD
+SAMPLES |= samples_fft.SAMPLES | samples_linalg.SAMPLES | samples_special.SAMPLES
+BAD += samples_fft.BAD + samples_linalg.BAD

@@ -72,7 +72,7 @@ def values_differ(program: Program) -> str:
     for value, copy in zip(arguments, before, strict=True):
         if not np.array_equal(value, copy):
             return "an argument was changed"
-    tolerance = 5e-4 if program.is_single else 1e-9
+    tolerance = 2e-2 if program.is_single else 1e-9  # iterations amplify the rounding of single precision
     for what, got, want in answers:
         for name, g, w in zip(program.outputs, got, want, strict=True):
             if np.all(np.isfinite(np.asarray(w, complex))):

@@ -35,6 +35,8 @@ def _call(name: str, *operands: Any, **params: Any) -> Any:
 
 def region(name: str, buffer: Any, x: Any, start: tuple[int, ...], count: tuple[int, ...], step: tuple[int, ...]) -> Any:
     """slice_add or slice_update."""
+    if len(start) != buffer.ndim:
+        raise ValueError("a branch gave another rank")
     return _call(name, buffer, x, start=start, count=count, step=step, drop=())
 
 

@@ -1,0 +1,572 @@
+"""Kernels around LAPACK: factorisations, solves, eigenvalues and singular values of stacks of matrices.
+
+Routines come from SciPy by addresses in the pointer table, and take every argument by address: characters and integers from a
+small table on the stack. A kernel loops over the stack. It copies a matrix into column order in its work space (a buffer that the
+rows of a template share), calls, and writes the packed result; what is the same either way round is computed in place. A routine
+that reports failure makes the kernel answer FAILED: the call runs again in Python, where numpy raises its error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from irgrad.codegen.lowered import Ref, Row
+from irgrad.codegen.scalar import conversion, literal, plus, times
+from irgrad.ir.graph import Literal, Node
+
+if TYPE_CHECKING:
+    from irgrad.codegen.lower import _Lowering
+
+FAILED = 3  # status of a kernel whose routine reported failure
+PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
+INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
+TILE = 32  # rows of a transposed copy that are written together
+
+
+@cache
+def lapack_address(name: str) -> int:
+    """Address of a routine of ``scipy.linalg.cython_lapack``."""
+    from scipy.linalg import cython_lapack
+
+    capsule = cython_lapack.__pyx_capi__[name]  # pyright: ignore[reportAttributeAccessIssue]
+    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    address = pointer_of(capsule, name_of(capsule))
+    assert address is not None
+    return int(address)
+
+
+@cache
+def _best(routine: str, *arguments: int) -> tuple[int, ...]:
+    """What a routine of scipy.linalg.lapack answers about its best work space, real parts as integers."""
+    from scipy.linalg import lapack
+
+    *sizes, _ = getattr(lapack, routine)(*arguments)
+    return tuple(int(np.real(size) * (1 + 1e-6)) + 1 for size in sizes)
+
+
+def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+
+
+class _Kernel:
+    """Text and tables of one kernel while it is written.
+
+    Names: `memory` and `scratch` give pointers names, `extent` sizes. `char`, `whole` and `failure` are addresses of arguments.
+    """
+
+    def __init__(self, lowering: _Lowering, node: Node) -> None:
+        self.lowering, self.node = lowering, node
+        self.dtype = node.operands[0].aval.dtype
+        self.pointers: list[Ref | str] = []
+        self.places: dict[str, tuple[int, np.dtype[Any]]] = {}
+        self.work: list[tuple[int, int]] = []  # pointer number, bytes
+        self.extents: dict[str, int] = {}
+        self.slots: dict[str, int] = {}
+        self.lines: list[str] = []
+        a = node.operands[0].aval
+        self.matrix, self.batch = a.shape[-2:], math.prod(a.shape[:-2])
+        self.extent("batch", self.batch)
+
+    # -- tables --
+
+    def extent(self, name: str, value: int) -> str:
+        self.extents[name] = value
+        return name
+
+    def memory(self, name: str, ref: Ref, dtype: np.dtype[Any] | None = None) -> None:
+        self.places[name] = (len(self.pointers), dtype or self.dtype)
+        self.pointers.append(ref)
+
+    def operand(self, name: str, position: int) -> None:
+        operand = self.node.operands[position]
+        assert not isinstance(operand, Literal)
+        self.memory(name, self.lowering.ref(self.lowering.view(operand)), operand.aval.dtype)
+
+    def result(self, name: str = "o") -> None:
+        self.memory(name, self.lowering.ref(self.lowering.view(self.node)), self.node.aval.dtype)
+
+    def scratch(self, name: str, count: int, dtype: np.dtype[Any] | None = None) -> None:
+        """Work space of `count` elements."""
+        dtype = dtype or self.dtype
+        self.work.append((len(self.pointers), max(count, 1) * dtype.itemsize))
+        self.memory(name, Ref(("buffer", -1)), dtype)
+
+    # -- arguments --
+
+    def _slot(self, line: str) -> str:
+        place = self.slots.setdefault(line, len(self.slots))
+        return f"t + {8 * place}"
+
+    def char(self, letter: str) -> str:
+        return self._slot(f"put(t, {{}}, {ord(letter)})")
+
+    def whole(self, text: str | int) -> str:
+        return self._slot(f"half_put(t, {{}}, {text})")
+
+    def at(self, name: str, offset: str = "0") -> str:
+        number, dtype = self.places[name]
+        return f"size(p, {number})" if offset == "0" else f"size(p, {number}) + ({offset}) * {dtype.itemsize}"
+
+    def call(self, routine: str, *arguments: str) -> list[str]:
+        """A call of a routine without failure."""
+        name = f"{PREFIX[self.dtype.name]}{routine}"
+        name = name if routine in ("trsm", "gemm") else f"lapack:{name}"
+        if name not in self.pointers:
+            self.pointers.append(name)
+        return [f"call_blas(size(p, {self.pointers.index(name)}), ({', '.join(arguments)}))"]
+
+    def check(self, routine: str, *arguments: str, fails: str = "!= 0") -> list[str]:
+        """A call whose last argument tells of failure (an int32 in a slot that is cleared first)."""
+        slot = self._slot("put(t, {}, 0)")
+        number = int(slot.removeprefix("t + ")) // 8
+        made = [f"put(t, {number}, 0)", *self.call(routine, *arguments, slot)]
+        return [*made, f"if size(t, {number}) {fails}:", f"    return {FAILED}"] if fails else made
+
+    # -- text --
+
+    def add(self, *lines: str | list[str], depth: int = 2) -> None:
+        for each in lines:
+            for line in [each] if isinstance(each, str) else each:
+                self.lines.append("    " * depth + line)
+
+    def zero(self) -> str:
+        return literal(0, self.dtype)
+
+    def transposed(self, source: str, start: str, target: str, rows: str, columns: str) -> list[str]:
+        """Copy a matrix in row order at `start` of `source` to column order in `target`, a tile of rows at a time."""
+        return [
+            f"for i0 in range(0, {rows}, {TILE}):",
+            f"    for j in range({columns}):",
+            f"        for i in range(i0, min(i0 + {TILE}, {rows})):",
+            f"            store({target}, j * {rows} + i, load({source}, {start} + i * {columns} + j))",
+        ]
+
+    def by_rows(self, source: str, stride: str, target: str, start: str, rows: str, columns: str) -> list[str]:
+        """Copy a matrix in column order of `source` to row order at `start` of `target`."""
+        return [
+            f"for i0 in range(0, {rows}, {TILE}):",
+            f"    for j in range({columns}):",
+            f"        for i in range(i0, min(i0 + {TILE}, {rows})):",
+            f"            store({target}, {start} + i * {columns} + j, load({source}, j * {stride} + i))",
+        ]
+
+    def row(self, flops: int) -> Row:
+        """The finished row; work space becomes one buffer that rows of the template share."""
+        at = 0
+        sizes: list[int] = []
+        for _, nbytes in self.work:
+            sizes.append(at)
+            at += -(-nbytes // 64) * 64
+        if self.work:
+            home = self.lowering.scratch(at)
+            for (number, _), offset in zip(self.work, sizes, strict=True):
+                self.pointers[number] = Ref(home, offset)
+        head = ["def kernel(p, n):"]
+        head += [f"    {name} = pointer_{dtype.name}(p, {number})" for name, (number, dtype) in self.places.items()]
+        head += [f"    {name} = size(n, {k})" for k, name in enumerate(self.extents)]
+        head += [f"    t = stack({max(len(self.slots), 1)})"]
+        head += ["    " + line.format(place) for line, place in self.slots.items()]
+        text = "\n".join([*head, "    for b in range(batch):", *self.lines, "    return 0", ""])
+        op = self.node.op
+        return Row(text, self.pointers, list(self.extents.values()), op.name if op is not None else "", self.batch * flops)
+
+
+def row(lowering: _Lowering, node: Node, kind: str) -> Row:
+    """The row of one node of linear algebra."""
+    return KERNELS[kind](_Kernel(lowering, node))
+
+
+# ---- triangles ----
+
+
+def _cholesky(k: _Kernel) -> Row:
+    """In place: the lower triangle by rows is the upper one by columns."""
+    n = k.extent("rows", k.matrix[0])
+    k.operand("a", 0)
+    k.result()
+    k.add(
+        "at = b * rows * rows",
+        "for i in range(rows):",
+        "    for j in range(i + 1):",
+        "        store(o, at + i * rows + j, load(a, at + i * rows + j))",
+        "    for j in range(i + 1, rows):",
+        f"        store(o, at + i * rows + j, {k.zero()})",
+        k.check("potrf", k.char("U"), k.whole(n), k.at("o", "at"), k.whole(n)),
+    )
+    return k.row(k.matrix[0] ** 3 // 3)
+
+
+def _solve_rows(k: _Kernel, start: str, lower: bool, trans: bool, unit: bool, matrix: str = "a") -> list[str]:
+    """Solve with the triangle by rows at `start` of `matrix` for the right-hand sides by rows at `to` of the result.
+
+    By columns these are x' = b' A'^-1 with A' the transposed triangle.
+    """
+    return k.call(
+        "trsm", k.char("R"), k.char("U" if lower else "L"), k.char("T" if trans else "N"), k.char("U" if unit else "N"),
+        k.whole("columns"), k.whole("rows"), k.at("one"), k.at(matrix, start), k.whole("rows"), k.at("o", "to"), k.whole("columns"),
+    )  # fmt: skip
+
+
+def _system(k: _Kernel) -> None:
+    """Pointers and extents of a system with right-hand sides `x`."""
+    k.extent("rows", k.matrix[0])
+    k.extent("columns", k.node.aval.shape[-1])
+    k.operand("x", 1)
+    k.result()
+    k.places["one"] = (len(k.pointers), k.dtype)
+    k.pointers.append(f"one_zero_{k.dtype.name}")
+
+
+def _solve_triangular(k: _Kernel) -> Row:
+    params = k.node.params
+    k.operand("a", 0)
+    _system(k)
+    if not params["unit"]:
+        k.add("for i in range(rows):", f"    if load(a, b * rows * rows + i * rows + i) == {k.zero()}:", f"        return {FAILED}")
+    k.add("to = b * rows * columns", "for i in range(rows * columns):", "    store(o, to + i, load(x, to + i))")
+    k.add(_solve_rows(k, "b * rows * rows", params["lower"], params["trans"], params["unit"]))
+    return k.row(k.matrix[0] ** 2 * k.node.aval.shape[-1])
+
+
+# ---- LU ----
+
+
+def _lu(k: _Kernel) -> Row:
+    m, n = k.matrix
+    k.extent("rows", m)
+    k.extent("columns", n)
+    k.extent("least", min(m, n))
+    k.operand("a", 0)
+    k.result()
+    k.scratch("w", m * n)
+    k.scratch("pivots", min(m, n), INT32)
+    k.add("to = b * (rows * columns + least + rows)", k.transposed("a", "b * rows * columns", "w", "rows", "columns"))
+    k.add(k.check("getrf", k.whole("rows"), k.whole("columns"), k.at("w"), k.whole("rows"), k.at("pivots"), fails=""))
+    k.add(k.by_rows("w", "rows", "o", "to", "rows", "columns"))
+    k.add(
+        "to += rows * columns",
+        "for i in range(least):",
+        f"    store(o, to + i, {conversion('as_int64(load(pivots, i)) - 1', INT64, k.dtype)})",
+        "to += least",
+        "for i in range(rows):",
+        f"    store(o, to + i, {conversion('i', INT64, k.dtype)})",
+        "for i in range(least):",
+        "    j = as_int64(load(pivots, i)) - 1",
+        "    v = load(o, to + i)",
+        "    store(o, to + i, load(o, to + j))",
+        "    store(o, to + j, v)",
+    )
+    return k.row(m * n * min(m, n))
+
+
+def _solve(k: _Kernel) -> Row:
+    """By the packed factor: a[order] = L U."""
+    trans = k.node.params["trans"]
+    k.operand("f", 2)
+    _system(k)
+    index = conversion("load(f, at + {0})", k.dtype, INT64)
+    k.add(
+        "at = b * (rows * rows + 2 * rows)",
+        "to = b * rows * columns",
+        "for i in range(rows):",
+        f"    if load(f, at + i * rows + i) == {k.zero()}:",
+        f"        return {FAILED}",
+        f"    j = {'i' if trans else index.format('rows * rows + rows + i')}",
+        "    for c in range(columns):",
+        "        store(o, to + i * columns + c, load(x, to + j * columns + c))",
+    )
+    first, second = ((False, False), (True, True)) if trans else ((True, True), (False, False))
+    for lower, unit in (first, second):
+        k.add(_solve_rows(k, "at", lower, trans, unit, "f"))
+    if trans:
+        k.add(
+            "for r in range(rows):",
+            "    i = rows - 1 - r",
+            f"    j = {index.format('rows * rows + i')}",
+            "    if i != j:",
+            "        for c in range(columns):",
+            "            v = load(o, to + i * columns + c)",
+            "            store(o, to + i * columns + c, load(o, to + j * columns + c))",
+            "            store(o, to + j * columns + c, v)",
+        )
+    return k.row(2 * k.matrix[0] ** 2 * k.node.aval.shape[-1])
+
+
+def _inverse(k: _Kernel, name: str, start: str) -> tuple[list[str], list[str]]:
+    """Factorise and invert the matrix of extent `rows` at `start` in place; a row order or a column order stays what it is."""
+    n = k.matrix[0]
+    best = max(_best(f"{PREFIX[k.dtype.name]}getri_lwork", n)[0], n)
+    k.scratch("pivots", n, INT32)
+    k.scratch("work", best)
+    k.extent("length", best)
+    size = k.whole("rows")
+    factor = k.check("getrf", size, size, k.at(name, start), size, k.at("pivots"))
+    return factor, k.check("getri", size, k.at(name, start), size, k.at("pivots"), k.at("work"), k.whole("length"))
+
+
+def _inv(k: _Kernel) -> Row:
+    k.extent("rows", k.matrix[0])
+    k.operand("a", 0)
+    k.result()
+    k.add("at = b * rows * rows", "for i in range(rows * rows):", "    store(o, at + i, load(a, at + i))", *_inverse(k, "o", "at"))
+    return k.row(2 * k.matrix[0] ** 3)
+
+
+def _sign_and_log(k: _Kernel, entry: str, swapped: str) -> list[str]:
+    """Sign and log of the modulus of the product of the diagonal, as numpy accumulates them."""
+    is_complex = k.dtype.kind == "c"
+    size = f"hypot(real({entry}), imag({entry}))" if is_complex else f"fabs({entry})"
+    one, zero = literal(1, k.dtype), literal(0, _real(k.dtype))
+    minus = f"sign = {literal(-1, k.dtype)} * sign" if is_complex else "sign = -sign"
+    turn = times("sign", f"({entry} / size_of)", k.dtype) if is_complex else f"select({entry} < 0, -sign, sign)"
+    return [
+        f"sign = {one}",
+        f"total = {zero}",
+        "for i in range(rows):",
+        f"    if {swapped} != i:",
+        f"        {minus}",
+        f"    size_of = {size}",
+        f"    if size_of == {zero}:",
+        f"        sign = {literal(0, k.dtype)}",
+        "        total = -" + literal(math.inf, _real(k.dtype)),
+        "        break",
+        f"    sign = {turn}",
+        f"    total = {plus('total', 'log(size_of)', _real(k.dtype))}",
+    ]
+
+
+def _determinant(k: _Kernel, packed: bool) -> Row:
+    k.extent("rows", k.matrix[0])
+    k.operand("f", 1)
+    k.result()
+    swapped = conversion("load(f, at + rows * rows + i)", k.dtype, INT64)
+    k.add("at = b * (rows * rows + 2 * rows)")
+    k.add(_sign_and_log(k, "load(f, at + i * rows + i)", swapped))
+    if packed:
+        k.add("store(o, 2 * b, sign)", f"store(o, 2 * b + 1, {conversion('total', _real(k.dtype), k.dtype)})")
+    else:
+        k.add(f"store(o, b, {times('sign', conversion('exp(total)', _real(k.dtype), k.dtype), k.dtype)})")
+    return k.row(20 * k.matrix[0])
+
+
+def _cofactor(k: _Kernel) -> Row:
+    """det(a) a^-T; close to singular it answers FAILED, and Python takes the singular values."""
+    n = k.matrix[0]
+    k.extent("rows", n)
+    k.operand("a", 0)
+    k.result()
+    k.scratch("w", n * n)
+    real = _real(k.dtype)
+    zero = literal(0, real)
+    factor, invert = _inverse(k, "w", "0")
+
+    def largest_column_sum(name: str) -> list[str]:
+        entry = "load(w, j * rows + i)"
+        size = f"hypot(real({entry}), imag({entry}))" if k.dtype.kind == "c" else f"fabs({entry})"
+        return [
+            f"{name} = {zero}",
+            "for j in range(rows):",
+            f"    s = {zero}",
+            "    for i in range(rows):",
+            f"        s = {plus('s', size, real)}",
+            f"    {name} = select(s > {name}, s, {name})",
+        ]
+
+    limit = literal(1e-2 / math.sqrt(float(np.finfo(k.dtype).eps)), real)
+    k.add(k.transposed("a", "b * rows * rows", "w", "rows", "rows"), largest_column_sum("before"), factor)
+    k.add(_sign_and_log(k, "load(w, i * rows + i)", "as_int64(load(pivots, i)) - 1"), invert, largest_column_sum("after"))
+    k.add(
+        f"if not before * after < {limit}:",
+        f"    return {FAILED}",
+        f"d = {times('sign', conversion('exp(total)', real, k.dtype), k.dtype)}",
+        "for i in range(rows * rows):",
+        f"    store(o, b * rows * rows + i, {times('d', 'load(w, i)', k.dtype)})",
+    )
+    return k.row(2 * n**3)
+
+
+# ---- eigenvalues ----
+
+
+def _eigen(k: _Kernel, vectors: bool) -> Row:
+    """By divide and conquer (syevd, heevd), or scipy's default (syevr, heevr)."""
+    n = k.matrix[0]
+    is_complex, real = k.dtype.kind == "c", _real(k.dtype)
+    relative = k.node.params.get("driver") == "evr"
+    k.extent("rows", n)
+    k.operand("a", 0)
+    k.result()
+    k.scratch("w", n * n)
+    k.scratch("values", n, real)
+    name = ("he" if is_complex else "sy") + ("evr" if relative else "evd")
+    query = f"{PREFIX[k.dtype.name]}{name}_lwork"
+    best = _best(query, n) if relative else _best(query, n, int(vectors))
+    work, whole, reals = (*best, 0) if not is_complex else (best[0], best[2], best[1]) if relative else best
+    work, whole, reals = max(work, 26 * n, 1 + 6 * n + 2 * n * n), max(whole, 10 * n, 3 + 5 * n), max(reals, 24 * n, 1 + 5 * n + 2 * n * n)
+    spaces = [("work", work, k.dtype)] + ([("reals", reals, real)] if is_complex else []) + [("wholes", whole, INT32)]
+    tail: list[str] = []
+    for space, count, dtype in spaces:
+        k.scratch(space, count, dtype)
+        tail += [k.at(space), k.whole(k.extent(f"num_{space}", count))]
+    size, triangle = k.whole("rows"), k.char("L" if k.node.params["lower"] else "U")
+    if relative:
+        k.scratch("z", n * n)
+        k.scratch("support", 2 * n, INT32)
+        k.scratch("found", 2, INT32)
+        k.scratch("bounds", 2, real)
+        k.add(f"store(bounds, 0, {literal(0, real)})")
+        middle = [k.at("bounds"), k.at("bounds"), k.whole(1), size, k.at("bounds"), k.at("found"), k.at("values"), k.at("z"), size, k.at("support")]
+        call = k.check(name, k.char("V"), k.char("A"), triangle, size, k.at("w"), size, *middle, *tail)
+    else:
+        call = k.check(name, k.char("V" if vectors else "N"), triangle, size, k.at("w"), size, k.at("values"), *tail)
+    k.add(k.transposed("a", "b * rows * rows", "w", "rows", "rows"), call)
+    k.add("to = b * (rows + rows * rows)" if vectors else "to = b * rows", "for i in range(rows):")
+    k.add(f"    store(o, to + i, {conversion('load(values, i)', real, k.node.aval.dtype)})")
+    if vectors:
+        k.add(k.by_rows("z" if relative else "w", "rows", "o", "to + rows", "rows", "rows"))
+    return k.row((9 if vectors else 2) * n**3)
+
+
+# ---- singular values ----
+
+
+def _singular(k: _Kernel, job: str) -> tuple[int, int, int]:
+    """Copy the matrix and call gesdd: values in `values`, bases by columns in `u` and `vt`."""
+    m, n = k.matrix
+    least, most = min(m, n), max(m, n)
+    is_complex, real = k.dtype.kind == "c", _real(k.dtype)
+    left, right = (m, n) if job == "A" else (least, least)
+    k.extent("rows", m)
+    k.extent("columns", n)
+    k.extent("least", least)
+    k.scratch("w", m * n)
+    k.scratch("values", least, real)
+    best = _best(f"{PREFIX[k.dtype.name]}gesdd_lwork", m, n, int(job != "N"), int(job == "A"))[0]
+    k.scratch("u", m * left if job != "N" else 1)
+    k.scratch("vt", right * n if job != "N" else 1)
+    k.scratch("wholes", 8 * least, INT32)
+    best = max(best, 4 * least * least + 6 * least + most + least if job != "N" else 3 * least + max(most, 7 * least))
+    k.scratch("work", best)
+    k.extent("length", best)
+    arguments = [k.at("work"), k.whole("length")]
+    if is_complex:
+        k.scratch("reals", max(7 * least, 5 * least * least + 5 * least, 2 * most * least + 2 * least * least + least), real)
+        arguments.append(k.at("reals"))
+    k.add(k.transposed("a", "b * rows * columns", "w", "rows", "columns"))
+    k.extent("right", right)
+    size = [k.whole("rows"), k.whole("columns"), k.at("w"), k.whole("rows"), k.at("values"), k.at("u"), k.whole("rows"), k.at("vt")]
+    k.add(k.check("gesdd", k.char(job), *size, k.whole("right"), *arguments, k.at("wholes")))
+    return m, n, left
+
+
+def _svd(k: _Kernel) -> Row:
+    k.operand("a", 0)
+    k.result()
+    m, n, left = _singular(k, "A" if k.node.params["full"] else "S")
+    k.extent("left", left)
+    k.add(
+        "to = b * (rows * left + least + right * columns)",
+        k.by_rows("u", "rows", "o", "to", "rows", "left"),
+        "to += rows * left",
+        "for i in range(least):",
+        f"    store(o, to + i, {conversion('load(values, i)', _real(k.dtype), k.dtype)})",
+        k.by_rows("vt", "right", "o", "to + least", "right", "columns"),
+    )
+    return k.row(8 * m * n * min(m, n))
+
+
+def _svdvals(k: _Kernel) -> Row:
+    k.operand("a", 0)
+    k.result()
+    m, n, _ = _singular(k, "N")
+    k.add("for i in range(least):", "    store(o, b * least + i, load(values, i))")
+    return k.row(4 * m * n * min(m, n))
+
+
+def _pinv(k: _Kernel) -> Row:
+    """V S^-1 U^H over the singular values above the cutoff; by columns its transpose, conj(U S^-1 V^H)."""
+    k.operand("a", 0)
+    k.result()
+    m, n, _ = _singular(k, "S")
+    real = _real(k.dtype)
+    k.places["one"] = (len(k.pointers), k.dtype)
+    k.pointers.append(f"one_zero_{k.dtype.name}")
+    over = f"{literal(1, real)} / s"
+    k.add(
+        f"limit = {times(literal(k.node.params['rcond'], real), 'load(values, 0)', real)}",
+        "for j in range(least):",
+        "    s = load(values, j)",
+        f"    s = {over} if s > limit else {literal(0, real)}",
+        "    for i in range(rows):",
+        f"        store(u, j * rows + i, {times('load(u, j * rows + i)', conversion('s', real, k.dtype), k.dtype)})",
+        "to = b * rows * columns",
+        k.call(
+            "gemm", k.char("N"), k.char("N"), k.whole("rows"), k.whole("columns"), k.whole("least"), k.at("one"), k.at("u"), k.whole("rows"),
+            k.at("vt"), k.whole("right"), k.at("one", "1"), k.at("o", "to"), k.whole("rows"),
+        ),
+    )  # fmt: skip
+    if k.dtype.kind == "c":
+        k.add("for i in range(rows * columns):", "    store(o, to + i, conj(load(o, to + i)))")
+    return k.row(10 * m * n * min(m, n))
+
+
+# ---- QR ----
+
+
+def _qr(k: _Kernel) -> Row:
+    m, n = k.matrix
+    least = min(m, n)
+    width = m if k.node.params["full"] else least
+    k.extent("rows", m)
+    k.extent("columns", n)
+    k.extent("least", least)
+    k.extent("width", width)
+    k.operand("a", 0)
+    k.result()
+    prefix = PREFIX[k.dtype.name]
+    best = max(_best(f"{prefix}geqrf_lwork", m, n)[0], 64 * width)
+    k.extent("length", best)
+    k.scratch("w", m * max(n, width))
+    k.scratch("tau", least)
+    k.scratch("work", best)
+    rest = [k.at("w"), k.whole("rows"), k.at("tau"), k.at("work"), k.whole("length")]
+    k.add(k.transposed("a", "b * rows * columns", "w", "rows", "columns"))
+    k.add(k.check("geqrf", k.whole("rows"), k.whole("columns"), *rest))
+    k.add(
+        "to = b * (rows * width + width * columns)",
+        "at = to + rows * width",
+        "for i in range(width):",
+        "    for j in range(columns):",
+        f"        store(o, at + i * columns + j, load(w, j * rows + i) if j >= i else {k.zero()})",
+        k.check("ungqr" if k.dtype.kind == "c" else "orgqr", k.whole("rows"), k.whole("width"), k.whole("least"), *rest),
+        k.by_rows("w", "rows", "o", "to", "rows", "width"),
+    )
+    return k.row(4 * m * n * least)
+
+
+KERNELS: dict[str, Callable[[_Kernel], Row]] = {
+    "cholesky": _cholesky,
+    "cofactor": _cofactor,
+    "det": lambda k: _determinant(k, False),
+    "eigh": lambda k: _eigen(k, True),
+    "eigvalsh": lambda k: _eigen(k, False),
+    "inv": _inv,
+    "lu": _lu,
+    "pinv": _pinv,
+    "qr": _qr,
+    "slogdet": lambda k: _determinant(k, True),
+    "solve": _solve,
+    "solve_triangular": _solve_triangular,
+    "svd": _svd,
+    "svdvals": _svdvals,
+}
+
+__all__ = ["FAILED", "KERNELS", "lapack_address", "row"]

@@ -1,0 +1,127 @@
+"""Discrete Fourier transforms: complex over distinct axes, real to half-complex and back along one axis.
+
+All other transforms of `numpy.fft` are these with slices, pads and conjugates. The matrix of a transform is symmetric, so the
+adjoint of `fft` is the same `fft` (a cotangent of z = x + iy means du/dx - i du/dy: nothing is conjugated); a half-complex
+spectrum counts every entry twice but the first and, for even lengths, the last. They are host calls in compiled programs: numpy
+exports no C function of its transforms (pocketfft is compiled into ufunc loops of its own module), and scipy.fft none either.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from irgrad.errors import TraceError
+from irgrad.ir.aval import Aval
+from irgrad.ir.builder import Builder
+from irgrad.ir.primitive import LINEAR, PURE, primitive
+from irgrad.ops.rules import Axes, check_axes, reject
+
+SWAPPED = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
+
+
+def complex_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of a spectrum."""
+    return np.result_type(dtype, 1j)
+
+
+def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of a real signal."""
+    return np.result_type(np.empty(0, dtype).real.dtype, 1.0)
+
+
+def _check(op: str, x: Aval, axes: Axes, norm: str) -> None:
+    check_axes(op, x, axes)
+    if norm not in SWAPPED:
+        raise reject(op, (x,), f"norm is {norm!r}; expected 'backward', 'ortho' or 'forward'")
+    if any(x.shape[axis] == 0 for axis in axes):
+        raise reject(op, (x,), f"an axis among {axes} is empty; expected extents of at least 1")
+
+
+# ---- complex to complex ----
+
+
+def _fft(x: Any, *, axes: Axes, inverse: bool, norm: Any) -> Any:
+    return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
+
+
+def _fft_aval(x: Aval, *, axes: Axes, inverse: bool, norm: str) -> Aval:
+    _check("fft", x, axes, norm)
+    return Aval(x.shape, complex_dtype(x.dtype))
+
+
+fft = primitive(
+    "fft",
+    evaluate=_fft,
+    aval=_fft_aval,
+    vjp=(lambda b, ct, out, x, **params: b.fft(ct, **params),),
+    jvp=(lambda b, t, out, x, **params: b.fft(t, **params),),
+    traits=LINEAR | PURE,
+    host=True,
+)
+
+# ---- real to half-complex and back ----
+
+
+@lru_cache(maxsize=256)
+def _weights(n: int, inner: float, shape: tuple[int, ...], dtype: str) -> Any:
+    """1 for the entries of the half spectrum of `n` points that are their own mirror images, `inner` for the others."""
+    made = np.full(n // 2 + 1, inner, dtype)
+    made[0] = 1.0
+    if n % 2 == 0:
+        made[-1] = 1.0
+    return made.reshape(shape)
+
+
+def _weighted(b: Builder, spectrum: Any, n: int, inner: float, axis: int) -> Any:
+    ndim = len(b.shape(spectrum))
+    shape = tuple(n // 2 + 1 if i == axis else 1 for i in range(ndim))
+    return b.mul(spectrum, _weights(n, inner, shape, real_dtype(b.dtype(spectrum)).name))
+
+
+def _rfft_aval(x: Aval, *, axis: int, norm: str) -> Aval:
+    _check("rfft", x, (axis,), norm)
+    if x.dtype.kind == "c":
+        raise reject("rfft", (x,), "expected a real operand", TraceError)
+    return Aval((*x.shape[:axis], x.shape[axis] // 2 + 1, *x.shape[axis + 1 :]), complex_dtype(x.dtype))
+
+
+def _rfft_vjp(b: Builder, ct: Any, out: Any, x: Any, *, axis: int, norm: str) -> Any:
+    """Re sum_k ct_k w**(jk)."""
+    n = b.shape(x)[axis]
+    return b.irfft(_weighted(b, b.conj(ct), n, 0.5, axis), axis=axis, n=n, norm=SWAPPED[norm])
+
+
+rfft = primitive(
+    "rfft",
+    evaluate=lambda x, *, axis, norm: np.fft.rfft(x, axis=axis, norm=norm),
+    aval=_rfft_aval,
+    vjp=(_rfft_vjp,),
+    jvp=(lambda b, t, out, x, **params: b.rfft(t, **params),),
+    traits=LINEAR | PURE,
+    host=True,
+)
+
+
+def _irfft_aval(x: Aval, *, axis: int, n: int, norm: str) -> Aval:
+    _check("irfft", x, (axis,), norm)
+    if n < 1 or x.shape[axis] != n // 2 + 1:
+        raise reject("irfft", (x,), f"{x.shape[axis]} entries along axis {axis}; {n} points have {max(n, 0) // 2 + 1}")
+    return Aval((*x.shape[:axis], n, *x.shape[axis + 1 :]), real_dtype(x.dtype))
+
+
+def _irfft_vjp(b: Builder, ct: Any, out: Any, x: Any, *, axis: int, n: int, norm: str) -> Any:
+    return _weighted(b, b.conj(b.rfft(ct, axis=axis, norm=SWAPPED[norm])), n, 2.0, axis)
+
+
+irfft = primitive(
+    "irfft",
+    evaluate=lambda x, *, axis, n, norm: np.fft.irfft(x, n, axis, norm),
+    aval=_irfft_aval,
+    vjp=(_irfft_vjp,),
+    jvp=(lambda b, t, out, x, **params: b.irfft(t, **params),),
+    traits=LINEAR | PURE,
+    host=True,
+)

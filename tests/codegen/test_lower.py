@@ -1,0 +1,176 @@
+"""From plans to rows: where values live, what the pointer table holds, and the text of scalar sections."""
+
+from __future__ import annotations
+
+import textwrap
+
+import irgrad.ops  # noqa: F401  (declares the primitives)
+from irgrad.codegen.lower import lower
+from irgrad.codegen.lowered import HostRow, Lowered, Ref, Row
+from irgrad.ir.parser import parse
+from irgrad.ir.plan import contiguous
+from irgrad.passes.cluster import cluster
+from irgrad.passes.legalize import legalize
+
+
+def lowered(text: str) -> Lowered:
+    graph = parse(text)
+    legalize(graph)
+    return lower(cluster(graph, [contiguous(node.aval.shape) for node in graph.inputs]))
+
+
+def row(made: Lowered, number: int = 0) -> Row:
+    found = made.rows[number]
+    assert isinstance(found, Row)
+    return found
+
+
+def test_one_loop() -> None:
+    made = lowered(
+        """
+        graph f(x: f64[9,2], y: f64[2]) -> (f64[9,2])
+        primal
+          %0: f64[9,2] = mul %x %y
+          %1: f64[9,2] = add %0 1.5
+        return %1
+        """
+    )
+    assert row(made).source == textwrap.dedent(
+        """\
+        def kernel(p, n):
+            p0 = pointer_float64(p, 0)
+            p1 = pointer_float64(p, 1)
+            p2 = pointer_float64(p, 2)
+            n0 = size(n, 0)
+            n1 = size(n, 1)
+            s0_0 = size(n, 2)
+            for i0 in range(n0):
+                b0_0 = i0 * s0_0
+                for i1 in range(n1):
+                    v1 = load(p0, (b0_0 + i1))
+                    v2 = load(p1, i1)
+                    v3 = v1 * v2
+                    v4 = v3 + 1.5
+                    store(p2, (b0_0 + i1), v4)
+            return 0
+        """
+    )
+    assert row(made).pointers == [Ref(("slot", 0)), Ref(("slot", 1)), Ref(("buffer", 0))]
+    assert row(made).sizes == [9, 2, 2]
+    assert made.buffers == [9 * 2 * 8]
+    assert made.changed == frozenset()
+
+
+def test_few_elements_are_variables() -> None:
+    made = lowered(
+        """
+        graph f(x: f64[2], m: f64[2,2]) -> (f64[2])
+        primal
+          %0: f64[2]   = dot %m %x
+          %1: f64[2]   = sin %0
+          %2: f64[1]   = slice[count=(1,), drop=(), start=(1,), step=(1,)] %1
+          %3: f64[]    = reduce_sum[axes=(0,)] %1
+          %4: f64[1]   = reshape[shape=(1,)] %3
+          %5: f64[2]   = concatenate[axis=0] %2 %4
+        return %5
+        """
+    )
+    assert row(made).source == textwrap.dedent(
+        """\
+        def kernel(p, n):
+            p0 = pointer_float64(p, 0)
+            p1 = pointer_float64(p, 1)
+            p2 = pointer_float64(p, 2)
+            v1 = load(p0, 0)
+            v2 = load(p0, 1)
+            v3 = load(p0, 2)
+            v4 = load(p0, 3)
+            v5 = load(p1, 0)
+            v6 = load(p1, 1)
+            v7 = v1 * v5 + v2 * v6
+            v8 = v3 * v5 + v4 * v6
+            v9 = sin(v7)
+            v10 = sin(v8)
+            v11 = v9 + v10
+            store(p2, 0, v10)
+            store(p2, 1, v11)
+            return 0
+        """
+    )
+
+
+def test_a_view_is_a_reference_not_a_copy() -> None:
+    made = lowered(
+        """
+        graph f(x: f64[6,5]) -> (f64[5,2], f64[2,5])
+        primal
+          %0: f64[2,5] = slice[count=(2, 5), drop=(), start=(3, 0), step=(1, 1)] %x
+          %1: f64[5,2] = transpose[axes=(1, 0)] %0
+        return %1, %0
+        """
+    )
+    assert made.rows == []
+    assert made.buffers == []
+    assert [(e.ref, e.strides) for e in made.exports] == [(Ref(("slot", 0), 15 * 8), (1, 5)), (Ref(("slot", 0), 15 * 8), (5, 1))]
+
+
+def test_offsets_that_are_data_are_terms_of_the_reference() -> None:
+    made = lowered(
+        """
+        graph f(x: f64[60,5]) -> (f64[9,5])
+        primal
+          %0: f64[9,5] = slice[count=(9, 5), drop=(), dynamic=0, start=(3, 0), step=(1, 1)] %x
+          %1: f64[9,5] = sin %0
+        return %1
+        """
+    )
+    assert row(made).pointers[0] == Ref(("slot", 0), 0, ((0, (40, 8)),))
+
+
+def test_an_update_in_place_changes_its_slot() -> None:
+    made = lowered(
+        """
+        graph f(e0: f64[10], y: f64[9]) -> (f64[10])
+        primal
+          %0: f64[10] = slice_add[count=(9,), drop=(), start=(1,), step=(1,)] %e0 %y
+        return %0
+        """
+    )
+    assert made.changed == frozenset({0})
+    assert made.buffers == []
+    assert made.exports[0].ref == Ref(("slot", 0))
+    assert row(made).pointers == [Ref(("slot", 1)), Ref(("slot", 0), 8)]
+
+
+def test_numbers_are_exported_as_numbers() -> None:
+    made = lowered("graph f(x: f64[]) -> (f32)\nreturn 2.5!f32\n")
+    assert made.rows == []
+    assert made.exports[0].ref is None
+    assert made.exports[0].number == 2.5
+
+
+def test_what_has_no_kernel_is_a_host_row() -> None:
+    made = lowered(
+        """
+        graph f(x: f64[9,2]) -> (f64[2,9])
+        primal
+          %0: f64[2,9] = transpose[axes=(1, 0)] %x
+          %1: f64[2,9] = sort[axis=1] %0
+        return %1
+        """
+    )
+    (found,) = made.rows
+    assert isinstance(found, HostRow)
+    assert found.what == "sort"
+    assert found.params == {"axis": 1}
+    assert found.operands == [(Ref(("slot", 0)), made.graph.nodes()[0].aval, (8, 16))]
+    assert found.result == (Ref(("buffer", 0)), made.graph.nodes()[1].aval)
+
+
+def test_equal_templates_have_equal_text() -> None:
+    """Sizes and offsets are tables: another extent is the same kernel."""
+    sources = {
+        row(lowered(f"graph f(x: f64[{n},{m}]) -> (f64[{n}])\nprimal\n  %0: f64[{n}] = reduce_sum[axes=(1,)] %x\nreturn %0\n")).source
+        for n, m in ((9, 20), (30, 40), (12, 11))
+    }
+    assert len(sources) == 1
