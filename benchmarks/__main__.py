@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fresh, report
-from benchmarks.machine import facts, thread_settings
+from benchmarks.machine import facts, pin, thread_settings
 
 DEFAULT_PEERS = "autograd,jax,jax-lax,numba"
 SMOKE_CASES = ("rosenbrock_2", "rk4_10", "small_loss")
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     if unknown:
         print(f"no {', no '.join(unknown)}; cases: {', '.join(CASES)}; peers: {', '.join(OTHERS)}", file=sys.stderr)
         return 2
-    machine = facts()
+    machine = {**facts(), "pinned": pin(options.threads)}
     settings = {
         "size": "tiny" if options.smoke else options.size,
         "threads": options.threads,

@@ -25,11 +25,13 @@ def header(machine: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = "" if machine["load"] is None else f", load {machine['load']:.1f} at the start"
     threads = f"{_many(settings['threads'], 'thread')} for each of OpenMP, OpenBLAS, Numba and XLA"
+    pinned = f" on {_many(machine['pinned'], 'core')}" if machine["pinned"] else ""
+    pinned += ", processor time" if machine["pinned"] == 1 else ", wall time"
     return "\n".join(
         [
             f"{machine['processor']}, {machine['cores']} cores{load}; {machine['system']}; Python {machine['python']}",
             versions,
-            f"size {settings['size']}; {threads}; fresh processes: median of {settings['runs']}",
+            f"size {settings['size']}; {threads}{pinned}; fresh processes: median of {settings['runs']}",
             LEGEND,
         ]
     )
@@ -89,17 +91,17 @@ def summary(results: Sequence[Mapping[str, Any]]) -> str:
             continue
         text = f"  {peer.ljust(10)}steady call {ratio_text(geometric_mean(steady)).rjust(6)} over {_many(len(steady), 'case')}"
         for kind in ("cold", "new") if peer not in ("eager", "autograd") else ():
-            wall, cpu = (_cold_ratios(results, peer, kind, clock) for clock in ("seconds", "cpu_seconds"))
-            if wall:
-                text += f"; time to compiled, {kind} {ratio_text(geometric_mean(wall))} (CPU {ratio_text(geometric_mean(cpu))})"
+            ratios = _cold_ratios(results, peer, kind)
+            if ratios:
+                text += f"; time to compiled against {kind} {ratio_text(geometric_mean(ratios))}"
         lines.append(text)
     return "\n".join(lines) if len(lines) > 1 else ""
 
 
-def _cold_ratios(results: Sequence[Mapping[str, Any]], peer: str, kind: str, clock: str) -> list[float]:
+def _cold_ratios(results: Sequence[Mapping[str, Any]], peer: str, kind: str) -> list[float]:
     """Seconds to compiled of a peer, which has nothing on disk to find, over irgrad's."""
-    theirs = (r["peers"].get(peer, {}).get("cold", {}).get(clock) for r in results)
-    ours = (r["peers"].get("irgrad", {}).get(kind, {}).get(clock) for r in results)
+    theirs = (r["peers"].get(peer, {}).get("cold", {}).get("seconds") for r in results)
+    ours = (r["peers"].get("irgrad", {}).get(kind, {}).get("seconds") for r in results)
     return [a / b for a, b in zip(theirs, ours, strict=True) if a is not None and b is not None]
 
 

@@ -1,7 +1,7 @@
 """Steady calls: all peers of a case round-robin in one process, so that what disturbs the machine disturbs them alike.
 
-A sample is the mean of a batch of calls after one that is not timed; batches are shorter than the slices of time that the system gives
-a process, so that most are whole. A ratio is taken within a round, and its interval is that of the median by order statistics.
+A sample is the mean of a batch of calls after one that is not timed. A ratio is taken within a round, and its interval is that of the
+median by order statistics. Batches are shorter than the slices of time that the system gives a process, so that most are whole.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.machine import clock
 from benchmarks.peers import Call
 
 ROUNDS = 101
@@ -87,7 +88,7 @@ class _Timer:
     def __init__(self, call: Call, rounds: int) -> None:
         names = [f"a{k}" for k in range(len(call.arguments))]
         space = {"function": call.function, **dict(zip(names, call.arguments, strict=True))}
-        self.timer = timeit.Timer(f"function({', '.join(names)})", "import gc; gc.enable()", globals=space)
+        self.timer = timeit.Timer(f"function({', '.join(names)})", "import gc; gc.enable()", clock(), globals=space)
         self.call = call
         self.number, self.warm = 1, False
         seconds = self.sample()

@@ -248,7 +248,7 @@ class UserPrimitive:
             if type(leaf) is Tracer:
                 trace.check(leaf)
         if isinstance(trace, GraphTrace):
-            leaves = [_outside(trace, leaf) for leaf in leaves]
+            leaves = [outside(trace, leaf) for leaf in leaves]
         kinds = tuple([aval_of(concrete_of(leaf)).kind if _is_data(concrete_of(leaf)) else _Static(leaf) for leaf in leaves])
         call = _Call(tuple(kwargs), tuple([structure for _, structure in flat]), kinds)
         operands = [leaf for leaf, kind in zip(leaves, kinds, strict=True) if type(kind) is str]
@@ -426,7 +426,7 @@ def readable(operand: Any) -> Any:
     return operand.value if type(operand) is Number else operand
 
 
-def _outside(trace: GraphTrace, leaf: Any) -> Any:
+def outside(trace: GraphTrace, leaf: Any) -> Any:
     """A function or an instance as it is outside the trace, where compiled code will call it."""
     substitution = trace.substitution
     if substitution is None or not (isinstance(leaf, (FunctionType, MethodType, functools.partial)) or issubclass(type(leaf), ObjectView)):

@@ -248,8 +248,8 @@ def public_roots(x):
     return np.sum(inp.roots(x))  # @public roots
 
 
-def least_squares(x):
-    return np.linalg.lstsq(np.ones((3, 1)), x)[0][0]  # @lstsq
+def shuffled(x):
+    return np.random.permutation(x)[0]  # @permutation
 
 
 def to_bytes(x):
@@ -268,7 +268,7 @@ UNSUPPORTED = (NotImplementedError, errors.UnsupportedError, TypeError)
     "function": Case(irgrad.grad(roots), (X,), UNSUPPORTED, rf"numpy.roots is not traced yet \({at('roots')}\); {ADVICE}"),
     "irgrad.numpy": Case(irgrad.grad(public_roots), (X,), UNSUPPORTED,
                          rf"numpy.roots is not traced yet \({at('public roots')}\); {ADVICE}"),
-    "submodule": Case(irgrad.grad(least_squares), (X,), UNSUPPORTED, rf"numpy.linalg.lstsq is not traced yet \({at('lstsq')}\); {ADVICE}"),
+    "submodule": Case(irgrad.grad(shuffled), (X,), UNSUPPORTED, rf"numpy.random.permutation is not traced yet \({at('permutation')}\); {ADVICE}"),
     "method": Case(irgrad.grad(to_bytes), (X,), UNSUPPORTED,
                    rf"numpy.ndarray.tobytes is not traced yet \({at('tobytes')}\); compute it outside"),
     "keyword": Case(irgrad.grad(written_to), (X,), UNSUPPORTED,

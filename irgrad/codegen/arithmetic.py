@@ -18,6 +18,8 @@ import llvmlite.ir as ll
 from numba.core import cgutils, types
 from numba.extending import intrinsic, register_jitable
 
+from irgrad.codegen import vector
+
 LN2 = math.log(2.0)
 LOG2_E = math.log2(math.e)
 LOG10_E = math.log10(math.e)
@@ -56,6 +58,9 @@ def _libm_signature(name: str, operands: tuple[Any, ...]) -> Any:
 
 def _call_libm(builder: Any, name: str, args: Any) -> Any:
     type_ = args[0].type
+    vectorised = vector.declare(builder.module, name, type_, len(args))
+    if vectorised is not None:
+        return builder.call(vectorised, args)
     symbol = name + ("f" if isinstance(type_, ll.FloatType) else "")
     function = cgutils.get_or_insert_function(builder.module, ll.FunctionType(type_, [type_] * len(args)), symbol)
     function.attributes.add("nounwind")
@@ -431,7 +436,7 @@ def c_pow(z: Any, w: Any, one: Any) -> Any:
                     power = power * square
                 n >>= 1
                 square = square * square
-        return power if w.real > 0 else divide_complex(one, power)
+        return power if w.real > 0 else divide_complex(one, power)  # pyright: ignore[reportCallIssue]
     return _c_pow(z, w)
 
 

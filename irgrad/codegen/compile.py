@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from irgrad.codegen import plain
+from irgrad.codegen import plain, vector
 from irgrad.codegen.store import Store, default_folder, environment
 from irgrad.config import CONFIG
 
@@ -131,7 +131,7 @@ class Library:
             import numba
             import numpy as np
 
-            cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
+            cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten() + vector.identity()  # loads what stored kernels call
             self._store = Store(default_folder(), environment(numba.__version__, llvmlite.__version__, np.__version__, cpu))
         return self._store
 

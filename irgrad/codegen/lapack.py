@@ -267,6 +267,19 @@ def _lu(k: _Kernel) -> Row:
     return k.row(m * n * min(m, n))
 
 
+def _row_order(k: _Kernel) -> Row:
+    """Exchange i with pivots[i], one after the other."""
+    *lead, n = k.node.aval.shape
+    k.extent("batch", math.prod(lead))
+    k.extent("rows", n)
+    k.operand("pivots", 0)
+    k.result()
+    k.add("at = b * rows", "for i in range(rows):", "    store(o, at + i, i)", "for i in range(rows):")
+    k.add("    j = as_int64(load(pivots, at + i))", "    if j < 0 or j >= rows:", f"        return {FAILED}")
+    k.add("    v = load(o, at + i)", "    store(o, at + i, load(o, at + j))", "    store(o, at + j, v)")
+    return k.row(4 * n)
+
+
 def _solve(k: _Kernel) -> Row:
     """By the packed factor: a[order] = L U."""
     trans = k.node.params["trans"]
@@ -380,7 +393,7 @@ def _cofactor(k: _Kernel) -> Row:
             f"    {name} = select(s > {name}, s, {name})",
         ]
 
-    limit = literal(1e-2 / math.sqrt(float(np.finfo(k.dtype).eps)), real)
+    limit = literal(10.0 / math.sqrt(float(np.finfo(k.dtype).eps)), real)
     k.add(k.transposed("a", "b * rows * rows", "w", "rows", "rows"), largest_column_sum("before"), factor)
     k.add(_sign_and_log(k, "load(w, i * rows + i)", "as_int64(load(pivots, i)) - 1"), invert, largest_column_sum("after"))
     k.add(
@@ -423,8 +436,9 @@ def _eigen(k: _Kernel, vectors: bool) -> Row:
         k.scratch("found", 2, INT32)
         k.scratch("bounds", 2, real)
         k.add(f"store(bounds, 0, {literal(0, real)})")
-        middle = [k.at("bounds"), k.at("bounds"), k.whole(1), size, k.at("bounds"), k.at("found"), k.at("values"), k.at("z"), size, k.at("support")]
-        call = k.check(name, k.char("V"), k.char("A"), triangle, size, k.at("w"), size, *middle, *tail)
+        zero = k.at("bounds")
+        found = [k.at("found"), k.at("values"), k.at("z"), size, k.at("support")]
+        call = k.check(name, k.char("V"), k.char("A"), triangle, size, k.at("w"), size, zero, zero, k.whole(1), size, zero, *found, *tail)
     else:
         call = k.check(name, k.char("V" if vectors else "N"), triangle, size, k.at("w"), size, k.at("values"), *tail)
     k.add(k.transposed("a", "b * rows * rows", "w", "rows", "rows"), call)
@@ -509,8 +523,8 @@ def _pinv(k: _Kernel) -> Row:
         f"        store(u, j * rows + i, {times('load(u, j * rows + i)', conversion('s', real, k.dtype), k.dtype)})",
         "to = b * rows * columns",
         k.call(
-            "gemm", k.char("N"), k.char("N"), k.whole("rows"), k.whole("columns"), k.whole("least"), k.at("one"), k.at("u"), k.whole("rows"),
-            k.at("vt"), k.whole("right"), k.at("one", "1"), k.at("o", "to"), k.whole("rows"),
+            "gemm", k.char("N"), k.char("N"), k.whole("rows"), k.whole("columns"), k.whole("least"), k.at("one"), k.at("u"),
+            k.whole("rows"), k.at("vt"), k.whole("right"), k.at("one", "1"), k.at("o", "to"), k.whole("rows"),
         ),
     )  # fmt: skip
     if k.dtype.kind == "c":
@@ -562,6 +576,7 @@ KERNELS: dict[str, Callable[[_Kernel], Row]] = {
     "lu": _lu,
     "pinv": _pinv,
     "qr": _qr,
+    "row_order": _row_order,
     "slogdet": lambda k: _determinant(k, True),
     "solve": _solve,
     "solve_triangular": _solve_triangular,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irgrad.codegen import lapack
+from irgrad.codegen.convolution import correlate as _correlate  # noqa: F401  (found by name)
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
 from irgrad.ir.graph import Literal, Node
@@ -31,7 +32,7 @@ PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 @cache
 def blas_address(name: str) -> int:
     """Address of a routine of ``scipy.linalg.cython_blas``."""
-    from scipy.linalg import cython_blas
+    from scipy.linalg import cython_blas  # pyright: ignore[reportAttributeAccessIssue]
 
     capsule = cython_blas.__pyx_capi__[name]  # pyright: ignore[reportAttributeAccessIssue]
     ctypes.pythonapi.PyCapsule_GetName.restype = ctypes.c_char_p
@@ -204,7 +205,8 @@ def _batch_dot(lowering: _Lowering, node: Node) -> Row:
         put(t, 6, {ord("N")})
         for b in range(batch):
             call_blas(size(p, 3), (t + 48, t + 48, t, t + 8, t + 16, size(p, 4), size(p, 1) + b * inner * columns * {width}, t + 24,
-                                   size(p, 0) + b * rows * inner * {width}, t + 16, size(p, 4) + {width}, size(p, 2) + b * rows * columns * {width}, t + 24))
+                                   size(p, 0) + b * rows * inner * {width}, t + 16, size(p, 4) + {width},
+                                   size(p, 2) + b * rows * columns * {width}, t + 24))
     return 0
 """
         pointers += [f"{PREFIX[dtype]}gemm", f"one_zero_{dtype}"]
@@ -216,7 +218,9 @@ def _batch_dot(lowering: _Lowering, node: Node) -> Row:
 # ---- gathers and scatters ----
 
 
-def _indices(lowering: _Lowering, node: Node, first: int, x_shape: tuple[int, ...], lines: list[str], pointers: list[Ref | str]) -> tuple[tuple[int, ...], list[int]]:
+def _indices(
+    lowering: _Lowering, node: Node, first: int, x_shape: tuple[int, ...], lines: list[str], pointers: list[Ref | str]
+) -> tuple[tuple[int, ...], list[int]]:
     """Loops over the broadcast shape of the index arrays, with one checked index variable per array."""
     arrays = node.operands[first:]
     shape = np.broadcast_shapes(*[a.aval.shape for a in arrays])
@@ -304,8 +308,10 @@ def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
     lines: list[str] = []
     count = len(node.operands) - 2
     head = ["def kernel(p, n):", f"    o = pointer_{dtype}(p, 0)"]
+    value_strides: tuple[int, ...] = ()
     if not isinstance(value, Literal):
         value_view = lowering.view(value)
+        value_strides = value_view.strides
         head.append(f"    x = pointer_{dtype}(p, 1)")
         pointers.append(lowering.ref(value_view))
     shape, sizes = _indices(lowering, node, 2, bshape, lines, pointers)
@@ -320,7 +326,7 @@ def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
         full = (*shape, *bshape[count:])
         extra = len(full) - len(value.aval.shape)
         at = "0"
-        for d, (extent, stride) in enumerate(zip(value.aval.shape, value_view.strides, strict=True)):
+        for d, (extent, stride) in enumerate(zip(value.aval.shape, value_strides, strict=True)):
             if extent != 1 and stride != 0:
                 place = d + extra
                 at += f" + {f'i{place}' if place < len(shape) else f't{place - len(shape)}'} * size(n, {len(sizes)})"

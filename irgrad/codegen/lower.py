@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.codegen import library
+from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
 from irgrad.codegen.nest import Nest, NestText, Reduction
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, operand_dtypes, plus, times
@@ -50,7 +51,7 @@ class _Lowering:
                 rows.append(library.row(self, cluster.inside[0], cluster.kind))
         exports = [self.export(output) for output in self.graph.outputs]
         counts = {"clusters": len(rows), "nodes": len(self.graph)}
-        return Lowered(self.graph, rows, self.buffers, exports, frozenset(self.changed), counts)
+        return Lowered(self.graph, rows, share_buffers(rows, self.buffers, exports), exports, frozenset(self.changed), counts)
 
     def home(self, root: Node) -> tuple[str, int]:
         """Slot or buffer of a root; an update lives where its buffer lives."""
@@ -225,7 +226,7 @@ class _Writer:
         pointer = self.root_pointer(view, node.aval.dtype)
         for index in np.ndindex(*shape):
             at = view.offset + sum(i * s for i, s in zip(index, view.strides, strict=True))
-            value = values[index]
+            value = str(values[index])
             if node.op.name == "slice_add":
                 old = self.fresh()
                 self.lines.append(f"{old} = load({pointer}, {at})")

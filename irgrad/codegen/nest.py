@@ -108,7 +108,9 @@ class NestText:
     def _line(self, depth: int, text: str) -> None:
         self.lines.append("    " * depth + text)
 
-    def _loops(self, axes: range, depth: int, bases: dict[int, str], body: Callable[[int, dict[int, str]], None], only: set[int] | None = None) -> None:
+    def _loops(
+        self, axes: range, depth: int, bases: dict[int, str], body: Callable[[int, dict[int, str]], None], only: set[int] | None = None
+    ) -> None:
         """Open loops over `axes`, keep each access's base, and write the body inside."""
         if not axes:
             body(depth, bases)
@@ -183,7 +185,9 @@ class NestText:
 
         self._loops(range(len(self.axes)), 1, {}, step)
 
-    def _chosen_loops(self, axes: list[int], depth: int, bases: dict[int, str], body: Callable[[int, dict[int, str]], None], only: set[int]) -> None:
+    def _chosen_loops(
+        self, axes: list[int], depth: int, bases: dict[int, str], body: Callable[[int, dict[int, str]], None], only: set[int]
+    ) -> None:
         if not axes:
             body(depth, bases)
             return

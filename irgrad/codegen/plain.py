@@ -23,7 +23,7 @@ class Pointer:
 
     def at(self, index: int) -> Any:
         raw = (ctypes.c_char * self.dtype.itemsize).from_address(self.address + int(index) * self.dtype.itemsize)
-        return np.frombuffer(raw, self.dtype, 1)
+        return np.frombuffer(raw, self.dtype, 1)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def load(pointer: Pointer, index: int) -> Any:
@@ -118,8 +118,8 @@ def names() -> dict[str, Any]:
         "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,
         "erf": _special("erf"), "erfc": _special("erfc"), "lgamma": _special("gammaln"), "tgamma": _special("gamma"),
         "hurwitz_zeta": _hurwitz_zeta, **{f"call_real{n}": _call_real for n in (1, 2, 3)},
-        "greatest": np.maximum, "least": np.minimum, "complex_of": _complex_of, "divide_complex": np.divide, "reciprocal_complex": np.reciprocal,
-        "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
+        "greatest": np.maximum, "least": np.minimum, "complex_of": _complex_of, "divide_complex": np.divide,
+        "reciprocal_complex": np.reciprocal, "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
     }  # fmt: skip
     for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",
                  "floor", "ceil", "trunc", "rint", "fabs", "fmod", "hypot", "copysign", "nextafter", "maximum", "minimum", "fmax", "fmin",
@@ -130,7 +130,21 @@ def names() -> dict[str, Any]:
     for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh"):
         found["c_" + name] = getattr(np, "arc" + name[1:])
     found["c_pow"] = lambda z, w, one: np.power(z, w)
-    for name in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64", "complex128"):
+    for name in (
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+    ):
         found[f"pointer_{name}"] = _pointer(name)
         found[f"as_{name}"] = _as(name)
         found[f"scratch_{name}"] = _scratch(name)

@@ -16,11 +16,10 @@ from functools import cache
 from typing import Any
 
 LIBRARY = "libmvec.so.1"
-UNARY = frozenset(
-    """
-    exp exp2 expm1 log log2 log10 log1p cbrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc
-    """.split()
-)
+UNARY = frozenset({
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
+    "asinh", "acosh", "atanh", "erf", "erfc",
+})  # fmt: skip
 BINARY = frozenset({"atan2", "hypot", "pow"})
 
 
@@ -74,7 +73,7 @@ def declare(module: Any, name: str, type_: Any, arity: int) -> Any:
     vector_type = ll.VectorType(type_, lanes)
     routine = ll.Function(module, ll.FunctionType(vector_type, [vector_type] * arity), symbol)
     function = ll.Function(module, ll.FunctionType(type_, [type_] * arity), scalar)
-    function.linkage = "internal"
+    function.linkage = "linkonce_odr"  # not internal: LLVM would drop arguments that are constant, and the form with them
     function.attributes.add("noinline")
     _annotate(routine, ("nounwind", "willreturn", "memory(none)"))
     form = f'"vector-function-abi-variant"="_ZGV_LLVM_N{lanes}{"v" * arity}_{scalar}({symbol})"'

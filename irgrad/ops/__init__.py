@@ -3,6 +3,7 @@
 from irgrad.ops import (
     compare,
     control,
+    convolve,
     create,
     decompositions,
     elementwise,
@@ -17,6 +18,6 @@ from irgrad.ops import (
 )
 
 __all__ = [
-    "compare", "control", "create", "decompositions", "elementwise", "fft", "index", "least_squares", "linalg", "matrix_functions", "reduce",
+    "compare", "control", "convolve", "create", "decompositions", "elementwise", "fft", "index", "least_squares", "linalg", "matrix_functions", "reduce",
     "shape", "solves",
 ]  # fmt: skip

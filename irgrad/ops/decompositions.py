@@ -74,9 +74,7 @@ def _cholesky_jvp(b: Builder, t: Any, out: Any, a: Any) -> Any:
     return product(b, out, _half_lower(b, inner))
 
 
-cholesky = primitive(
-    "cholesky", evaluate=np.linalg.cholesky, aval=_cholesky_aval, vjp=(_cholesky_vjp,), jvp=(_cholesky_jvp,), traits=PURE
-)
+cholesky = primitive("cholesky", evaluate=np.linalg.cholesky, aval=_cholesky_aval, vjp=(_cholesky_vjp,), jvp=(_cholesky_jvp,), traits=PURE)
 
 # ---- symmetric eigenvalues ----
 

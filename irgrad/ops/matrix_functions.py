@@ -197,4 +197,3 @@ solve_banded = primitive(
     traits=PURE,
     host=True,
 )
-

@@ -15,7 +15,7 @@ import numpy as np
 
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import PURE, primitive
+from irgrad.ir.primitive import PURE, nondiff, primitive
 from irgrad.ops.matrices import (
     adjoint,
     block,
@@ -36,7 +36,7 @@ from irgrad.ops.matrices import (
     unpack,
     upper,
 )
-from irgrad.ops.rules import Shape, is_complex, reject
+from irgrad.ops.rules import INDEX, Shape, is_complex, reject
 
 
 @cache
@@ -148,6 +148,29 @@ def _lu_vjp(b: Builder, ct: Any, out: Any, a: Any) -> Any:
     return b.scatter_add(b.zeros_like(a), made, *take_rows(b, a, whole(b, order)))
 
 
+def _row_order(pivots: Any) -> Any:
+    """The order of the rows after exchanges i with pivots[i], one after the other."""
+    order = np.broadcast_to(np.arange(pivots.shape[-1], dtype=INDEX), pivots.shape).copy()
+    for row, exchanges in zip(order.reshape(-1, order.shape[-1]), pivots.reshape(-1, order.shape[-1]), strict=True):
+        for i, j in enumerate(exchanges):
+            row[[i, j]] = row[[j, i]]
+    return order
+
+
+def _row_order_aval(pivots: Aval) -> Aval:
+    if pivots.ndim < 1 or pivots.dtype.kind not in "iu":
+        raise reject("row_order", (pivots,), "expected vectors of row numbers")
+    return Aval(pivots.shape, INDEX)
+
+
+row_order = primitive(
+    "row_order",
+    evaluate=_row_order,
+    aval=_row_order_aval,
+    vjp=nondiff("indices are integers"),
+    jvp=nondiff("indices are integers"),
+    traits=PURE,
+)
 lu = primitive("lu", evaluate=_lu, aval=_lu_aval, vjp=(_lu_vjp,), jvp=(_lu_jvp,), traits=PURE)
 
 # ---- triangular systems ----
@@ -300,7 +323,7 @@ def _cofactor(a: Any) -> Any:
     """det(a) a^-T, the gradient of det: by the inverse, or where the matrix is close to singular by its singular values."""
     if a.shape[-1] == 0:
         return a.copy()
-    limit = 1e-2 / np.sqrt(np.finfo(a.dtype).eps)
+    limit = 10.0 / np.sqrt(np.finfo(a.dtype).eps)
     try:
         inverse = np.linalg.inv(a)
         if np.all(np.abs(a).sum(-2).max(-1) * np.abs(inverse).sum(-2).max(-1) < limit):

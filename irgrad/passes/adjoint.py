@@ -230,7 +230,8 @@ class _Reverse:
         if axes:
             mask = self.b.reduce_any(mask, axes=axes)
             if self.b.shape(mask) != shape and len(self.b.shape(mask)) < len(shape):
-                mask = self.b.reshape(mask, shape=tuple(1 if i + extra < 0 or i + extra in axes else have[i + extra] for i in range(len(shape))))
+                folded = tuple(1 if i < 0 or i in axes else have[i] for i in range(extra, extra + len(shape)))
+                mask = self.b.reshape(mask, shape=folded)
         return mask
 
     def add(self, target: int, c: Any, mask: Any) -> None:

@@ -31,6 +31,7 @@ class _Clustering:
         self.place: dict[int, tuple[int, str]] = {}  # node -> cluster number, section
         self.stored: set[int] = set()
         self.updates: dict[int, Node] = {}
+        self.position: dict[int, float] = {node.index: number for number, node in enumerate(graph.nodes())}
         self.order: dict[int, int] = {}
         self.scalars: dict[int, bool] = {}
         self.costs: list[int] = []
@@ -86,7 +87,9 @@ class _Clustering:
         return known
 
     def copy_before(self, node: Node, source: Node) -> Node:
-        return self.graph.add(REGISTRY["identity"], (source,), {}, source.aval, node.source, node.primal, node.section, before=node)
+        made = self.graph.add(REGISTRY["identity"], (source,), {}, source.aval, node.source, node.primal, node.section, before=node)
+        self.position[made.index] = self.position[node.index] - 0.5
+        return made
 
     def tie(self, node: Node) -> None:
         """Let an update take over the memory of its buffer, or of a copy where someone else still reads it."""
@@ -108,7 +111,7 @@ class _Clustering:
 
     def read_later(self, buffer: Node, update: Node) -> bool:
         """Is the buffer (or a view of it) read after the update, by program order?"""
-        position = {node.index: number for number, node in enumerate(self.graph.nodes())}
+        position = self.position
         stack = [buffer]
         while stack:
             node = stack.pop()
@@ -274,15 +277,17 @@ class _Clustering:
             return not found.after and self.before_is_ready(number, node)
         if found.space != space:
             return False
-        if any(self.place.get(o.index, (-1, ""))[0] == number and self.place[o.index][1] == "after" for o in node.operands if isinstance(o, Node)):
+        if any(
+            self.place.get(o.index, (-1, ""))[0] == number and self.place[o.index][1] == "after"
+            for o in node.operands
+            if isinstance(o, Node)
+        ):
             return False
         return reduced is None or found.reduced is None or found.reduced == reduced
 
     def before_is_ready(self, number: int, node: Node) -> bool:
         """A scalar cluster may grow a nest where nothing in it needs memory that the nest reads."""
-        return all(
-            not isinstance(o, Node) or self.place.get(o.index, (-1, ""))[0] != number or o.aval.size == 1 for o in node.operands
-        )
+        return all(not isinstance(o, Node) or self.place.get(o.index, (-1, ""))[0] != number or o.aval.size == 1 for o in node.operands)
 
     def pointers(self, node: Node, number: int) -> set[tuple[int, ...]]:
         """Pointer slots that `node` adds to a cluster's table."""
@@ -337,4 +342,3 @@ class _Clustering:
             return
         if self.place[operand.index][0] != number:
             self.need_memory(operand)
-

@@ -12,12 +12,14 @@ from irgrad.ir.recording import TINY
 REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
 EXTREMES = frozenset({"reduce_max", "reduce_min", "argmax", "argmin"})
 FILLS = frozenset({"full", "zeros", "iota"})
-SCALAR_FORMS = REDUCTIONS | FILLS | {"reshape", "transpose", "broadcast_to", "slice", "slice_add", "slice_update", "concatenate", "dot", "pad",
-                                     "cumsum", "empty"}  # fmt: skip
-OWN_KERNEL = frozenset({"dot", "batch_dot", "gather", "scatter_add", "scatter_update", "cumsum", "cumprod", "argmax", "argmin"})
+MOVES = frozenset({"reshape", "transpose", "broadcast_to", "slice", "slice_add", "slice_update", "concatenate", "pad", "empty"})
+SCALAR_FORMS = REDUCTIONS | FILLS | MOVES | {"dot", "cumsum"}
+OWN_KERNEL = frozenset({"dot", "batch_dot", "correlate", "gather", "scatter_add", "scatter_update",
+                        "cumsum", "cumprod", "argmax", "argmin"})  # fmt: skip
 
 FACTORED = {"solve": 2, "det": 1, "slogdet": 1}  # operands in front of the LU factor that their kernels read
-LAPACK = frozenset({*FACTORED, "cholesky", "cofactor", "eigh", "eigvalsh", "inv", "lu", "pinv", "qr", "solve_triangular", "svd", "svdvals"})
+LAPACK = frozenset({*FACTORED, "cholesky", "cofactor", "eigh", "eigvalsh", "inv", "lu", "pinv", "qr", "row_order", "solve_triangular",
+                    "svd", "svdvals"})  # fmt: skip
 
 
 def is_kernel_dtype(dtype: np.dtype[np.generic]) -> bool:

@@ -14,7 +14,7 @@ from irgrad.passes.forms import FACTORED, has_own_kernel, is_scalar_form
 from irgrad.passes.result import PassResult
 
 # operations whose operands (all, or the one at a position) have the dtype of the result
-_SAME_DTYPE = frozenset({"reduce_sum", "reduce_prod", "cumsum", "cumprod", "dot", "batch_dot", "concatenate", "full", "pad"})
+_SAME_DTYPE = frozenset({"reduce_sum", "reduce_prod", "cumsum", "cumprod", "dot", "batch_dot", "correlate", "concatenate", "full", "pad"})
 
 
 def legalize(graph: Graph) -> PassResult:
@@ -37,7 +37,9 @@ def legalize(graph: Graph) -> PassResult:
         elif op.name == "pad" and not is_scalar_form(node):
             _pad_as_update(graph, node)
             result.count("pad")
-        elif op.name == "dot" and not node.aval.shape and node.aval.dtype.kind in "fc" and has_own_kernel(node) and not is_scalar_form(node):
+        elif (
+            op.name == "dot" and not node.aval.shape and node.aval.dtype.kind in "fc" and has_own_kernel(node) and not is_scalar_form(node)
+        ):
             _as_sum(graph, node)
             result.count("dot")
     return result
@@ -73,7 +75,13 @@ def _root(operand: Operand) -> Operand:
 
 
 def _write(graph: Graph, node: Node, buffer: Node, part: Operand, start: list[int]) -> Node:
-    return _add(graph, node, "slice_update", (buffer, part), {"start": tuple(start), "count": part.aval.shape, "step": (1,) * len(start), "drop": ()})
+    return _add(
+        graph,
+        node,
+        "slice_update",
+        (buffer, part),
+        {"start": tuple(start), "count": part.aval.shape, "step": (1,) * len(start), "drop": ()},
+    )
 
 
 def _factorise(graph: Graph, node: Node) -> None:

@@ -148,7 +148,9 @@ def _transpose(graph: Graph, node: Node) -> Operand | None:
         composed = tuple(x.params["axes"][a] for a in axes)
         if composed == tuple(range(len(composed))):
             return x.operands[0]
-        return graph.add(REGISTRY["transpose"], (x.operands[0],), {"axes": composed}, node.aval, node.source, node.primal, node.section, before=node)
+        return graph.add(
+            REGISTRY["transpose"], (x.operands[0],), {"axes": composed}, node.aval, node.source, node.primal, node.section, before=node
+        )
     return None
 
 

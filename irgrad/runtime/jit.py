@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import sys
 import threading
 import time
 import warnings
@@ -21,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.layout import LAST_ROW
+from irgrad.codegen.layout import FAILED, LAST_ROW, NEW_PATH
 from irgrad.config import CONFIG
 from irgrad.frontend.captured import MISSING
 from irgrad.frontend.context import current
 from irgrad.frontend.names import default_names
 from irgrad.frontend.record import freeze
+from irgrad.frontend.sites import source_of
 from irgrad.frontend.substitute import Substitution
 from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
@@ -102,8 +104,11 @@ class Jitted:
         form = self._form(args, kwargs)
         leaves = form.leaves
         variants = self._variants(form)
+        reasons: list[str] = []
         for variant in variants:
             if variant.program is None or not variant.check():
+                if CONFIG.explain:
+                    reasons += [f"{g.describe()} no longer holds" for g in variant.guards if not g.holds()] or ["the path was seen once"]
                 continue
             captured = variant.read()
             objects = (*leaves, *map(normalise, captured)) if captured else leaves
@@ -112,7 +117,11 @@ class Jitted:
                 self._recent = variant
                 self._install(variant, args, kwargs, leaves)
                 return result
+            if CONFIG.explain:
+                reasons.append(reason_of(variant, result))
         self._stats.eager_calls += 1
+        if CONFIG.explain:
+            report(f"{self.__name__} is traced: {'; '.join(reasons) or 'a new signature'}")
         return self._trace(variants, form, self.compile_after)
 
     def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:
@@ -191,7 +200,10 @@ class Jitted:
                 variant.guard(traced.guards)
             finally:
                 traced.trace.close()
-            self._stats.trace_seconds += time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            self._stats.trace_seconds += seconds
+            if CONFIG.time:
+                report(f"{self.__name__}: traced {len(recording.records)} operations in {seconds:.3f} s")
             if traced.impure:
                 self._turn_impure("; ".join(traced.impure))
             else:
@@ -247,6 +259,11 @@ class Jitted:
         total = time.perf_counter() - start
         variant.program = program
         self._last = None
+        if CONFIG.time:
+            report(
+                f"{self.__name__}: path {variant.tree.num_paths} linked in {total:.3f} s, of it passes {counts.passes:.3f} s and "
+                f"kernels {counts.kernels.seconds:.3f} s ({counts.kernels.compiled} compiled, {counts.kernels.loaded} loaded)"
+            )
         stats = self._stats
         stats.paths += 1
         stats.pass_seconds += counts.passes
@@ -295,6 +312,22 @@ class Jitted:
     @property
     def variants(self) -> list[Variant]:
         return [v for variants in self._signatures.values() for v in variants]
+
+
+def report(text: str) -> None:
+    """A line of IRGRAD_EXPLAIN or IRGRAD_TIME."""
+    print(f"irgrad: {text}", file=sys.stderr)  # noqa: T201
+
+
+def reason_of(variant: Variant, code: int) -> str:
+    """Why a program did not answer a call."""
+    kind, row = code & 15, code >> 4
+    if kind == NEW_PATH:
+        source = source_of(variant.program.guards[row].guard.site)
+        return f"the guard at {source} met an outcome that no compiled path has"
+    if kind == FAILED:
+        return "an operation failed in compiled code and is repeated with numpy"
+    return "an argument or captured value has another type, shape or layout"
 
 
 def _raises_on_float_errors() -> bool:

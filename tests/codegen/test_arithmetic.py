@@ -13,9 +13,11 @@ import irgrad
 from irgrad.codegen import native, plain
 from irgrad.config import CONFIG
 
-SINGLE = ["x * y + x", "np.exp(x)", "np.sqrt(np.abs(x)) / y", "np.maximum(x, y)", "x // y", "x % y", "np.where(x > 0, x, 2 * y)", "np.sum(x)",
-          "np.mean(x * y)", "np.max(x)", "np.tanh(x) ** 3", "np.hypot(x, y)", "np.logaddexp(x, y)", "np.clip(x, -1, 1)", "np.cumsum(x)", "np.sign(x)",
-          "np.arctan2(x, y)", "np.heaviside(x, y)", "x / 3", "1.5 - x", "x @ y", "np.copysign(x, y)", "np.var(x)", "np.angle(x)"]  # fmt: skip
+SINGLE = [
+    "x * y + x", "np.exp(x)", "np.sqrt(np.abs(x)) / y", "np.maximum(x, y)", "x // y", "x % y", "np.where(x > 0, x, 2 * y)", "np.sum(x)",
+    "np.mean(x * y)", "np.max(x)", "np.tanh(x) ** 3", "np.hypot(x, y)", "np.logaddexp(x, y)", "np.clip(x, -1, 1)", "np.cumsum(x)",
+    "np.sign(x)", "np.arctan2(x, y)", "np.heaviside(x, y)", "x / 3", "1.5 - x", "x @ y", "np.copysign(x, y)", "np.var(x)", "np.angle(x)",
+]  # fmt: skip
 
 
 def kernels(f: Any, *arguments: Any) -> list[Any]:

@@ -89,7 +89,10 @@ def test_batches(dtype: str, rng: np.random.Generator, monkeypatch: pytest.Monke
     monkeypatch.setattr(CONFIG, "evaluate", True)
     for r, k, c in ((2, 3, 4), (9, 10, 8), (3, 0, 2)):
         x, y = array(rng, (2, 3, r, k), dtype), array(rng, (2, 3, k, c), dtype)
-        for f in (lambda x, y: x @ y, lambda x, y: np.matmul(np.swapaxes(x, -1, -2), np.swapaxes(y, -1, -2)) if x.shape[-2] == y.shape[-1] else x @ y):
+        for f in (
+            lambda x, y: x @ y,
+            lambda x, y: np.matmul(np.swapaxes(x, -1, -2), np.swapaxes(y, -1, -2)) if x.shape[-2] == y.shape[-1] else x @ y,
+        ):
             got, _ = compiled(f, x, y)
             assert not difference(got, f(x, y), 8 * max(k, 1), 20 * max(k, 1))
 

@@ -13,7 +13,9 @@ from irgrad.codegen.nest import BLOCK, Nest, NestText, Reduction
 from irgrad.config import CONFIG
 
 
-def text(space: tuple[int, ...], accesses: list[tuple[int, ...]], body: list[str], reduced: tuple[int, ...] = (), **reduction: Any) -> tuple[str, list[int]]:
+def text(
+    space: tuple[int, ...], accesses: list[tuple[int, ...]], body: list[str], reduced: tuple[int, ...] = (), **reduction: Any
+) -> tuple[str, list[int]]:
     nest = Nest(space, reduced)
     for k, strides in enumerate(accesses):
         nest.access(f"p{k}", strides)

@@ -33,7 +33,7 @@ def bound(name: str, operands: tuple[Any, ...]) -> tuple[int, Any]:
         return 0, None
     if name in OWN_KERNEL or name in REDUCTIONS:
         sizes = [np.abs(np.asarray(x)) for x in operands[:2]]
-        return ULPS * 8, max((float(x.max(initial=1.0)) for x in sizes)) ** 2 * max(x.size for x in sizes)
+        return ULPS * 8, max(float(x.max(initial=1.0)) for x in sizes) ** 2 * max(x.size for x in sizes)
     return ULPS, None
 
 
@@ -67,7 +67,20 @@ def test_samples_as_plain_kernels(name: str) -> None:
 
 COMPILED = {
     "arithmetic": ["add", "sub", "mul", "div", "neg", "abs", "sign", "square", "reciprocal", "sqrt", "floor_divide", "remainder", "fmod"],
-    "choices": ["maximum", "minimum", "fmax", "fmin", "where", "clip", "heaviside", "copysign", "signbit", "isnan", "logical_xor", "invert"],
+    "choices": [
+        "maximum",
+        "minimum",
+        "fmax",
+        "fmin",
+        "where",
+        "clip",
+        "heaviside",
+        "copysign",
+        "signbit",
+        "isnan",
+        "logical_xor",
+        "invert",
+    ],
     "functions": ["exp", "log", "sin", "cos", "tanh", "arctan", "expm1", "log1p", "cbrt", "hypot", "arctan2", "logaddexp"],
     "powers": ["integer_pow", "pow"],
     "parts": ["real", "imag", "conj", "angle", "complex_of", "convert"],
@@ -212,10 +225,10 @@ def test_reductions_as_machine_code(shape: tuple[int, ...], dtype: str, rng: np.
 @pytest.mark.parametrize("name", ["cumsum", "cumprod", "argmax", "argmin"])
 @pytest.mark.usefixtures("plain")
 def test_scans_along_every_axis(name: str, rng: np.random.Generator) -> None:
-    for shape in ((3, 4, 5), (1, 9), (9, 1), (12,), (2, 2)):
+    for extents in ((3, 4, 5), (1, 9), (9, 1), (12,), (2, 2)):
         for dtype in DTYPES:
-            x = array(rng, shape, dtype)
-            check_together([(name, Sample((np.asfortranarray(x),), {"axis": axis})) for axis in range(len(shape))])
+            x = array(rng, extents, dtype)
+            check_together([(name, Sample((np.asfortranarray(x),), {"axis": axis})) for axis in range(len(extents))])
 
 
 @pytest.mark.usefixtures("plain")
@@ -233,14 +246,26 @@ def test_a_nan_is_the_extreme_and_the_first_wins() -> None:
     for values in ([1.0, np.nan, 3.0, np.nan], [2.0, 3.0, 3.0, 1.0], [np.nan] * 4):
         for n in (1, 5):
             x = np.array(values * n)
-            for name, params in (("argmax", {"axis": 0}), ("argmin", {"axis": 0}), ("reduce_max", {"axes": (0,)}), ("reduce_min", {"axes": (0,)})):
+            for name, params in (
+                ("argmax", {"axis": 0}),
+                ("argmin", {"axis": 0}),
+                ("reduce_max", {"axes": (0,)}),
+                ("reduce_min", {"axes": (0,)}),
+            ):
                 check(name, (x,), params, compiled(program(REGISTRY[name], params), x)[0])
 
 
 @pytest.mark.usefixtures("plain")
 def test_half_precision_runs_in_numpy(rng: np.random.Generator) -> None:
     x = rng.normal(size=(3, 4)).astype("float16")
-    rows = [("sin", {}), ("add", {}), ("reduce_sum", {"axes": (1,)}), ("cumsum", {"axis": 0}), ("transpose", {"axes": (1, 0)}), ("concatenate", {"axis": 0})]
+    rows = [
+        ("sin", {}),
+        ("add", {}),
+        ("reduce_sum", {"axes": (1,)}),
+        ("cumsum", {"axis": 0}),
+        ("transpose", {"axes": (1, 0)}),
+        ("concatenate", {"axis": 0}),
+    ]
     for name, params in rows:
         operands = (x, x) if name in ("add", "concatenate") else (x,)
         check(name, operands, params, compiled(program(REGISTRY[name], params), *operands)[0])

@@ -1,4 +1,4 @@
-"""Sample rows of Fourier transforms: even and odd lengths, one point, every norm, real and complex, several axes."""
+"""Sample rows of Fourier transforms (even and odd lengths, one point, every norm, several axes) and of correlations."""
 
 from __future__ import annotations
 
@@ -43,11 +43,32 @@ def inverse_real_rows() -> list[Sample]:
     return rows + [Sample((draw((3,), 0, 5, d),), {"axis": 0, "n": 5, "norm": "forward"}, 0) for d in ("float32", "complex64", "int64")]
 
 
-SAMPLES: dict[str, list[Sample]] = {"fft": complex_rows(), "rfft": real_rows(), "irfft": inverse_real_rows()}
+def correlation_rows() -> list[Sample]:
+    """One to three axes, stacks on both sides, kernels shorter and longer than the result, one entry, strided operands."""
+    pairs = [
+        ((2, 3, 5), (4, 3, 2)), ((1, 1, 9), (1, 1, 7)), ((1, 1, 9), (1, 1, 3)), ((2, 1, 4), (1, 1, 4)), ((1, 2, 3), (2, 2, 1)),
+        ((2, 2, 4, 5), (3, 2, 2, 4)), ((1, 2, 6, 7), (2, 2, 2, 3)), ((1, 1, 3, 3, 3), (2, 1, 2, 1, 2)), ((0, 1, 3), (2, 1, 2)),
+    ]  # fmt: skip
+    rows = [Sample((draw(x), draw(w))) for x, w in pairs]
+    rows += [
+        Sample((draw((4, 3, 10))[::2, ::-1, ::2], draw((2, 3, 2)).swapaxes(0, 1).reshape(3, 2, 2).swapaxes(0, 1))),
+        Sample((draw((2, 3, 5), dtype="complex128"), draw((4, 3, 2), dtype="complex128"))),
+    ]
+    return rows + [Sample((draw((2, 1, 5), 0, 9, d), draw((1, 1, 2), 0, 9, d)), order=0) for d in ("float32", "complex64", "int64", "uint8")]
+
+
+SAMPLES: dict[str, list[Sample]] = {
+    "fft": complex_rows(),
+    "rfft": real_rows(),
+    "irfft": inverse_real_rows(),
+    "correlate": correlation_rows(),
+}
 
 BAD: list[tuple[str, Bad]] = [
     ("fft", Bad((np.ones(3),), TraceValueError, r"norm is 'no'; expected", {"axes": (0,), "inverse": False, "norm": "no"})),
     ("fft", Bad((np.ones((2, 0)),), TraceValueError, r"axis among \(1,\) is empty", {"axes": (1,), "inverse": False, "norm": "ortho"})),
     ("rfft", Bad((np.ones(3) * 1j,), TraceError, r"expected a real operand", {"axis": 0, "norm": "ortho"})),
+    ("correlate", Bad((np.ones((1, 2, 3)), np.ones((1, 1, 2))), TraceValueError, r"expected shapes \(a, d, \*n\) and \(b, d, \*m\)")),
+    ("correlate", Bad((np.ones((1, 1, 3)), np.ones((1, 1, 4))), TraceValueError, r"expected extents n >= m >= 1")),
     ("irfft", Bad((np.ones(3),), TraceValueError, r"3 entries along axis 0; 8 points have 5", {"axis": 0, "n": 8, "norm": "ortho"})),
 ]

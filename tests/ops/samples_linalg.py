@@ -82,6 +82,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "svdvals": [*rectangles({}), Sample((DEGENERATE,), {}, 0)],
     "qr": [*rectangles({"full": False}), *rectangles({"full": True}, 0)],
     "lu": [*rectangles({}), *(s for s in squares() if s.operands[0].size)],
+    "row_order": [Sample((np.array([[2, 1, 2], [0, 2, 2]], np.int32),)), Sample((np.array([1, 1]),))],
     "solve_triangular": [
         *(s for lower in (True, False) for trans in (True, False) for s in systems({"lower": lower, "trans": trans, "unit": False})),
         *systems({"lower": True, "trans": False, "unit": True}),
@@ -120,6 +121,7 @@ SAMPLES: dict[str, list[Sample]] = {
 }  # fmt: skip
 
 BAD: list[tuple[str, Bad]] = [
+    ("row_order", Bad((np.ones(3),), TraceValueError, r"expected vectors of row numbers")),
     ("cholesky", Bad((np.ones(3),), TraceValueError, r"cholesky: expected matrices or stacks of them; operands f64\[3\]")),
     ("eigh", Bad((np.ones((2, 3)),), TraceValueError, r"expected square matrices, got 2 by 3", {"lower": True})),
     ("inv", Bad((np.ones((2, 2), int),), TraceError, r"expected a float or complex dtype")),

@@ -48,7 +48,9 @@ def test_elementwise_chain_is_one_loop() -> None:
 
 
 def test_sum_of_products_is_one_loop() -> None:
-    made = plan("graph f(x: f64[99], y: f64[99]) -> (f64[])\nprimal\n  %0: f64[99] = mul %x %y\n  %1: f64[] = reduce_sum[axes=(0,)] %0\nreturn %1\n")
+    made = plan(
+        "graph f(x: f64[99], y: f64[99]) -> (f64[])\nprimal\n  %0: f64[99] = mul %x %y\n  %1: f64[] = reduce_sum[axes=(0,)] %0\nreturn %1\n"
+    )
     assert [names(each.inside) for each in made.clusters] == ["mul reduce_sum"]
     assert len(made.stored) == 1  # the product has no memory
 
@@ -164,7 +166,9 @@ def test_a_slice_of_a_result_is_read_from_memory() -> None:
 
 
 def test_a_slice_of_an_input_is_not_copied() -> None:
-    assert shown(f"graph f(x: f64[10]) -> (f64[9])\nprimal\n  %0: f64[9] = slice[{SLICE}] %x\n  %1: f64[9] = exp %0\nreturn %1\n") == ["nest: exp"]
+    assert shown(f"graph f(x: f64[10]) -> (f64[9])\nprimal\n  %0: f64[9] = slice[{SLICE}] %x\n  %1: f64[9] = exp %0\nreturn %1\n") == [
+        "nest: exp"
+    ]
 
 
 def test_a_reshape_without_strides_is_a_copy() -> None:
@@ -193,7 +197,7 @@ def test_an_update_comes_after_the_readers_of_its_buffer() -> None:
         """
     )
     assert [names(each.nodes) for each in made.clusters] == ["exp", "mul", "slice_add"]
-    assert list(made.updates.values())[0].name == "e0"  # in place
+    assert next(iter(made.updates.values())).name == "e0"  # in place
 
 
 @pytest.mark.parametrize("late", ["exp %e0", "slice[count=(2,), drop=(), start=(1,), step=(1,)] %e0"])
@@ -210,7 +214,7 @@ def test_a_buffer_that_is_read_later_is_copied_first(late: str) -> None:
     )
     assert names(made.clusters[0].nodes).startswith("identity")
     assert names(made.clusters[1].nodes) == "slice_add"
-    assert list(made.updates.values())[0].op is not None  # the copy
+    assert next(iter(made.updates.values())).op is not None  # the copy
 
 
 def test_an_argument_is_never_changed() -> None:
@@ -291,11 +295,15 @@ def test_half_precision_runs_in_numpy() -> None:
 def test_statements_and_pointers_are_capped() -> None:
     count = MAX_STATEMENTS + 60
     chain = "".join(f"  %{k + 1}: f64[] = mul %{k} 1.5\n" for k in range(count))
-    sizes = [len(each.nodes) for each in plan(f"graph f(x: f64[]) -> (f64[])\nprimal\n  %0: f64[] = sin %x\n{chain}return %{count}\n").clusters]
+    sizes = [
+        len(each.nodes) for each in plan(f"graph f(x: f64[]) -> (f64[])\nprimal\n  %0: f64[] = sin %x\n{chain}return %{count}\n").clusters
+    ]
     assert max(sizes) <= MAX_STATEMENTS
     assert sum(sizes) == count + 1
     inputs = ", ".join(f"x{k}: f64[99]" for k in range(100))
     adds = "".join(f"  %{k}: f64[99] = add %{f'x{k}' if k == 0 else k - 1} %x{k}\n" for k in range(100))
     made = plan(f"graph f({inputs}) -> (f64[99])\nprimal\n{adds}return %99\n")
-    assert all(len({o for n in each.nodes for o in n.operands if isinstance(o, Node) and o.is_input}) <= MAX_POINTERS for each in made.clusters)
+    assert all(
+        len({o for n in each.nodes for o in n.operands if isinstance(o, Node) and o.is_input}) <= MAX_POINTERS for each in made.clusters
+    )
     assert len(made.clusters) == 3

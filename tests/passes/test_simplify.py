@@ -140,7 +140,12 @@ UNTOUCHED = {
     "part of a vector": ("f64[2]", "%0: f64[2] = slice[count=(2,), drop=(), start=(1,), step=(1,)] %x"),
     "reversed": ("f64[3]", "%0: f64[3] = slice[count=(3,), drop=(), start=(2,), step=(-1,)] %x"),
     "a broadcast product": ("f64[3]", "%0: f64[] = reduce_sum[axes=(0,)] %x", "%1: f64[3] = broadcast_to[shape=(3,)] %0"),
-    "a broadcast that gives the shape": ("f64[3]", "%0: f64[] = reduce_sum[axes=(0,)] %x", "%1: f64[3] = broadcast_to[shape=(3,)] %0", "%2: f64[3] = exp %1"),
+    "a broadcast that gives the shape": (
+        "f64[3]",
+        "%0: f64[] = reduce_sum[axes=(0,)] %x",
+        "%1: f64[3] = broadcast_to[shape=(3,)] %0",
+        "%2: f64[3] = exp %1",
+    ),
     "a reversed write": ("f64[3]", "%0: f64[3] = slice_update[count=(3,), drop=(), start=(2,), step=(-1,)] %x %x"),
 }
 

@@ -18,7 +18,8 @@ from irgrad.passes import legalize
 from irgrad.passes.cluster import _Clustering
 from irgrad.runtime import link
 from irgrad.runtime.link import Linker
-from tests.support.programs import Program, generate, shrink
+from tests.support.programs import Program, generate
+from tests.support.shrink import shrink
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]
 FIRST, LAST = map(int, os.environ.get("IRGRAD_FUZZ", "100000:100400").split(":"))
@@ -140,7 +141,10 @@ def check(differ: Callable[[Program], str], seeds: range, **options: Any) -> Non
         program = generate(seed, **options)
         if failure(differ, program):
             small = shrink(program, lambda candidate: bool(failure(differ, candidate)))
-            forms = {name: f"{getattr(v, 'dtype', type(v).__name__)}{np.shape(v)}, strides {getattr(v, 'strides', ())}" for name, v in small.arguments.items()}
+            forms = {
+                name: f"{getattr(v, 'dtype', type(v).__name__)}{np.shape(v)}, strides {getattr(v, 'strides', ())}"
+                for name, v in small.arguments.items()
+            }
             raise AssertionError(f"seed {seed}, {options}: {failure(differ, small)}\n{small.source()}\n{forms}")
 
 

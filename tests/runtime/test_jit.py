@@ -14,6 +14,7 @@ import optree
 import pytest
 
 import irgrad
+from irgrad.config import CONFIG
 from irgrad.runtime import run
 from irgrad.runtime.explain import explanation
 
@@ -372,3 +373,18 @@ def test_signatures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in [*range(1, 9), 1, 1, 1]:
         np.testing.assert_array_equal(jitted(np.ones(n)), np.full(n, 2.0))
     assert len(jitted.variants) <= 4
+
+
+def test_explain_and_time_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(CONFIG, "explain", True)
+    monkeypatch.setattr(CONFIG, "time", True)
+    jitted = irgrad.jit(lambda x: x * SCALE if x > 0 else x)
+    for x in (1.0, 1.0, 1.0, -1.0):
+        jitted(x)
+    jitted(np.float32(1))
+    text = capsys.readouterr().err
+    assert "<lambda> is traced: a new signature" in text
+    assert "<lambda> is traced: the path was seen once" in text
+    assert "the guard at test_jit.py:" in text
+    assert "path 1 linked in" in text
+    assert "operations in" in text

@@ -22,7 +22,11 @@ def arguments(graph: Graph, rng: np.random.Generator) -> list[Any]:
     found: list[Any] = []
     for node in graph.inputs:
         dtype, shape = node.aval.dtype, node.aval.shape
-        value = rng.integers(-3, 4, shape) if dtype.kind in "iu" else rng.normal(size=shape) + (1j * rng.normal(size=shape) if dtype.kind == "c" else 0)
+        value = (
+            rng.integers(-3, 4, shape)
+            if dtype.kind in "iu"
+            else rng.normal(size=shape) + (1j * rng.normal(size=shape) if dtype.kind == "c" else 0)
+        )
         found.append(np.asarray(value).astype(dtype))
     return found
 
@@ -45,7 +49,9 @@ def check(run: Callable[[Graph], PassResult], before: str, after: str, counts: d
     if graph.first_difference(wanted) is not None:
         graph.made_by = ""
         got, want = print_graph(graph).splitlines(), print_graph(wanted).splitlines()
-        raise AssertionError("\n".join([graph.first_difference(wanted) or "", *difflib.unified_diff(want, got, "expected", "got", lineterm="")]))
+        raise AssertionError(
+            "\n".join([graph.first_difference(wanted) or "", *difflib.unified_diff(want, got, "expected", "got", lineterm="")])
+        )
     for old, new in zip(values, evaluate(graph, *inputs), strict=True):
         assert same_bits(old, new), f"{old} became {new}"
     if counts is not None:

@@ -1,4 +1,4 @@
-"""Random numpy programs: from a seed, a function as source text with its arguments, and a shrinker for those that fail.
+"""Random numpy programs: from a seed, a function as source text with its arguments. `tests.support.shrink` makes failing ones small.
 
 A program is generated beside its values: each statement is kept only if numpy computes it without nan, infinity or growth, so that
 every program is defined and smooth where it has to be. A value is *exact* when it comes from the arguments by moves, integer
@@ -10,7 +10,7 @@ through derivative rules only.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,7 +124,9 @@ class Generator:
     """Grows one program of float64 values that have derivatives (`smooth`) or of all dtypes. `writes` asks for many updates and joins,
     `large` for arrays of hundreds of elements."""
 
-    def __init__(self, seed: int, smooth: bool = False, length: tuple[int, int] = (5, 28), writes: bool = False, large: bool = False) -> None:
+    def __init__(
+        self, seed: int, smooth: bool = False, length: tuple[int, int] = (5, 28), writes: bool = False, large: bool = False
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         self.smooth = smooth
         self.writes = writes
@@ -139,7 +141,9 @@ class Generator:
 
     def make(self) -> Program:
         rng = self.rng
-        dtypes = ["float64"] if self.smooth else ["float64", "float64", "float64", "float32", "int64", "bool", "complex128", "int32", "uint8"]
+        dtypes = (
+            ["float64"] if self.smooth else ["float64", "float64", "float64", "float32", "int64", "bool", "complex128", "int32", "uint8"]
+        )
         for number in range(int(rng.integers(1, 4))):
             name = f"x{number}"
             shape = self.shape()
@@ -245,10 +249,16 @@ class Generator:
         if x is None:
             return None
         forms = [("np.tanh({x})", False), ("np.sin({x})", False), ("np.exp(-{x} * {x})", False), ("np.log({x} * {x} + 1.5)", False),
-                 ("np.sqrt({x} * {x} + 0.5)", True), ("np.arctan({x})", False), ("({x} * {c})", True), ("({x} + {c})", True), ("(-{x})", True),
-                 ("{x}**2", True), ("{x}**3", False), ("(1.0 / ({x} * {x} + 1.5))", True), ("({c} - {x})", True), ("np.square({x})", True)]  # fmt: skip
+                 ("np.sqrt({x} * {x} + 0.5)", True), ("np.arctan({x})", False), ("({x} * {c})", True), ("({x} + {c})", True),
+                 ("(-{x})", True), ("{x}**2", True), ("{x}**3", False), ("(1.0 / ({x} * {x} + 1.5))", True), ("({c} - {x})", True),
+                 ("np.square({x})", True)]  # fmt: skip
         if not self.smooth:
-            forms += [("np.abs({x})", True), ("np.maximum({x}, {c})", True), ("np.clip({x}, -1.0, {c} + 2.5)", True), ("np.sign({x})", True)]
+            forms += [
+                ("np.abs({x})", True),
+                ("np.maximum({x}, {c})", True),
+                ("np.clip({x}, -1.0, {c} + 2.5)", True),
+                ("np.sign({x})", True),
+            ]
             if x in self.exact:
                 forms += [("np.floor({x} * 3)", True), ("np.rint({x} * 5)", True), ("np.where({x} > {c}, {x}, -{x})", True)]
         form, exact = forms[int(self.rng.integers(len(forms)))]
@@ -262,7 +272,13 @@ class Generator:
         y = self.pick(lambda v: v.dtype.kind in ("f" if self.smooth else "fcib") and _broadcast(v.shape, shape))
         if y is None:
             return None
-        forms = [("({x} + {y})", True), ("({x} - {y})", True), ("({x} * {y})", True), ("({x} * {y} + {x})", True), ("({y} - {x} * {c})", True)]
+        forms = [
+            ("({x} + {y})", True),
+            ("({x} - {y})", True),
+            ("({x} * {y})", True),
+            ("({x} * {y} + {x})", True),
+            ("({y} - {x} * {c})", True),
+        ]
         if self.known[y].dtype.kind == "f":
             forms += [("({x} / ({y} * {y} + 1.5))", True), ("np.hypot({x}, {y} + 3.5)", False), ("np.where(x0.size > 1, {x}, {y})", True)]
             if not self.smooth:
@@ -349,11 +365,10 @@ class Generator:
         ndim = self.known[x].ndim
         axis = int(self.rng.integers(ndim))
         lead = str(self.rng.choice([2, 3]))
-        forms = ["np.flip({x}, {a})", "np.roll({x}, 2, axis={a})", "np.expand_dims({x}, {a})", "{x}.ravel()", "np.broadcast_to({x}, ({k}, *{x}.shape))",
-                 "np.pad({x}, 1)", "np.repeat({x}, 2, axis={a})", "np.tile({x}, 2)", "np.squeeze({x})", "np.diff({x}, axis={a})"]  # fmt: skip
-        exact = [True] * 10
-        pick = int(self.rng.integers(len(forms)))
-        return forms[pick].format(x=x, a=axis, k=lead), exact[pick]
+        forms = ["np.flip({x}, {a})", "np.roll({x}, 2, axis={a})", "np.expand_dims({x}, {a})", "{x}.ravel()", "np.diff({x}, axis={a})",
+                 "np.broadcast_to({x}, ({k}, *{x}.shape))", "np.pad({x}, 1)", "np.repeat({x}, 2, axis={a})", "np.tile({x}, 2)",
+                 "np.squeeze({x})"]  # fmt: skip
+        return str(self.rng.choice(forms)).format(x=x, a=axis, k=lead), True
 
     def joining(self) -> tuple[str, bool] | None:
         x = self.pick(lambda v: v.ndim > 0)
@@ -390,7 +405,9 @@ class Generator:
         x = self.pick()
         shape = self.known[x].shape if x is not None else ()
         n = int(self.rng.choice(self.extents))
-        form = str(self.rng.choice(["np.zeros({s})", "np.ones({s})", "np.full({s}, {c})", "(np.arange({n}) * {c})", "np.linspace(0.0, 1.0, {n})"]))
+        form = str(
+            self.rng.choice(["np.zeros({s})", "np.ones({s})", "np.full({s}, {c})", "(np.arange({n}) * {c})", "np.linspace(0.0, 1.0, {n})"])
+        )
         return form.format(s=shape, c=self.number(), n=n), "linspace" not in form
 
     def indexing(self) -> tuple[str, bool] | None:
@@ -449,9 +466,25 @@ class Generator:
         shape = self.known[x].shape
         y = self.pick(lambda v: v.dtype.kind in "fiub" and _broadcast(v.shape, shape), exact=True)
         b = self.pick(lambda v: v.dtype.kind == "b" and _broadcast(v.shape, shape))
-        forms = ["({x} > {y})", "({x} <= {y})", "({x} == {y})", "({x} != {y})", "({x} < {c})", "np.isnan({x})", "np.logical_not({x})", "np.logical_and({x}, {y})"]
+        forms = [
+            "({x} > {y})",
+            "({x} <= {y})",
+            "({x} == {y})",
+            "({x} != {y})",
+            "({x} < {c})",
+            "np.isnan({x})",
+            "np.logical_not({x})",
+            "np.logical_and({x}, {y})",
+        ]
         if b is not None:
-            forms += ["np.where({b}, {x}, {y})", "({b} & ({x} > {c}))", "({b} | ({x} > {y}))", "({b} ^ ({x} > {y}))", "({b} * {x})", "({b} + {b})"]
+            forms += [
+                "np.where({b}, {x}, {y})",
+                "({b} & ({x} > {c}))",
+                "({b} | ({x} > {y}))",
+                "({b} ^ ({x} > {y}))",
+                "({b} * {x})",
+                "({b} + {b})",
+            ]
         if x is not None and self.known[x].dtype.kind == "b":
             forms += ["(~{x})"]
         return str(self.rng.choice(forms)).format(x=x, y=y, b=b, c=self.number()), True
@@ -462,8 +495,9 @@ class Generator:
             return None
         shape = self.known[x].shape
         y = self.pick(lambda v: v.dtype.kind in "iu" and _broadcast(v.shape, shape))
-        forms = ["({x} + {y})", "({x} - {y})", "({x} * {y})", "({x} // {y})", "({x} % {y})", "({x} + 3)", "({x} * 2)", "({x} // 3)", "({x} % 5)", "({x} & {y})",
-                 "({x} | 6)", "({x} ^ {y})", "np.abs({x})", "np.maximum({x}, {y})", "({x} / 8)", "{x}**2", "np.sign({x})", "({x} > {y})"]  # fmt: skip
+        forms = ["({x} + {y})", "({x} - {y})", "({x} * {y})", "({x} // {y})", "({x} % {y})", "({x} + 3)", "({x} * 2)", "({x} // 3)",
+                 "({x} % 5)", "({x} & {y})", "({x} | 6)", "({x} ^ {y})", "np.abs({x})", "np.maximum({x}, {y})", "({x} / 8)", "{x}**2",
+                 "np.sign({x})", "({x} > {y})"]  # fmt: skip
         return str(self.rng.choice(forms)).format(x=x, y=y), True
 
     def conversion(self) -> tuple[str, bool] | None:
@@ -481,7 +515,8 @@ class Generator:
         if x is None:
             return None
         forms = [("np.real({x})", True), ("np.imag({x})", True), ("np.conj({x})", True), ("np.abs({x})", False), ("({x} * {x})", False),
-                 ("np.exp({x} * 0.1)", False), ("({x} / (np.abs({x}) + 1.5))", False), ("({x} + 1.5)", True), ("np.tanh({x} * 0.2)", False)]  # fmt: skip
+                 ("np.exp({x} * 0.1)", False), ("({x} / (np.abs({x}) + 1.5))", False), ("({x} + 1.5)", True),
+                 ("np.tanh({x} * 0.2)", False)]  # fmt: skip
         form, exact = forms[int(self.rng.integers(len(forms)))]
         return form.format(x=x), exact
 
@@ -502,12 +537,27 @@ class Generator:
         trips = int(self.rng.integers(2, 6))
         other = self.pick(lambda v: v.dtype.kind == "f" and v.ndim == len(shape) + 1 and v.shape[0] >= trips and v.shape[1:] == shape)
         beside = self.pick(lambda v: v.dtype.kind == "f" and _broadcast_to(v.shape, shape)) or carried
-        terms = ["np.tanh({n} * {c})", "{n} * {c} + {b}", "({n} + {b}) * 0.5", "np.sin({n}) * {b}", "{n} * (0.5 + 0.125 * k)", "{n} - {b} * {b} * {c}"]
+        terms = [
+            "np.tanh({n} * {c})",
+            "{n} * {c} + {b}",
+            "({n} + {b}) * 0.5",
+            "np.sin({n}) * {b}",
+            "{n} * (0.5 + 0.125 * k)",
+            "{n} - {b} * {b} * {c}",
+        ]
         if other is not None:
             terms += ["{n} * 0.5 + {o}[k]", "np.tanh({n} + {o}[k])", "{n} + {o}[-1 - k] * {c}"] * 2
         if shape and shape[0] > trips:
-            terms += ["np.concatenate([{n}[1:], {n}[:1]]) * 0.75", "{n} + {n}[k] * 0.25", "region('slice_add', {n}, {n}[k : k + 1], (k,), (1,), (1,))"]
-            terms[-1] = terms[-1].replace("(k,)", f"(k, {'0, ' * (len(shape) - 1)})").replace("(1,), (1,)", f"(1, *{shape[1:]}), {(1,) * len(shape)}")
+            terms += [
+                "np.concatenate([{n}[1:], {n}[:1]]) * 0.75",
+                "{n} + {n}[k] * 0.25",
+                "region('slice_add', {n}, {n}[k : k + 1], (k,), (1,), (1,))",
+            ]
+            terms[-1] = (
+                terms[-1]
+                .replace("(k,)", f"(k, {'0, ' * (len(shape) - 1)})")
+                .replace("(1,), (1,)", f"(1, *{shape[1:]}), {(1,) * len(shape)}")
+            )
         lines = [f"{name} = {carried}", f"for k in range({trips}):"]
         for _ in range(int(self.rng.integers(1, 4))):
             term = str(self.rng.choice(terms)).format(n=name, b=beside, c=self.number(), o=other)
@@ -522,7 +572,9 @@ class Generator:
         value = self.known[x]
         if self.chance(0.4):
             bound = float(np.round(np.max(np.abs(value)) / 3 + 0.03125, 3))
-            return self.keep(name, [f"{name} = {x}", f"while np.max(np.abs({name})) > {bound!r}:", f"    {name} = {name} * 0.625 + 0.0078125"], False)
+            return self.keep(
+                name, [f"{name} = {x}", f"while np.max(np.abs({name})) > {bound!r}:", f"    {name} = {name} * 0.625 + 0.0078125"], False
+            )
         made = [self.expression(), self.expression()]
         if made[0] is None or made[1] is None:
             return False
@@ -536,7 +588,9 @@ class Generator:
         if self.smooth:
             floats = [n for n in self.known if self.known[n].dtype.kind == "f" and self.known[n].size] or ["x0"]
             chosen = [floats[-1], *map(str, rng.choice(floats, min(2, len(floats)), replace=False))]
-            program.outputs = [" + ".join(f"np.sum(np.tanh({n}) * {w})" for n, w in zip(dict.fromkeys(chosen), (0.75, 1.25, -0.5), strict=False))]
+            program.outputs = [
+                " + ".join(f"np.sum(np.tanh({n}) * {w})" for n, w in zip(dict.fromkeys(chosen), (0.75, 1.25, -0.5), strict=False))
+            ]
             return
         names = list(self.known)
         count = min(int(rng.integers(1, 6)), len(names))
@@ -560,71 +614,3 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 def generate(seed: int, **options: Any) -> Program:
     """The program of a seed."""
     return Generator(seed, **options).make()
-
-
-# ---- shrinking ----
-
-
-def shrink(program: Program, fails: Callable[[Program], bool], steps: int = 400) -> Program:
-    """A smaller program that still fails: outputs and statements are dropped, values become arguments."""
-    best = program
-    progress = True
-    while progress and steps > 0:
-        progress = False
-        for candidate in _smaller(best):
-            steps -= 1
-            if steps <= 0:
-                break
-            if fails(candidate):
-                best, progress = candidate, True
-                break
-    return best
-
-
-def _smaller(program: Program) -> Iterator[Program]:
-    if len(program.outputs) > 1:
-        for k in range(len(program.outputs)):
-            yield _pruned(program, outputs=[*program.outputs[:k], *program.outputs[k + 1 :]])
-    for k in range(len(program.statements)):  # a value as an argument: what leads to it goes
-        made = _cut(program, k)
-        if made is not None:
-            yield made
-    for k, statement in enumerate(program.statements):
-        if len(statement.lines) > 2:
-            for j in range(2, len(statement.lines)):
-                lines = [*statement.lines[:j], *statement.lines[j + 1 :]]
-                if any(head.endswith(":") and not body.startswith(" ") for head, body in zip(lines, [*lines[1:], ""], strict=True)):
-                    continue
-                yield _pruned(program, statements=[*program.statements[:k], Statement(statement.target, lines, statement.reads), *program.statements[k + 1 :]])
-
-
-def _cut(program: Program, place: int) -> Program | None:
-    statement = program.statements[place]
-    space = {**SPACE, **program.arguments}
-    try:
-        for each in program.statements[: place + 1]:
-            exec("\n".join(each.lines), space)
-    except Exception:
-        return None
-    arguments = {**program.arguments, statement.target: np.array(space[statement.target])}
-    return _pruned(program, statements=[*program.statements[:place], *program.statements[place + 1 :]], arguments=arguments)
-
-
-def _pruned(
-    program: Program,
-    outputs: list[str] | None = None,
-    statements: list[Statement] | None = None,
-    arguments: dict[str, Any] | None = None,
-) -> Program:
-    """The program without what its outputs do not need."""
-    outputs = program.outputs if outputs is None else outputs
-    statements = program.statements if statements is None else statements
-    arguments = program.arguments if arguments is None else arguments
-    needed = set(re.findall(r"\b[vx]\d+\b", " ".join(outputs)))
-    kept: list[Statement] = []
-    for statement in reversed(statements):
-        if statement.target in needed:
-            kept.append(statement)
-            needed |= set(re.findall(r"\b[vx]\d+\b", "\n".join(statement.lines)))
-    named = {name: value for name, value in arguments.items() if name in needed} or dict(list(arguments.items())[:1])
-    return Program(named, kept[::-1], outputs, program.exact & {*named, *(s.target for s in kept)}, program.seed)

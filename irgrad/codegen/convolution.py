@@ -1,0 +1,107 @@
+"""The kernel of `correlate`: direct loops, the innermost over the longer of result and kernel.
+
+Along a long result it adds one weight times a run of the signal; along a long kernel it accumulates products in a register. Sums
+are in the order of the loops, without blocks: within the bound n eps |x| |w| of a dot product.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from irgrad.codegen.lowered import Ref, Row
+from irgrad.codegen.scalar import literal, plus, times
+from irgrad.ir.graph import Literal, Node
+from irgrad.ir.plan import View, contiguous
+
+if TYPE_CHECKING:
+    from irgrad.codegen.lower import _Lowering
+
+
+class _Text:
+    """Lines of nested loops, and the sizes they read."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.sizes: list[int] = []
+        self.depth = 1
+
+    def size(self, value: int) -> str:
+        self.sizes.append(value)
+        return f"size(n, {len(self.sizes) - 1})"
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    def loop(self, name: str, extent: str) -> None:
+        self.line(f"for {name} in range({extent}):")
+        self.depth += 1
+
+
+def correlate(lowering: _Lowering, node: Node) -> Row:
+    """The row of a correlation."""
+    views = [_view(lowering, node, position) for position in (0, 1)]
+    (x_shape, x), (w_shape, w) = ((node.operands[i].aval.shape, view.strides) for i, view in enumerate(views))
+    shape, dtype = node.aval.shape, node.aval.dtype
+    o = contiguous(shape)
+    count = len(shape) - 2
+    along_result = shape[-1] >= w_shape[-1]
+    text = _Text()
+    steps = {"x": [text.size(s) for s in x], "w": [text.size(s) for s in w], "o": [text.size(s) for s in o]}
+    extents = {"o": [text.size(n) for n in shape], "m": [text.size(n) for n in w_shape]}
+    deep = text.size(x_shape[1])
+    for name in ("x", "w", "o"):
+        for axis, step in enumerate(steps[name]):
+            text.line(f"{name}{axis} = {step}")
+    zero = literal(0, dtype)
+    text.loop("a", extents["o"][0])
+    text.loop("b", extents["o"][1])
+    start = text.depth
+    text.line("base = a * o0 + b * o1")
+    for k in range(count):
+        text.loop(f"i{k}", extents["o"][2 + k])
+    text.line(f"store(o, base + {_at('i', 'o', count)}, {zero})")
+    text.depth = start
+    text.loop("d", deep)
+    outer = count - 1
+    for k in range(outer):
+        text.loop(f"m{k}", extents["m"][2 + k])
+    for k in range(outer):
+        text.loop(f"i{k}", extents["o"][2 + k])
+    last_x = "" if x[-1] == 1 else f" * x{count + 1}"  # a unit stride is text: the vectoriser asks
+    last_w = "" if w[-1] == 1 else f" * w{count + 1}"
+    text.line(f"xs = a * x0 + d * x1{''.join(f' + (i{k} + m{k}) * x{k + 2}' for k in range(outer))}")
+    text.line(f"ws = b * w0 + d * w1{''.join(f' + m{k} * w{k + 2}' for k in range(outer))}")
+    text.line(f"os = base{''.join(f' + i{k} * o{k + 2}' for k in range(outer))}")
+    if along_result:
+        text.loop("m", extents["m"][-1])
+        text.line(f"weight = load(w, ws + m{last_w})")
+        text.line(f"first = xs + m{last_x}")
+        text.loop("i", extents["o"][-1])
+        term = times("weight", f"load(x, first + i{last_x})", dtype)
+        text.line(f"store(o, os + i, {plus('load(o, os + i)', term, dtype)})")
+    else:
+        text.loop("i", extents["o"][-1])
+        text.line(f"first = xs + i{last_x}")
+        text.line(f"total = {zero}")
+        text.loop("m", extents["m"][-1])
+        term = times(f"load(x, first + m{last_x})", f"load(w, ws + m{last_w})", dtype)
+        add = "add_any_order(total, {})" if dtype.kind in "fc" else "{}"
+        text.line(f"total = {add.format(term if dtype.kind in 'fc' else plus('total', term, dtype))}")
+        text.depth -= 1
+        text.line(f"store(o, os + i, {plus('load(o, os + i)', 'total', dtype)})")
+    head = ["def kernel(p, n):", *(f"    {name} = pointer_{dtype.name}(p, {i})" for i, name in enumerate("xwo"))]
+    pointers: list[Ref | str] = [lowering.ref(view) for view in views]
+    pointers.append(lowering.ref(lowering.view(node)))
+    flops = 2 * math.prod(shape) * math.prod(w_shape[1:])
+    return Row("\n".join([*head, *text.lines, "    return 0", ""]), pointers, text.sizes, "correlate", flops)
+
+
+def _view(lowering: _Lowering, node: Node, position: int) -> View:
+    operand = node.operands[position]
+    assert not isinstance(operand, Literal)
+    return lowering.view(operand)
+
+
+def _at(index: str, name: str, count: int) -> str:
+    return " + ".join(f"{index}{k} * {name}{k + 2}" for k in range(count))

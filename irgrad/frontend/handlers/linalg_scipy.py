@@ -1,0 +1,586 @@
+"""`scipy.linalg`: its decompositions and solvers on the primitives of `numpy.linalg`, and its matrix functions.
+
+Loaded with `irgrad.scipy.linalg`. Options that only save copies or checks (overwrite_a, check_finite) are accepted and mean nothing.
+Where scipy leaves random data in a triangle that nobody reads (cho_factor), there are zeros.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+
+from irgrad.frontend.handlers import linalg as dense
+from irgrad.frontend.handlers.contraction import conj, matmul, multiply
+from irgrad.frontend.handlers.core import (
+    PUBLIC,
+    Handler,
+    Shape,
+    apply,
+    as_array,
+    broadcast,
+    call,
+    cast,
+    dtype_of,
+    handles,
+    iota,
+    join,
+    real_dtype,
+    reshape,
+    shape_of,
+    take_slice,
+    unsupported,
+    unwrap,
+)
+from irgrad.frontend.handlers.creation import band
+from irgrad.frontend.handlers.linalg import adjoint, matrices, real, row, solve_system, squares, stacked, swap
+from irgrad.frontend.handlers.norms import norm as norm_
+from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.trace import Trace
+
+_MEANINGLESS = frozenset({"overwrite_a", "overwrite_b", "overwrite_ab", "check_finite", "lwork"})
+
+
+def records(function: Callable[..., Any]) -> Callable[[Handler], Handler]:
+    """Register a handler for a function of scipy; it gets what matters of the arguments by name."""
+    signature = inspect.signature(function)
+
+    def register(impl: Handler) -> Handler:
+        def bound(trace: Trace, *args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs).arguments
+            return impl(trace, **{name: value for name, value in given.items() if name not in _MEANINGLESS})
+
+        handles(function)(bound)
+        return impl
+
+    return register
+
+
+def _not_traced(what: str, instead: str = "") -> None:
+    unsupported(f"linalg.{what}", instead, library="scipy")
+
+
+# ---- triangles ----
+
+
+def _triangle(trace: Trace, x: Any, lower: bool, k: int = 0) -> Any:
+    n, m = shape_of(x)[-2:]
+    mask = band(trace, n, m, k, "less_equal" if lower else "greater_equal", np.less_equal if lower else np.greater_equal)
+    return apply(trace, "where", np.where, mask, x, dtype_of(x).type(0))
+
+
+def _from_triangle(trace: Trace, x: Any, lower: bool, is_hermitian: bool) -> Any:
+    """The symmetric or hermitian matrix whose one triangle is that of `x`."""
+    inside = _triangle(trace, x, lower, -1 if lower else 1)
+    other = adjoint(trace, inside) if is_hermitian else swap(trace, inside)
+    n = shape_of(x)[-1]
+    values = cast(trace, real(trace, x), dtype_of(x)) if is_hermitian else x
+    on_diagonal = apply(trace, "where", np.where, band(trace, n, n, 0, "equal", np.equal), values, dtype_of(x).type(0))
+    return apply(trace, "add", np.add, apply(trace, "add", np.add, inside, other), on_diagonal)
+
+
+def _solve_triangle(trace: Trace, a: Any, b: Any, lower: bool, trans: int, unit: bool = False) -> Any:
+    a = conj(trace, a) if trans == 2 else a
+    return solve_system(trace, a, b, "solve_triangular", lower=bool(lower), trans=trans != 0, unit=bool(unit))
+
+
+def _transposition(trans: Any) -> int:
+    kinds: dict[Any, int] = {0: 0, 1: 1, 2: 2, "N": 0, "T": 1, "C": 2}
+    if trans not in kinds:
+        raise ValueError(f"trans is 0, 1, 2, 'N', 'T' or 'C', not {trans!r}")
+    return kinds[trans]
+
+
+@records(linalg.solve_triangular)
+def solve_triangular(trace: Trace, a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False) -> Any:
+    a, b = matrices(trace, a, b)
+    squares(a)
+    return _solve_triangle(trace, a, b, lower, _transposition(trans), unit_diagonal)
+
+
+@records(linalg.cholesky)
+def cholesky(trace: Trace, a: Any, lower: bool = False) -> Any:
+    return dense.cholesky(trace, a, upper=not lower)
+
+
+@records(linalg.cho_factor)
+def cho_factor(trace: Trace, a: Any, lower: bool = False) -> Any:
+    return cholesky(trace, a, lower), lower
+
+
+@records(linalg.cho_solve)
+def cho_solve(trace: Trace, c_and_lower: Any, b: Any) -> Any:
+    c, lower = c_and_lower
+    c, b = matrices(trace, c, b)
+    squares(c)
+    return _cho_solve(trace, c, b, bool(lower))
+
+
+def _cho_solve(trace: Trace, c: Any, b: Any, lower: bool) -> Any:
+    first, second = (0, 2) if lower else (2, 0)
+    return _solve_triangle(trace, c, _solve_triangle(trace, c, b, lower, first), lower, second)
+
+
+# ---- systems ----
+
+
+@records(linalg.inv)
+def inv(trace: Trace, a: Any, *, assume_a: Any = None, lower: bool = False) -> Any:
+    (x,) = matrices(trace, a)
+    squares(x)
+    return dense.inv(trace, _assumed(trace, x, assume_a, lower))
+
+
+_TRIANGULAR = {"upper triangular": False, "lower triangular": True}
+_SYMMETRIC = {"sym": False, "symmetric": False, "her": True, "hermitian": True, "pos": True, "positive definite": True}
+_GENERAL = (None, "gen", "general", "banded", "tridiagonal", "diagonal")
+
+
+def _assumed(trace: Trace, x: Any, assume_a: Any, lower: bool) -> Any:
+    """The matrix that scipy reads for an assumed structure."""
+    if assume_a in _TRIANGULAR:
+        return _triangle(trace, x, _TRIANGULAR[assume_a])
+    if assume_a in _SYMMETRIC:
+        return _from_triangle(trace, x, lower, _SYMMETRIC[assume_a])
+    if assume_a not in _GENERAL:
+        raise ValueError(f"{assume_a} is not a recognized matrix structure")
+    return x
+
+
+@records(linalg.solve)
+def solve(
+    trace: Trace,
+    a: Any,
+    b: Any,
+    lower: bool = False,
+    assume_a: Any = None,
+    transposed: bool = False,
+) -> Any:
+    a, b = matrices(trace, a, b)
+    squares(a)
+    if assume_a in _TRIANGULAR:
+        return _solve_triangle(trace, a, b, _TRIANGULAR[assume_a], int(transposed))
+    if assume_a in ("pos", "positive definite"):
+        c = cholesky(trace, a, lower)
+        return _cho_solve(trace, conj(trace, c) if transposed else c, b, lower)
+    return solve_system(trace, _assumed(trace, a, assume_a, lower), b, "solve", shared=True, trans=bool(transposed))
+
+
+@records(linalg.det)
+def det(trace: Trace, a: Any) -> Any:
+    made = dense.det(trace, a)
+    return cast(trace, made, {"f": np.float64, "c": np.complex128}[dtype_of(made).kind])
+
+
+@records(linalg.pinv)
+def pinv(trace: Trace, a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False) -> Any:
+    if atol is not None and unwrap(atol) != 0:
+        _not_traced("pinv(atol=)", "give a relative tolerance by rtol")
+    (x,) = matrices(trace, a)
+    cutoff = max(stacked(x)[-2:]) * float(np.finfo(dtype_of(x)).eps) if rtol is None else float(unwrap(rtol))
+    made = dense.pinv(trace, x, cutoff)
+    return (made, dense.matrix_rank(trace, x, rtol=cutoff)) if return_rank else made
+
+
+@records(linalg.pinvh)
+def pinvh(trace: Trace, a: Any, atol: Any = None, rtol: Any = None, lower: bool = True, return_rank: bool = False) -> Any:
+    (x,) = matrices(trace, a)
+    squares(x)
+    return pinv(trace, _from_triangle(trace, x, lower, True), atol=atol, rtol=rtol, return_rank=return_rank)
+
+
+@records(linalg.lstsq)
+def lstsq(trace: Trace, a: Any, b: Any, cond: Any = None, lapack_driver: Any = None) -> Any:
+    if lapack_driver not in (None, "gelsd"):
+        _not_traced(f"lstsq(lapack_driver={lapack_driver!r})", "leave the driver out")
+    a, b = matrices(trace, a, b)
+    x, residuals, rank, s = dense.lstsq(trace, a, b, float(np.finfo(dtype_of(a)).eps) if cond is None else cond)
+    if size_of(shape_of(residuals)) == 0:
+        residuals = np.zeros(0, dtype_of(x))
+    elif len(shape_of(b)) == 1:
+        residuals = take_slice(trace, residuals, 0, 0, 1, drop=True)
+    return x, residuals, int(rank), s
+
+
+# ---- LU ----
+
+
+@records(linalg.lu_factor)
+def lu_factor(trace: Trace, a: Any) -> Any:
+    packed, pivots, _ = _lu_parts(trace, a)
+    return packed, _whole(trace, pivots, np.int32)
+
+
+def _lu_parts(trace: Trace, a: Any) -> list[Any]:
+    (x,) = matrices(trace, a)
+    m, n = stacked(x)[-2:]
+    return dense.parts(trace, call(trace, "lu", x), (m, n), (min(m, n),), (m,))
+
+
+def _whole(trace: Trace, x: Any, dtype: Any = np.int64) -> Any:
+    return cast(trace, real(trace, x), dtype)
+
+
+@records(linalg.lu_solve)
+def lu_solve(trace: Trace, lu_and_piv: Any, b: Any, trans: Any = 0) -> Any:
+    packed, b = matrices(trace, lu_and_piv[0], b)
+    pivots = as_array(trace, lu_and_piv[1])
+    lead, n = squares(packed)[:-2], shape_of(packed)[-1]
+    if len(shape_of(b)) == 1:
+        return reshape(trace, lu_solve(trace, (packed, pivots), reshape(trace, b, (n, 1)), trans), (n,))
+    lead = np.broadcast_shapes(lead, shape_of(b)[:-2])
+    packed, b = broadcast(trace, packed, (*lead, n, n)), broadcast(trace, b, (*lead, *shape_of(b)[-2:]))
+    order = _orders(trace, broadcast(trace, call(trace, "row_order", pivots), (*lead, n)))
+    kind = _transposition(trans)
+    if kind == 0:
+        below = _solve_triangle(trace, packed, call(trace, "gather", b, *order), True, 0, True)
+        return _solve_triangle(trace, packed, below, False, 0)
+    made = _solve_triangle(trace, packed, _solve_triangle(trace, packed, b, False, kind), True, kind, True)
+    return call(trace, "scatter_add", call(trace, "zeros", shape=shape_of(made), dtype=dtype_of(made).name), made, *order)
+
+
+def _orders(trace: Trace, order: Any) -> tuple[Any, ...]:
+    """Index arrays for rows of stacked matrices in an order."""
+    lead = shape_of(order)[:-1]
+    ones = (1,) * len(shape_of(order))
+    lines = [reshape(trace, iota(trace, n), (*ones[:i], n, *ones[i + 1 :])) for i, n in enumerate(lead)]
+    return (*lines, order)
+
+
+@records(linalg.lu)
+def lu(trace: Trace, a: Any, permute_l: bool = False, p_indices: bool = False) -> Any:
+    packed, _, order = _lu_parts(trace, a)
+    m, n = shape_of(packed)[-2:]
+    k = min(m, n)
+    last = len(shape_of(packed)) - 1
+    unit = cast(trace, band(trace, m, k, 0, "equal", np.equal), dtype_of(packed))
+    below = apply(trace, "add", np.add, _triangle(trace, take_slice(trace, packed, last, 0, k), True, -1), unit)
+    above = _triangle(trace, take_slice(trace, packed, last - 1, 0, k), False)
+    order = _whole(trace, order)
+    rows = reshape(trace, iota(trace, m), (m, 1))
+    is_from = apply(trace, "equal", np.equal, rows, row(trace, order))
+    if not permute_l and not p_indices:
+        return cast(trace, is_from, real_dtype(dtype_of(packed))), below, above
+    places = apply(trace, "where", np.where, is_from, iota(trace, m), np.int64(0))
+    back = call(trace, "reduce_sum", places, axes=(len(shape_of(places)) - 1,))
+    if permute_l:
+        return call(trace, "gather", below, *_orders(trace, back)), above
+    return cast(trace, back, np.int32), below, above
+
+
+# ---- eigenvalues, singular values, QR ----
+
+
+def _selected(trace: Trace, w: Any, v: Any, subset_by_index: Any, subset_by_value: Any) -> tuple[Any, Any]:
+    if subset_by_value is not None:
+        _not_traced("eigh(subset_by_value=)", "select by index, or with a mask")
+    if subset_by_index is None:
+        return w, v
+    first, last = map(operator.index, subset_by_index)
+    count = last - first + 1
+    w = take_slice(trace, w, len(shape_of(w)) - 1, first, count)
+    return w, None if v is None else take_slice(trace, v, len(shape_of(v)) - 1, first, count)
+
+
+@records(linalg.eigh)
+def eigh(
+    trace: Trace,
+    a: Any,
+    b: Any = None,
+    *,
+    lower: bool = True,
+    eigvals_only: bool = False,
+    type: int = 1,
+    subset_by_index: Any = None,
+    subset_by_value: Any = None,
+    driver: Any = None,
+) -> Any:
+    if driver not in (None, "ev", "evd", "evr", "evx", "gv", "gvd", "gvx"):
+        raise ValueError(f'"{driver}" is unknown. Possible values are "None", "ev", "evd", "evr", "evx", "gv", "gvd", "gvx".')
+    if b is not None:
+        return _generalised(trace, a, b, lower, eigvals_only, type, subset_by_index, subset_by_value)
+    (x,) = matrices(trace, a)
+    squares(x)
+    if eigvals_only:
+        w = call(trace, "eigvalsh", x, lower=bool(lower))
+        return _selected(trace, w, None, subset_by_index, subset_by_value)[0]
+    options = {} if driver == "evd" else {"driver": driver or "evr"}
+    w, v = dense.eigh_parts(trace, x, lower=bool(lower), **options)
+    return _selected(trace, w, v, subset_by_index, subset_by_value)
+
+
+def _generalised(trace: Trace, a: Any, b: Any, lower: bool, eigvals_only: bool, kind: int, *subsets: Any) -> Any:
+    """By the Cholesky factor of b: a v = w b v (type 1), a b v = w v (2), b a v = w v (3)."""
+    a, b = matrices(trace, a, b)
+    factor = cholesky(trace, b, True) if lower else adjoint(trace, cholesky(trace, b, False))
+    a = _from_triangle(trace, a, lower, True)
+    if kind == 1:
+        half = _solve_triangle(trace, factor, a, True, 0)
+        reduced = adjoint(trace, _solve_triangle(trace, factor, adjoint(trace, half), True, 0))
+    else:
+        reduced = matmul(trace, matmul(trace, adjoint(trace, factor), a), factor)
+    if eigvals_only:
+        return _selected(trace, call(trace, "eigvalsh", reduced, lower=True), None, *subsets)[0]
+    w, v = dense.eigh_parts(trace, reduced, lower=True)
+    v = matmul(trace, factor, v) if kind == 3 else _solve_triangle(trace, factor, v, True, 2)
+    return _selected(trace, w, v, *subsets)
+
+
+@records(linalg.eigvalsh)
+def eigvalsh(
+    trace: Trace,
+    a: Any,
+    b: Any = None,
+    *,
+    lower: bool = True,
+    type: int = 1,
+    subset_by_index: Any = None,
+    subset_by_value: Any = None,
+    driver: Any = None,
+) -> Any:
+    subsets = {"subset_by_index": subset_by_index, "subset_by_value": subset_by_value}
+    return eigh(trace, a, b, lower=lower, eigvals_only=True, type=type, driver=driver, **subsets)
+
+
+@records(linalg.eig)
+def eig(
+    trace: Trace,
+    a: Any,
+    b: Any = None,
+    left: bool = False,
+    right: bool = True,
+    homogeneous_eigvals: bool = False,
+) -> Any:
+    if b is not None or left or homogeneous_eigvals:
+        _not_traced("eig of a pencil, or with left vectors", "solve with the second matrix first, or take the transposed one")
+    if not right:
+        return eigvals(trace, a)
+    (x,) = matrices(trace, a)
+    n = squares(x)[-1]
+    w, v = dense.parts(trace, call(trace, "eig", x), (n,), (n, n))
+    return w, v if dtype_of(x).kind == "c" else dense.narrowed(trace, w, v)[0]
+
+
+@records(linalg.eigvals)
+def eigvals(trace: Trace, a: Any, b: Any = None, homogeneous_eigvals: bool = False) -> Any:
+    if b is not None or homogeneous_eigvals:
+        _not_traced("eigvals of a pencil", "solve with the second matrix first")
+    (x,) = matrices(trace, a)
+    squares(x)
+    return call(trace, "eigvals", x)
+
+
+@records(linalg.svd)
+def svd(trace: Trace, a: Any, full_matrices: bool = True, compute_uv: bool = True, lapack_driver: str = "gesdd") -> Any:
+    if lapack_driver != "gesdd":
+        _not_traced(f"svd(lapack_driver={lapack_driver!r})", "leave the driver out")
+    made = dense.svd(trace, a, full_matrices, compute_uv)
+    return tuple(made) if compute_uv else made
+
+
+@records(linalg.svdvals)
+def svdvals(trace: Trace, a: Any) -> Any:
+    return dense.svd(trace, a, compute_uv=False)
+
+
+@records(linalg.qr)
+def qr(trace: Trace, a: Any, mode: str = "full", pivoting: bool = False) -> Any:
+    if pivoting or mode == "raw":
+        _not_traced("qr with pivoting, or raw", "use mode='economic' without pivoting")
+    if mode not in ("full", "r", "economic"):
+        raise ValueError("Mode argument should be one of ['full', 'r', 'economic', 'raw']")
+    (x,) = matrices(trace, a)
+    if mode == "r":
+        m, n = stacked(x)[-2:]
+        _, r = dense.qr_parts(trace, x, False)
+        rest = call(trace, "zeros", shape=(*shape_of(r)[:-2], m - min(m, n), n), dtype=dtype_of(r).name)
+        return (join(trace, [r, rest], len(shape_of(r)) - 2) if m > n else r,)
+    return tuple(dense.qr_parts(trace, x, mode == "full"))
+
+
+# ---- functions of matrices ----
+
+
+@records(linalg.expm)
+def expm(trace: Trace, A: Any) -> Any:
+    (x,) = matrices(trace, A)
+    squares(x)
+    return call(trace, "expm", x)
+
+
+@records(linalg.expm_frechet)
+def expm_frechet(trace: Trace, A: Any, E: Any, method: Any = None, compute_expm: bool = True) -> Any:
+    a, e = matrices(trace, A, E)
+    n = squares(a)[-1]
+    zeros = call(trace, "zeros", shape=(n, n), dtype=dtype_of(a).name)
+    made = call(trace, "expm", join(trace, [join(trace, [a, e], 1), join(trace, [zeros, a], 1)], 0))
+    top = take_slice(trace, made, 0, 0, n)
+    derivative = take_slice(trace, top, 1, n, n)
+    return (take_slice(trace, top, 1, 0, n), derivative) if compute_expm else derivative
+
+
+@records(linalg.logm)
+def logm(trace: Trace, A: Any, disp: Any = True) -> Any:
+    return _maybe_real(trace, "logm", A, disp)
+
+
+@records(linalg.sqrtm)
+def sqrtm(trace: Trace, A: Any, disp: Any = True, blocksize: Any = 64) -> Any:
+    return _maybe_real(trace, "sqrtm", A, disp)
+
+
+def _maybe_real(trace: Trace, name: str, a: Any, disp: Any) -> Any:
+    if disp is False:
+        _not_traced(f"{name}(disp=False)", "leave disp out")
+    (x,) = matrices(trace, a)
+    squares(x)
+    made = call(trace, name, x)
+    return made if dtype_of(x).kind == "c" else dense.narrowed(trace, made, made)[0]
+
+
+def _combination(function: Callable[..., Any], factor: complex, combine: Callable[[Trace, Any, Any], Any]) -> None:
+    """A function that is made of exp(f A) and exp(-f A)."""
+
+    @records(function)
+    def combined(trace: Trace, A: Any) -> Any:
+        (x,) = matrices(trace, A)
+        squares(x)
+        turned = multiply(trace, x, np.result_type(dtype_of(x), np.complex64).type(factor)) if isinstance(factor, complex) else x
+        made = combine(trace, call(trace, "expm", turned), call(trace, "expm", apply(trace, "neg", np.negative, turned)))
+        return real(trace, made) if dtype_of(x).kind != "c" else made
+
+
+def _scaled(trace: Trace, name: str, fn: Any, x: Any, y: Any, scale: complex) -> Any:
+    return multiply(trace, apply(trace, name, fn, x, y), dtype_of(x).type(scale))
+
+
+def _quotient(difference: complex, total: complex) -> Callable[[Trace, Any, Any], Any]:
+    def combine(trace: Trace, up: Any, down: Any) -> Any:
+        upper, lower = _scaled(trace, "sub", np.subtract, up, down, difference), _scaled(trace, "add", np.add, up, down, total)
+        return dense.solve(trace, lower, upper)
+
+    return combine
+
+
+_combination(linalg.cosm, 1j, lambda trace, up, down: _scaled(trace, "add", np.add, up, down, 0.5))
+_combination(linalg.sinm, 1j, lambda trace, up, down: _scaled(trace, "sub", np.subtract, up, down, -0.5j))
+_combination(linalg.tanm, 1j, _quotient(-0.5j, 0.5))
+_combination(linalg.coshm, 1.0, lambda trace, up, down: _scaled(trace, "add", np.add, up, down, 0.5))
+_combination(linalg.sinhm, 1.0, lambda trace, up, down: _scaled(trace, "sub", np.subtract, up, down, 0.5))
+_combination(linalg.tanhm, 1.0, _quotient(0.5, 0.5))
+
+
+# ---- equations ----
+
+
+@records(linalg.solve_sylvester)
+def solve_sylvester(trace: Trace, a: Any, b: Any, q: Any) -> Any:
+    a, b, q = matrices(trace, a, b, q)
+    squares(a)
+    squares(b)
+    return call(trace, "solve_sylvester", a, b, q)
+
+
+@records(linalg.solve_continuous_lyapunov)
+def solve_continuous_lyapunov(trace: Trace, a: Any, q: Any) -> Any:
+    a, q = matrices(trace, a, q)
+    squares(a)
+    return call(trace, "solve_sylvester", a, adjoint(trace, a), q)
+
+
+@records(linalg.solve_banded)
+def solve_banded(trace: Trace, l_and_u: Any, ab: Any, b: Any) -> Any:
+    below, above = map(operator.index, l_and_u)
+    ab, b = matrices(trace, ab, b)
+    if len(shape_of(ab)) != 2 or len(shape_of(b)) > 2:
+        _not_traced("solve_banded of a stack", "loop over the stack")
+    n = shape_of(ab)[-1]
+    if n != shape_of(b)[0]:
+        raise ValueError("shapes of ab and b are not compatible.")
+    if below + above + 1 != shape_of(ab)[0]:
+        have, want = shape_of(ab)[0], below + above + 1
+        raise ValueError(f"invalid values for the number of lower and upper diagonals: l+u+1 ({want}) does not equal ab.shape[0] ({have})")
+    columns = reshape(trace, b, (n, size_of(shape_of(b)[1:])))
+    return reshape(trace, call(trace, "solve_banded", ab, columns, below=below, above=above, trans=False), shape_of(b))
+
+
+# ---- made of vectors and blocks ----
+
+
+def _vector(trace: Trace, x: Any, name: str) -> Any:
+    x = as_array(trace, x)
+    if len(shape_of(x)) > 1:
+        _not_traced(f"{name} of a stack", "loop over the stack")
+    return reshape(trace, x, (size_of(shape_of(x)),))
+
+
+def _spread(trace: Trace, values: Any, index: Any) -> Any:
+    """``values[index]`` for a constant index array."""
+    return call(trace, "gather", values, trace.lift(index))
+
+
+def _joined(trace: Trace, parts: Sequence[Any]) -> Any:
+    dtype = np.result_type(*map(dtype_of, parts))
+    return join(trace, [cast(trace, part, dtype) for part in parts], 0)
+
+
+@records(linalg.toeplitz)
+def toeplitz(trace: Trace, c: Any, r: Any = None) -> Any:
+    c = _vector(trace, c, "toeplitz")
+    r = conj(trace, c) if r is None else _vector(trace, r, "toeplitz")
+    n, m = shape_of(c)[0], shape_of(r)[0]
+    backwards = take_slice(trace, c, 0, n - 1, n, -1)
+    values = _joined(trace, [backwards, take_slice(trace, r, 0, 1, m - 1)]) if m > 1 else backwards
+    return _spread(trace, values, np.arange(m) - np.arange(n)[:, None] + n - 1)
+
+
+@records(linalg.hankel)
+def hankel(trace: Trace, c: Any, r: Any = None) -> Any:
+    c = _vector(trace, c, "hankel")
+    n = shape_of(c)[0]
+    r = call(trace, "zeros", shape=(n,), dtype=dtype_of(c).name) if r is None else _vector(trace, r, "hankel")
+    m = shape_of(r)[0]
+    values = _joined(trace, [c, take_slice(trace, r, 0, 1, m - 1)]) if m > 1 else c
+    return _spread(trace, values, np.arange(m) + np.arange(n)[:, None])
+
+
+@records(linalg.circulant)
+def circulant(trace: Trace, c: Any) -> Any:
+    c = _vector(trace, c, "circulant")
+    n = shape_of(c)[0]
+    return _spread(trace, c, (np.arange(n)[:, None] - np.arange(n)) % max(n, 1))
+
+
+@handles(linalg.block_diag)
+def block_diag(trace: Trace, *arrs: Any) -> Any:
+    blocks = [as_array(trace, x) for x in arrs] or [as_array(trace, np.zeros((1, 0)))]
+    if any(len(shape_of(x)) > 2 for x in blocks):
+        _not_traced("block_diag of stacks", "loop over the stacks")
+    blocks = [reshape(trace, x, _as_matrix(shape_of(x))) for x in blocks]
+    dtype = np.result_type(*map(dtype_of, blocks))
+    shape = (sum(shape_of(x)[0] for x in blocks), sum(shape_of(x)[1] for x in blocks))
+    made = call(trace, "zeros", shape=shape, dtype=dtype.name)
+    i = j = 0
+    for x in blocks:
+        n, m = shape_of(x)
+        if n and m:
+            made = call(trace, "slice_update", made, cast(trace, x, dtype), start=(i, j), count=(n, m), step=(1, 1), drop=())
+        i, j = i + n, j + m
+    return made
+
+
+def _as_matrix(shape: Shape) -> Shape:
+    return (1,) * (2 - len(shape)) + shape
+
+
+@records(linalg.norm)
+def norm(trace: Trace, a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    return norm_(trace, a, ord, axis, keepdims)
+
+
+if hasattr(linalg, "kron"):  # removed from scipy 1.17
+    handles(linalg.kron)(lambda trace, a, b: PUBLIC[np.kron](a, b))

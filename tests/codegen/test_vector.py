@@ -1,0 +1,98 @@
+"""Vector mathematics: within 4 ulp of the truth, the same for every position in an array, and optional."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import cfunc
+
+import irgrad
+from irgrad.codegen import native, vector
+from irgrad.config import CONFIG
+
+HAS_LIBRARY = pytest.mark.skipif(vector.library() is None, reason="no libmvec here")
+FUNCTIONS: dict[str, tuple[float, float]] = {
+    "exp": (-40, 40), "exp2": (-40, 40), "expm1": (-3, 3), "log": (1e-3, 1e3), "log2": (1e-3, 9), "log10": (1e-3, 9), "log1p": (-0.9, 9),
+    "cbrt": (-9, 9), "sin": (-30, 30), "cos": (-30, 30), "tan": (-1.5, 1.5), "arcsin": (-1, 1), "arccos": (-1, 1), "arctan": (-9, 9),
+    "sinh": (-9, 9), "cosh": (-9, 9), "tanh": (-3, 3), "arcsinh": (-9, 9), "arccosh": (1, 9), "arctanh": (-0.99, 0.99),
+}  # fmt: skip
+
+
+def answers(x: Any) -> list[Any]:
+    """Every function on its domain, from x in (0, 1), in one program."""
+
+    def f(x: Any) -> tuple[Any, ...]:
+        points = [(x * (high - low) + low).astype(x.dtype) for low, high in FUNCTIONS.values()]
+        return (*points, *[getattr(np, name)(p) for name, p in zip(FUNCTIONS, points, strict=True)])
+
+    jitted = irgrad.jit(f, compile_after=1)
+    jitted(x)
+    return list(jitted(x))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_accuracy(dtype: str, rng: np.random.Generator) -> None:
+    x = rng.random(4001).astype(dtype)
+    found = answers(x)
+    points, values = found[: len(FUNCTIONS)], found[len(FUNCTIONS) :]
+    wide = np.longdouble if dtype == "float64" else np.float64
+    for name, point, value in zip(FUNCTIONS, points, values, strict=True):
+        truth = getattr(np, name)(point.astype(wide))
+        unit = np.spacing(np.abs(truth).astype(dtype)).astype(wide)
+        worst = float(np.max(np.abs(value.astype(wide) - truth) / unit))
+        assert worst <= 4, f"{name}: {worst:.2f} ulp"
+
+
+def test_a_value_does_not_depend_on_its_position(rng: np.random.Generator) -> None:
+    """In a loop, in what remains of it, and alone."""
+    x = rng.random(37)
+    whole = answers(x)
+    for part in (slice(1, None), slice(3, 12), slice(36, 37)):
+        for name, all_of_it, some in zip([*FUNCTIONS, *FUNCTIONS], whole, answers(x[part].copy()), strict=True):
+            np.testing.assert_array_equal(some, all_of_it[part], err_msg=name)
+
+
+def llvm(source: str) -> str:
+    space = native.names()
+    exec(source, space)
+    return cfunc("int64(int64,int64)", error_model="numpy")(space["kernel"]).inspect_llvm()
+
+
+LOOP = """def kernel(p, n):
+    x = pointer_float64(p, 0)
+    o = pointer_float64(p, 1)
+    for i in range(size(n, 0)):
+        store(o, i, exp(load(x, i)) * pow(load(x, i), 1.5))
+    return 0
+"""
+
+
+@HAS_LIBRARY
+def test_loops_call_the_vector_routine() -> None:
+    assert len(set(re.findall(r"call <4 x double> @(_ZGVdN4\w+)\(", llvm(LOOP)))) == 2
+
+
+def test_without_the_library_calls_go_to_libm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector, "variant", lambda name, single: None)
+    text = llvm(LOOP)
+    assert "_ZGV" not in text
+    assert re.search(r"call double @(llvm\.)?exp", text)
+
+
+@HAS_LIBRARY
+def test_stored_kernels_find_the_routine_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, rng: np.random.Generator) -> None:
+    from irgrad.codegen.compile import LIBRARY
+
+    monkeypatch.setattr(CONFIG, "store", tmp_path / "store")
+    x = rng.random(50)
+    first = irgrad.jit(lambda x: np.sinh(x) * np.cosh(x), compile_after=1)
+    first(x)
+    want = first(x)
+    LIBRARY.forget()
+    second = irgrad.jit(lambda x: np.sinh(x) * np.cosh(x), compile_after=1)
+    second(x)
+    np.testing.assert_array_equal(second(x), want)
+    assert (second.stats().kernels_loaded, second.stats().kernels_compiled) in ((1, 0), (0, 0))
