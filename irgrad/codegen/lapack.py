@@ -111,6 +111,14 @@ class _Kernel:
     def whole(self, text: str | int) -> str:
         return self._slot(f"half_put(t, {{}}, {text})")
 
+    def variable(self, name: str) -> str:
+        """A whole number that the text assigns."""
+        return self._slot(f"half_put(t, {{}}, 0)  # {name}")
+
+    def assign(self, name: str, text: str) -> str:
+        number = int(self.variable(name).removeprefix("t + ")) // 8
+        return f"half_put(t, {number}, {text})"
+
     def at(self, name: str, offset: str = "0") -> str:
         number, dtype = self.places[name]
         return f"size(p, {number})" if offset == "0" else f"size(p, {number}) + ({offset}) * {dtype.itemsize}"
@@ -207,22 +215,43 @@ def _cholesky(k: _Kernel) -> Row:
 def _solve_rows(k: _Kernel, start: str, lower: bool, trans: bool, unit: bool, matrix: str = "a") -> list[str]:
     """Solve with the triangle by rows at `start` of `matrix` for the right-hand sides by rows at `to` of the result.
 
-    By columns these are x' = b' A'^-1 with A' the transposed triangle.
+    By columns these are x' = b' A'^-1 with A' the transposed triangle. Blocks of rows keep products of middle size below the
+    size from which OpenBLAS wakes its threads: on a busy machine that costs a time slice.
     """
-    return k.call(
-        "trsm", k.char("R"), k.char("U" if lower else "L"), k.char("T" if trans else "N"), k.char("U" if unit else "N"),
-        k.whole("columns"), k.whole("rows"), k.at("one"), k.at(matrix, start), k.whole("rows"), k.at("o", "to"), k.whole("columns"),
-    )  # fmt: skip
+    ascending = lower != trans
+    count, rest = k.variable("count"), k.variable("rest")
+    columns, rows, flag = k.whole("columns"), k.whole("rows"), k.char("T" if trans else "N")
+    triangle = [k.char("R"), k.char("U" if lower else "L"), flag, k.char("U" if unit else "N"), columns, count, k.at("one")]
+    solved = f"{k.at('o', 'to + first * columns')}"
+    solve = k.call("trsm", *triangle, k.at(matrix, f"{start} + first * (rows + 1)"), rows, solved, columns)
+    block = k.at(matrix, f"{start} + {'other + first * rows' if trans else 'first + other * rows'}")
+    minus, target = k.at("factors", "1"), k.at("o", "to + other * columns")
+    update = k.call("gemm", k.char("N"), flag, columns, rest, count, minus, solved, columns, block, rows, k.at("factors"), target, columns)
+    return [
+        "for step in range((rows + width - 1) // width):",
+        "    first = " + ("step * width" if ascending else "(rows - 1) // width * width - step * width"),
+        "    size_of = min(width, rows - first)",
+        "    other = " + ("first + size_of" if ascending else "0"),
+        f"    {k.assign('count', 'size_of')}",
+        f"    {k.assign('rest', 'rows - other' if ascending else 'first')}",
+        *["    " + line for line in solve],
+        f"    if {'other < rows' if ascending else 'first > 0'}:",
+        *["        " + line for line in update],
+    ]
 
 
 def _system(k: _Kernel) -> None:
     """Pointers and extents of a system with right-hand sides `x`."""
-    k.extent("rows", k.matrix[0])
-    k.extent("columns", k.node.aval.shape[-1])
+    rows, columns = k.matrix[0], k.node.aval.shape[-1]
+    k.extent("rows", rows)
+    k.extent("columns", columns)
+    k.extent("width", 16 if rows * columns >= 1024 and rows < 128 else rows)
     k.operand("x", 1)
     k.result()
     k.places["one"] = (len(k.pointers), k.dtype)
     k.pointers.append(f"one_zero_{k.dtype.name}")
+    k.scratch("factors", 2)
+    k.add(f"store(factors, 0, {literal(1, k.dtype)})", f"store(factors, 1, {literal(-1, k.dtype)})")
 
 
 def _solve_triangular(k: _Kernel) -> Row:

@@ -47,6 +47,13 @@ def _routines(names: tuple[str, ...], char: str) -> tuple[Any, ...]:
     return tuple(get_lapack_funcs(names, dtype=np.dtype(char)))
 
 
+@cache
+def _trsm(char: str) -> Any:
+    from scipy.linalg import get_blas_funcs
+
+    return get_blas_funcs("trsm", dtype=np.dtype(char))
+
+
 def stack_of(x: Any) -> Any:
     """The matrices of a stack one by one."""
     return np.reshape(x, (math.prod(x.shape[:-2]), *x.shape[-2:]))
@@ -177,20 +184,20 @@ lu = primitive("lu", evaluate=_lu, aval=_lu_aval, vjp=(_lu_vjp,), jvp=(_lu_jvp,)
 
 
 def _solve_triangular(a: Any, x: Any, *, lower: bool, trans: bool, unit: bool) -> Any:
-    """scipy's for one matrix; a stack goes through numpy's solve of the triangle, which loops in C.
+    """By BLAS for one matrix; a stack goes through numpy's solve of the triangle, which loops in C.
 
+    So do matrices of middle size, for which OpenBLAS' trsm wakes its threads, to wait for them on a busy machine.
     Raises LinAlgError where the triangle is singular.
     """
-    if a.ndim > 2 or a.size == 0:
+    if a.ndim > 2 or a.size == 0 or (x.size >= 1024 and len(a) < 128):
         triangle = np.tril(a, -int(unit)) if lower else np.triu(a, int(unit))
         if unit:
             triangle += np.eye(a.shape[-1], dtype=a.dtype)
         return np.linalg.solve(np.swapaxes(triangle, -1, -2) if trans else triangle, x)
-    (trtrs,) = _routines(("trtrs",), a.dtype.char)
+    if not unit and not np.diagonal(a).all():
+        raise np.linalg.LinAlgError(f"singular matrix: resolution failed at diagonal {int(np.argmin(np.diagonal(a) != 0))}")
     by_columns = a.flags.f_contiguous
-    made, info = trtrs(a if by_columns else a.T, x, lower=lower == by_columns, trans=trans == by_columns, unitdiag=unit)
-    if info:
-        raise np.linalg.LinAlgError(f"singular matrix: resolution failed at diagonal {info - 1}")
+    made: Any = _trsm(a.dtype.char)(1.0, a if by_columns else a.T, x, 0, lower == by_columns, trans == by_columns, unit)
     return made
 
 

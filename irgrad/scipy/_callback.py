@@ -48,6 +48,17 @@ class _Function:
         self.keywords: Any = None
 
 
+class _Container:
+    """A list, tuple, dict or partial function to make."""
+
+    __slots__ = ("keys", "kind", "parts")
+
+    def __init__(self, kind: type, keys: list[Any], parts: list[Any]) -> None:
+        self.kind = kind
+        self.keys = keys
+        self.parts = parts
+
+
 class Callback:
     """See the module. `leaves` are the traced values that `fun` closes over."""
 
@@ -70,16 +81,18 @@ class Callback:
             trace = current()
             return outside(trace, value) if isinstance(trace, GraphTrace) else value
         if kind is functools.partial:
-            parts = self._template([value.func, list(value.args), dict(value.keywords)], known)
-            return value if parts is None else ("partial", parts)
-        if kind is list or kind is tuple or kind is dict:
-            items = list(value.values()) if kind is dict else list(value)
-            before = len(self.leaves)
-            made = [self._template(item, known) for item in items]
-            if len(self.leaves) == before and all(a is b for a, b in zip(made, items, strict=True)):
-                return value
-            return ("dict", list(value), made) if kind is dict else (kind.__name__, made)
+            return self._container(value, kind, [], [value.func, list(value.args), dict(value.keywords)], known)
+        if kind is list or kind is tuple:
+            return self._container(value, kind, [], list(value), known)
+        if kind is dict:
+            return self._container(value, kind, list(value), list(value.values()), known)
         return value
+
+    def _container(self, value: Any, kind: type, keys: list[Any], items: list[Any], known: dict[int, Any]) -> Any:
+        before = len(self.leaves)
+        made = [self._template(item, known) for item in items]
+        plain = len(self.leaves) == before and all(a is b for a, b in zip(made, items, strict=True))
+        return value if plain else _Container(kind, keys, made)
 
     def _function(self, fun: FunctionType, known: dict[int, Any]) -> Any:
         trace = current()
@@ -89,10 +102,14 @@ class Callback:
         space = value.__globals__
         made = _Function(value.__code__, space.source if type(space) is Globals else space, value.__name__)
         known[id(fun)] = (fun, made)
+        before = len(self.leaves)
         if value.__closure__:
             made.cells = tuple(_Empty if _is_empty(cell) else self._template(cell.cell_contents, known) for cell in value.__closure__)
         made.defaults = None if value.__defaults__ is None else self._template(list(value.__defaults__), known)
         made.keywords = None if value.__kwdefaults__ is None else self._template(dict(value.__kwdefaults__), known)
+        if len(self.leaves) == before and type(space) is not Globals:
+            known[id(fun)] = (fun, value)
+            return value
         return made
 
     def bind(self, leaves: Sequence[Any]) -> Callable[..., Any]:
@@ -139,13 +156,12 @@ def _made(template: Any, leaves: Sequence[Any], known: dict[int, Any]) -> Any:
         if template.keywords is not None:
             fun.__kwdefaults__ = _made(template.keywords, leaves, known)
         return fun
-    if kind is tuple and template and template[0] in ("list", "tuple", "dict", "partial") and isinstance(template[-1], (list, tuple)):
-        tag, parts = template[0], template[-1]
-        if tag == "partial":
-            fun, args, keywords = _made(parts, leaves, known)
+    if kind is _Container:
+        items = [_made(item, leaves, known) for item in template.parts]
+        if template.kind is functools.partial:
+            fun, args, keywords = items
             return functools.partial(fun, *args, **keywords)
-        items = [_made(item, leaves, known) for item in parts]
-        return dict(zip(template[1], items, strict=True)) if tag == "dict" else tuple(items) if tag == "tuple" else items
+        return dict(zip(template.keys, items, strict=True)) if template.kind is dict else template.kind(items)
     return template
 
 
@@ -161,6 +177,8 @@ def _same(a: Any, b: Any, pairs: list[tuple[Any, Any]]) -> bool:
         pairs.append((a, b))
         same = a.code is b.code and a.space is b.space
         return same and all(_same(getattr(a, part), getattr(b, part), pairs) for part in ("cells", "defaults", "keywords"))
+    if type(a) is _Container:
+        return a.kind is b.kind and a.keys == b.keys and _same(a.parts, b.parts, pairs)
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(_same(x, y, pairs) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict):
