@@ -18,12 +18,17 @@ _T = TypeVar("_T")
 
 Structure: TypeAlias = optree.PyTreeSpec
 LEAF: Structure = optree.tree_structure(0)  # pyright: ignore[reportArgumentType]
-_PLAIN = frozenset((float, int, complex, bool, str, np.ndarray, np.float64, np.float32, np.complex128))
+_LEAVES: set[type] = {float, int, complex, bool, str, np.ndarray, np.float64, np.float32, np.complex128}  # known without a look
+
+
+def declare_leaf(cls: type) -> None:
+    """Say that instances of exactly this class are leaves, whatever they look like: it saves asking."""
+    _LEAVES.add(cls)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """The leaves of `tree` and its structure."""
-    if type(tree) in _PLAIN:
+    if type(tree) in _LEAVES:
         return [tree], LEAF
     leaves, structure = optree.tree_flatten(tree, namespace=_NAMESPACE)
     return leaves, LEAF if structure == LEAF else structure
@@ -39,7 +44,7 @@ def tree_map(f: Callable[..., Any], tree: Any, *others: Any) -> Any:
 
     Raises ValueError if the structures differ.
     """
-    if type(tree) in _PLAIN and not others:
+    if type(tree) in _LEAVES and not others:
         return f(tree)
     return optree.tree_map(f, tree, *others, namespace=_NAMESPACE)
 

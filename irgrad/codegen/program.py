@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
 from irgrad.codegen.lapack import lapack_address
+from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
 from irgrad.codegen.library import blas_address
 from irgrad.ops.routines import special_address
 

@@ -152,7 +152,7 @@ class GraphTrace(Trace):
             out = op.evaluate(*values, **params)
         except (ValueError, IndexError, TypeError) as error:
             raise self.failed(op, args, error) from error
-        return self.record(op, operands, params, out)
+        return self.record(op, tuple(operands), params, out)
 
     def guard(self, tracer: Tracer, kind: str, value: Any) -> None:
         self.check(tracer)

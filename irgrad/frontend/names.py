@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from irgrad.frontend.scopes import Globals, class_body_names
+from irgrad.frontend.scopes import Globals, outside_of
 from irgrad.frontend.tracer import METHODS, Tracer
 from irgrad.frontend.views import ObjectView, state_of
 
@@ -202,7 +202,7 @@ def _run(run: Any, source: Any, globals_: Any, locals_: Any, mode: str, frame: A
     code = source if isinstance(source, CodeType) else compile(source.strip() if mode == "eval" else source, "<string>", mode)
     if type(globals_) is Globals:
         globals_.load(code.co_names)
-        globals_.load(class_body_names(code))
+        globals_.load(outside_of(code).in_class_bodies)
     return run(code, globals_, locals_, **kwargs)
 
 

@@ -7,10 +7,12 @@ and comprehensions included. STORE_GLOBAL bypasses it: what was assigned is put 
 from __future__ import annotations
 
 import builtins
+import dis
 import functools
+import inspect
 import sys
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from irgrad.frontend.captured import MISSING, GlobalOrigin
 
@@ -39,7 +41,7 @@ class Globals(dict[str, Any]):
         if substitution is None:
             return source[name]
         if name in source:
-            value = substitution.value(source[name], GlobalOrigin(source, name))
+            value = substitution.global_value(source, name)
         else:
             try:
                 value = vars(builtins)[name]
@@ -111,16 +113,25 @@ class ModuleView(ModuleType):
             setattr(module, name, value)
 
 
+class Outside(NamedTuple):
+    """What code names outside itself: anything at all; and what the class bodies inside it load, ahead of use.
+
+    Before 3.13 LOAD_NAME, of which class bodies are made, does not ask `__missing__`.
+    """
+
+    names: bool
+    in_class_bodies: tuple[str, ...]
+
+
 @functools.lru_cache(maxsize=4096)
-def class_body_names(code: CodeType) -> tuple[str, ...]:
-    """Names that class bodies inside `code` load: before 3.13 LOAD_NAME does not ask `__missing__`."""
-    if sys.version_info >= (3, 13):
-        return ()
-    found: dict[str, None] = {}
-    stack = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    while stack:
-        inner = stack.pop()
-        if not inner.co_flags & 1:  # CO_OPTIMIZED: a function
-            found.update(dict.fromkeys(inner.co_names))
-        stack.extend(constant for constant in inner.co_consts if isinstance(constant, CodeType))
-    return tuple(found)
+def outside_of(code: CodeType) -> Outside:
+    """What a code object names outside itself."""
+    in_class_bodies: dict[str, None] = {}
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    names = bool(inner or code.co_freevars) or any("GLOBAL" in i.opname or "NAME" in i.opname for i in dis.get_instructions(code))
+    while inner:
+        each = inner.pop()
+        if not each.co_flags & inspect.CO_OPTIMIZED:  # no function
+            in_class_bodies.update(dict.fromkeys(each.co_names))
+        inner.extend(constant for constant in each.co_consts if isinstance(constant, CodeType))
+    return Outside(names, () if sys.version_info >= (3, 13) else tuple(in_class_bodies))

@@ -27,6 +27,7 @@ from irgrad.frontend.captured import (
     AttributeOrigin,
     CellOrigin,
     DefaultOrigin,
+    GlobalOrigin,
     Guard,
     ItemOrigin,
     Origin,
@@ -35,7 +36,7 @@ from irgrad.frontend.captured import (
 )
 from irgrad.frontend.names import Names, builtins_of, default_names
 from irgrad.frontend.ownership import is_user_function, is_user_module
-from irgrad.frontend.scopes import Globals, ModuleView, class_body_names
+from irgrad.frontend.scopes import Globals, ModuleView, outside_of
 from irgrad.frontend.tracer import Tracer
 from irgrad.frontend.views import ObjectView, make_view, state_of, view_class
 
@@ -115,7 +116,10 @@ class Substitution:
         """The form of a callable that runs substituted: a copy, or `f` itself where it is not the user's."""
         if type(f) is not FunctionType:
             return self.value(f, SelfOrigin(f))
-        if self.wrap is not None and f not in self._functions:
+        if self.wrap is None:
+            alone = not (f.__defaults__ or f.__kwdefaults__ or f.__dict__ or outside_of(f.__code__).names)
+            return f if alone else self.copy(f)  # alone: nothing in it could mean something else
+        if f not in self._functions:
             self.guards.append(Guard(SelfOrigin(f), f, "identity"))
         return self.copy(f)
 
@@ -157,9 +161,9 @@ class Substitution:
             copy.__kwdefaults__ = {name: self.value(value, DefaultOrigin(f, name)) for name, value in keywords.items()}
         if f.__dict__:
             self._function_attributes(f, copy)
-        names = class_body_names(code)
-        if names:
-            space.load(names)
+        ahead = outside_of(code).in_class_bodies
+        if ahead:
+            space.load(ahead)
         return copy
 
     def _function_attributes(self, f: FunctionType, copy: FunctionType) -> None:
@@ -238,6 +242,15 @@ class Substitution:
         if kind in _MUTABLE or kind is tuple:
             return self._container(kind, value, origin)
         return self._other(kind, value, origin)
+
+    def global_value(self, source: dict[str, Any], name: str) -> Any:
+        """`value` of a name in the true globals."""
+        value = source[name]
+        if self.wrap is None:  # the origin would not be asked for
+            found = self.names.get(id(value))
+            if found is not None or type(value) in _PLAIN:
+                return value if found is None else found
+        return self.value(value, GlobalOrigin(source, name))
 
     def class_value(self, value: Any, origin: Origin) -> Any:
         """A plain value that a class holds: the same for all instances."""

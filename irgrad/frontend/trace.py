@@ -20,6 +20,7 @@ from irgrad.ir.source import Source
 from irgrad.ir.value import Static
 
 _NO_PARAMS: dict[str, Any] = {}
+_new = object.__new__
 
 
 class Trace:
@@ -104,7 +105,13 @@ class EagerTrace(Trace):
         except (ValueError, IndexError, TypeError) as error:
             raise self.failed(op, args, error) from error
         tape = self.tape
-        tracer = Tracer(self, out, op, args, _NO_PARAMS, len(tape))
+        tracer = _new(Tracer)  # slot by slot: a call of the class costs 0.1 us more
+        tracer._trace = self
+        tracer.value = out
+        tracer.op = op
+        tracer.operands = args
+        tracer.params = _NO_PARAMS
+        tracer.index = len(tape)
         tape.append(tracer)
         return tracer
 

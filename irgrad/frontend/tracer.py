@@ -20,6 +20,7 @@ from irgrad.errors import TraceError
 from irgrad.ir.aval import Aval, aval_of
 from irgrad.ir.primitive import IDENTITY, REGISTRY, NonDiff, Primitive
 from irgrad.ir.value import Value
+from irgrad.pytree import declare_leaf
 
 if TYPE_CHECKING:
     from irgrad.frontend.trace import Trace
@@ -198,6 +199,9 @@ class Tracer(Value):
         if handler is None:
             return FUNCTIONS["unsupported"](func)
         return handler(*args, **kwargs)
+
+
+declare_leaf(Tracer)
 
 
 def depends_on_mark(tracer: Tracer) -> bool:

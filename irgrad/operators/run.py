@@ -129,7 +129,8 @@ class Run:
         outs = self.outs
         if len(outs) == 1:
             value = outs[0].value if type(outs[0]) is Tracer else outs[0]
-            if type(value) is _float64 or (is_numeric(value) and np.size(value) == 1 and dtype_of(value).kind in kinds):
+            kind = type(value)
+            if kind is _float64 or kind is float or (is_numeric(value) and np.size(value) == 1 and dtype_of(value).kind in kinds):
                 return
         got = ", ".join(describe(out) for out in outs) or "nothing"
         raise DifferentiationError(

@@ -36,7 +36,7 @@ def predicate(
 
 def ordered(text: str) -> dict[str, str]:
     """Text for the kinds whose order kernels know; numpy's lexicographic order of complex numbers has no text."""
-    return {kind: text for kind in "biuf"}
+    return dict.fromkeys("biuf", text)
 
 
 def by_truth(of_bool: str, of_number: str) -> dict[str, str]:

@@ -268,7 +268,7 @@ def _svd_shapes(m: int, n: int, full: bool) -> tuple[tuple[int, ...], ...]:
 
 def _svd_aval(a: Aval, *, full: bool) -> Aval:
     check_matrix("svd", a)
-    return packed_aval(a, *(int(np.prod(shape)) for shape in _svd_shapes(*a.shape[-2:], full)))
+    return packed_aval(a, *map(math.prod, _svd_shapes(a.shape[-2], a.shape[-1], full)))
 
 
 def _svd_jvp(b: Builder, t: Any, out: Any, a: Any, *, full: bool) -> Any:
@@ -391,7 +391,7 @@ def _qr_shapes(m: int, n: int, full: bool) -> tuple[tuple[int, int], tuple[int, 
 
 def _qr_aval(a: Aval, *, full: bool) -> Aval:
     check_matrix("qr", a)
-    return packed_aval(a, *(int(np.prod(shape)) for shape in _qr_shapes(*a.shape[-2:], full)))
+    return packed_aval(a, *map(math.prod, _qr_shapes(a.shape[-2], a.shape[-1], full)))
 
 
 def _over(b: Builder, x: Any, r: Any) -> Any:

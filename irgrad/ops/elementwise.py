@@ -45,7 +45,9 @@ LN10 = math.log(10.0)
 
 # ---- sign, powers, roots ----
 
-neg = holomorphic("neg", np.negative, lambda b, ct, out, x: b.neg(ct), emit={k: "-{0}" for k in "iufc"}, traits=LINEAR, operator=python.neg)
+neg = holomorphic(
+    "neg", np.negative, lambda b, ct, out, x: b.neg(ct), emit=dict.fromkeys("iufc", "-{0}"), traits=LINEAR, operator=python.neg
+)
 
 
 def _sign_vjp(b: Builder, ct: Any, out: Any, x: Any) -> Any:
@@ -338,7 +340,7 @@ def _pow_by_exponent(b: Builder, ct: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 add = holomorphic("add", np.add, pass_on, pass_on, emit=kinds("{0} + {1}", b="{0} | {1}"), traits=LINEAR | COMMUTATIVE, operator=python.add)
-sub = holomorphic("sub", np.subtract, pass_on, _minus, emit={k: "{0} - {1}" for k in "iufc"}, traits=LINEAR, operator=python.sub)
+sub = holomorphic("sub", np.subtract, pass_on, _minus, emit=dict.fromkeys("iufc", "{0} - {1}"), traits=LINEAR, operator=python.sub)
 mul = holomorphic(
     "mul",
     np.multiply,
@@ -357,13 +359,13 @@ div = holomorphic(
     operator=python.truediv,
 )
 pow_ = holomorphic("pow", np.power, _pow_by_base, _pow_by_exponent, emit={"f": "pow({0}, {1})", "c": "pow({0}, {1})"}, operator=python.pow)
-floor_divide = flat("floor_divide", np.floor_divide, {k: "floor_divide({0}, {1})" for k in "iuf"}, operator=python.floordiv)
+floor_divide = flat("floor_divide", np.floor_divide, dict.fromkeys("iuf", "floor_divide({0}, {1})"), operator=python.floordiv)
 remainder = holomorphic(  # x - y floor(x / y)
     "remainder",
     np.remainder,
     pass_on,
     lambda b, ct, out, x, y: b.neg(b.mul(ct, b.floor_divide(x, y))),
-    emit={k: "remainder({0}, {1})" for k in "iuf"},
+    emit=dict.fromkeys("iuf", "remainder({0}, {1})"),
     operator=python.mod,
 )
 fmod = holomorphic(  # x - y trunc(x / y); the quotient of x - out is whole up to rounding
@@ -565,8 +567,8 @@ clip = primitive(
 
 # ---- bits ----
 
-bitwise_and = flat("bitwise_and", np.bitwise_and, {k: "{0} & {1}" for k in "biu"}, COMMUTATIVE, operator=python.and_)
-bitwise_or = flat("bitwise_or", np.bitwise_or, {k: "{0} | {1}" for k in "biu"}, COMMUTATIVE, operator=python.or_)
-bitwise_xor = flat("bitwise_xor", np.bitwise_xor, {k: "{0} ^ {1}" for k in "biu"}, COMMUTATIVE, operator=python.xor)
+bitwise_and = flat("bitwise_and", np.bitwise_and, dict.fromkeys("biu", "{0} & {1}"), COMMUTATIVE, operator=python.and_)
+bitwise_or = flat("bitwise_or", np.bitwise_or, dict.fromkeys("biu", "{0} | {1}"), COMMUTATIVE, operator=python.or_)
+bitwise_xor = flat("bitwise_xor", np.bitwise_xor, dict.fromkeys("biu", "{0} ^ {1}"), COMMUTATIVE, operator=python.xor)
 left_shift = flat("left_shift", np.left_shift, None, operator=python.lshift)  # no text: C leaves shifts past the width undefined
 right_shift = flat("right_shift", np.right_shift, None, operator=python.rshift)

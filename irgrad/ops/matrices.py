@@ -146,12 +146,14 @@ def band(b: Builder, n: int, m: int, k: int, compare: str) -> Any:
 
 def lower(b: Builder, x: Any, k: int = 0) -> Any:
     """The entries on and below the k-th diagonal, zeros elsewhere."""
-    return b.where(band(b, *b.shape(x)[-2:], k, "less_equal"), x, 0.0)
+    n, m = b.shape(x)[-2:]
+    return b.where(band(b, n, m, k, "less_equal"), x, 0.0)
 
 
 def upper(b: Builder, x: Any, k: int = 0) -> Any:
     """The entries on and above the k-th diagonal, zeros elsewhere."""
-    return b.where(band(b, *b.shape(x)[-2:], k, "greater_equal"), x, 0.0)
+    n, m = b.shape(x)[-2:]
+    return b.where(band(b, n, m, k, "greater_equal"), x, 0.0)
 
 
 def diagonal(b: Builder, x: Any) -> Any:

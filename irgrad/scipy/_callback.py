@@ -9,13 +9,14 @@ attributes of objects are not found; a result that is traced where a concrete on
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
-from irgrad.errors import TraceError
+from irgrad.errors import IrgradError, TraceError
 from irgrad.extend import concrete_of, outside
 from irgrad.frontend.context import current
 from irgrad.frontend.graph_trace import GraphTrace
@@ -23,6 +24,7 @@ from irgrad.frontend.scopes import Globals
 from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.misc.flatten import in_trace
+from irgrad.runtime.jit import jit
 
 
 class _Slot:
@@ -189,6 +191,36 @@ def _same(a: Any, b: Any, pairs: list[tuple[Any, Any]]) -> bool:
         return bool(a == b)
     except Exception:  # a comparison of the user's may raise anything
         return False
+
+
+# ---- functions of ours that are called often: eager at first, compiled when they are worth it ----
+
+COMPILE_AFTER = 200  # calls
+MAX_COMPILED = 64
+_uses: OrderedDict[Any, list[Any]] = OrderedDict()
+
+
+def compiled_later(key: Any, fun: Callable[..., Any]) -> Callable[..., Any]:
+    """`fun`, which is compiled after `COMPILE_AFTER` calls under equal keys; eager again if it cannot be."""
+    entry = _uses.get(key)
+    if entry is None:
+        entry = _uses[key] = [0, None]
+        if len(_uses) > MAX_COMPILED:
+            _uses.popitem(last=False)
+
+    def call(*args: Any) -> Any:
+        entry[0] += 1
+        if entry[0] < COMPILE_AFTER:
+            return fun(*args)
+        if entry[1] is None:
+            entry[1] = jit(fun, compile_after=1)
+        try:
+            return entry[1](*args)
+        except IrgradError:
+            entry[1] = fun
+            return fun(*args)
+
+    return call
 
 
 def concrete_result(value: Any, name: str) -> Any:

@@ -14,14 +14,12 @@ are compiled when they have been evaluated often.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 import irgrad.numpy as inp
-from irgrad.errors import IrgradError
 from irgrad.extend import readable, record, untraced
 from irgrad.frontend.context import current
 from irgrad.frontend.tracer import Tracer
@@ -29,15 +27,10 @@ from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import PURE, Primitive
 from irgrad.operators import make_jvp, make_vjp
-from irgrad.runtime.jit import jit
-from irgrad.scipy._callback import Callback, concrete_result
+from irgrad.scipy._callback import Callback, compiled_later, concrete_result
 from irgrad.scipy._packing import Packing, concrete, pack
 
-Rhs = Callable[[Any, Any, Any, Any], Any]  # of (y, t, moving, fixed): dy/dt
 Solver = Callable[[Callable[[Any, float], Any], Any, Any, Mapping[str, Any]], Any]  # of (f(y, t), y0, times, options): y at times
-
-COMPILE_AFTER = 200  # evaluations of a right-hand side from which it pays to compile it
-MAX_COMPILED = 64
 
 
 class Equation:
@@ -127,7 +120,7 @@ class _Derived(Equation):
         return hash((type(self), self.base))
 
     def bound(self, moving: Any, fixed: Any) -> Callable[[Any, float], Any]:
-        rhs = _counted(self)
+        rhs = compiled_later(self, self.rhs)
         return lambda y, t: rhs(y, np.float64(t), moving, fixed)
 
 
@@ -161,34 +154,6 @@ class Tangent(_Derived):
 def _vector(slope: Any) -> Any:
     """What a right-hand side returned, a number or a sequence too, as a float64 vector."""
     return inp.reshape(inp.asarray(slope, np.float64), (-1,))
-
-
-# ---- right-hand sides of ours: eager at first, compiled when they are worth it ----
-
-_uses: OrderedDict[Equation, list[Any]] = OrderedDict()
-
-
-def _counted(equation: Equation) -> Rhs:
-    """The right-hand side, which is compiled after `COMPILE_AFTER` evaluations; eager again if it cannot be."""
-    entry = _uses.get(equation)
-    if entry is None:
-        entry = _uses[equation] = [0, None]
-        if len(_uses) > MAX_COMPILED:
-            _uses.popitem(last=False)
-
-    def rhs(y: Any, t: Any, moving: Any, fixed: Any) -> Any:
-        entry[0] += 1
-        if entry[0] < COMPILE_AFTER:
-            return equation.rhs(y, t, moving, fixed)
-        if entry[1] is None:
-            entry[1] = jit(equation.rhs, compile_after=1)
-        try:
-            return entry[1](y, t, moving, fixed)
-        except IrgradError:
-            entry[1] = equation.rhs
-            return equation.rhs(y, t, moving, fixed)
-
-    return rhs
 
 
 # ---- the operation ----

@@ -58,7 +58,10 @@ class Packing:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Packing) or self.structure != other.structure or len(self.forms) != len(other.forms):
             return False
-        return all(kind == other_kind and _same(form, other_form) for (kind, form), (other_kind, other_form) in zip(self.forms, other.forms, strict=True))
+        return all(
+            kind == other_kind and _same(form, other_form)
+            for (kind, form), (other_kind, other_form) in zip(self.forms, other.forms, strict=True)
+        )
 
     def __hash__(self) -> int:
         return hash(tuple(kind for kind, _ in self.forms))

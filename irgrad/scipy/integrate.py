@@ -7,7 +7,6 @@ needs `t_eval`, for its own choice of times is no function to differentiate; eve
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,13 @@ from scipy.optimize import OptimizeResult
 import irgrad.numpy as inp
 from irgrad.extend import concrete_of
 from irgrad.frontend.context import current
-from irgrad.frontend.handlers.core import as_array, axis_index, find_in_call, open_trace, run, shape_of, unsupported
+from irgrad.frontend.handlers.core import as_array, axis_index, run, shape_of, unsupported
 from irgrad.frontend.handlers.special import floating
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer, depends_on_mark
 from irgrad.pytree import flatten
 from irgrad.scipy import _ode
-from irgrad.scipy._callback import Callback
+from irgrad.scipy._callback import Callback, concrete_result
 from irgrad.scipy._packing import Packing
 from irgrad.scipy._wrap import module_names
 
@@ -122,10 +121,13 @@ def _ivp_solver(rhs: Callable[[Any, float], Any], y0: Any, times: Any, options: 
 
 
 def _moves(x: Any) -> bool:
+    """Do derivatives flow to a traced leaf?"""
     return any(type(leaf) is Tracer and depends_on_mark(leaf) for leaf in flatten(x)[0])
 
 
-def _equation(name: str, fun: Any, args: Any, t_first: bool, times: Any, solver: _ode.Solver, options: dict[str, Any]) -> tuple[Any, Packing]:
+def _equation(
+    name: str, fun: Any, args: Any, t_first: bool, times: Any, solver: _ode.Solver, options: dict[str, Any]
+) -> tuple[Any, Packing]:
     callback = Callback(fun)
     packing = Packing((tuple(args), callback.leaves), name)
     return _ode.Given(callback, packing, t_first, solver, options, _moves(times)), packing
@@ -207,9 +209,13 @@ def _entry(name: str, original: Callable[..., Any], impl: Callable[..., Any]) ->
         trace = current()
         if trace is None:
             return original(*args, **kwargs)
-        fun = args[0] if args else next((kwargs[key] for key in ("func", "fun") if key in kwargs), None)
-        if not trace.is_graph and find_in_call(args, kwargs) is None and not _closes_over_tracers(fun):
-            return original(*args, **kwargs)
+        given = list(args) if args else [kwargs[key] for key in ("func", "fun") if key in kwargs]
+        fun = given[0] if given else None
+        if not trace.is_graph and not _is_traced((args[1:], kwargs)) and callable(fun) and not Callback(fun).leaves:
+            checked = _checked(fun)  # what it reads from attributes may be traced
+            if args:
+                return original(checked, *args[1:], **kwargs)
+            return original(**{key: checked if value is fun else value for key, value in kwargs.items()})
         return run(trace, f"integrate.{name}", impl, args, kwargs)
 
     public.__name__ = public.__qualname__ = name
@@ -218,8 +224,13 @@ def _entry(name: str, original: Callable[..., Any], impl: Callable[..., Any]) ->
     return public
 
 
-def _closes_over_tracers(fun: Any) -> bool:
-    return callable(fun) and bool(Callback(fun).leaves)
+def _is_traced(tree: Any) -> bool:
+    return any(type(leaf) is Tracer for leaf in flatten(tree)[0])
+
+
+def _checked(fun: Callable[..., Any]) -> Callable[..., Any]:
+    name = getattr(fun, "__name__", type(fun).__name__)
+    return lambda *args: concrete_result(fun(*args), name)
 
 
 odeint = _entry("odeint", _integrate.odeint, _odeint)

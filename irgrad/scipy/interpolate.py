@@ -41,6 +41,9 @@ def _cell(grid: Any, x: Any) -> tuple[Any, Any]:
     """The index of the cell of each place, the outer ones reaching to infinity, and the fraction of it."""
     n = shape_of(grid)[0]
     index = inp.clip(inp.searchsorted(stopped(grid), stopped(x), side="right") - 1, 0, n - 2)
+    trace = current()
+    if trace is None or not trace.is_graph:  # whole numbers, which eager derivatives do not see
+        index = unwrap(index)
     low = grid[index]
     return index, (x - low) / (grid[index + 1] - low)
 
@@ -76,9 +79,13 @@ def _outside(grid: Any, x: Any) -> tuple[Any, Any]:
 class RegularGridInterpolator:
     """Interpolation on a rectilinear grid, with scipy's signature; linear where anything is traced."""
 
-    def __init__(self, points: Any, values: Any, method: str = "linear", bounds_error: bool = True, fill_value: Any = np.nan, **more: Any) -> None:
+    def __init__(
+        self, points: Any, values: Any, method: str = "linear", bounds_error: bool = True, fill_value: Any = np.nan, **more: Any
+    ) -> None:
         self._traced = find_in_call((tuple(points), values, fill_value), {}) is not None
-        self._plain = None if self._traced else _interpolate.RegularGridInterpolator(points, values, method, bounds_error, fill_value, **more)
+        self._plain = (
+            None if self._traced else _interpolate.RegularGridInterpolator(points, values, method, bounds_error, fill_value, **more)
+        )
         self.grid, self.values = tuple(points), values
         self.method, self.bounds_error, self.fill_value = method, bounds_error, fill_value
 
@@ -125,7 +132,9 @@ def _places(trace: Trace, xi: Any, count: int) -> list[Any]:
     if isinstance(xi, tuple):
         parts = [floating(trace, as_array(trace, x), np.float64) for x in xi]
         if len(parts) != count:
-            raise ValueError(f"The requested sample points xi have dimension {len(parts)} but this RegularGridInterpolator has dimension {count}")
+            raise ValueError(
+                f"The requested sample points xi have dimension {len(parts)} but this RegularGridInterpolator has dimension {count}"
+            )
         shape = np.broadcast_shapes(*map(shape_of, parts))
         return [inp.broadcast_to(x, shape) for x in parts]
     x = floating(trace, as_array(trace, xi), np.float64)
@@ -134,14 +143,16 @@ def _places(trace: Trace, xi: Any, count: int) -> list[Any]:
     if not shape_of(x):
         x = inp.reshape(x, (1, 1))
     if shape_of(x)[-1] != count:
-        raise ValueError(f"The requested sample points xi have dimension {shape_of(x)[-1]} but this RegularGridInterpolator has dimension {count}")
+        raise ValueError(
+            f"The requested sample points xi have dimension {shape_of(x)[-1]} but this RegularGridInterpolator has dimension {count}"
+        )
     return [x[..., k] for k in range(count)]
 
 
 # ---- on a line ----
 
 
-class interp1d:  # noqa: N801  (scipy's name)
+class interp1d:
     """Linear interpolation of samples along an axis, with scipy's signature."""
 
     def __init__(
@@ -209,5 +220,9 @@ def _interpn(
 
 
 globals().update(
-    {name: item for name, item in module_names(_interpolate, interpn=_interpn).items() if name not in ("RegularGridInterpolator", "interp1d")}
+    {
+        name: item
+        for name, item in module_names(_interpolate, interpn=_interpn).items()
+        if name not in ("RegularGridInterpolator", "interp1d")
+    }
 )

@@ -904,3 +904,20 @@ def test_without_wrap_a_run_costs_little() -> None:
 
     run()
     assert min(timeit.repeat(run, number=200, repeat=5)) / 200 < 100e-6  # about 8 us; the bound is for a busy machine
+
+
+ALONE = {
+    "arithmetic": (lambda x: x * x + 1.0, True),
+    "methods": (lambda x: x.sum().real, True),
+    "a name": (lambda x: np.sin(x), False),
+    "a builtin": (lambda x: float(x), False),
+    "a free variable": ((lambda scale: lambda x: scale * x)(np.float64(2.0)), False),
+    "an inner function": (lambda x: (lambda y: y)(x), False),
+    "a default": (lambda x, g=math.sin: g(x), False),
+}
+
+
+@pytest.mark.parametrize(("f", "alone"), ALONE.values(), ids=ALONE)
+def test_a_function_that_names_nothing_is_not_copied_eagerly(f: Callable[..., Any], alone: bool) -> None:
+    assert (eager().function(f) is f) == alone
+    assert graph().function(f) is not f

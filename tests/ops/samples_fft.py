@@ -54,7 +54,9 @@ def correlation_rows() -> list[Sample]:
         Sample((draw((4, 3, 10))[::2, ::-1, ::2], draw((2, 3, 2)).swapaxes(0, 1).reshape(3, 2, 2).swapaxes(0, 1))),
         Sample((draw((2, 3, 5), dtype="complex128"), draw((4, 3, 2), dtype="complex128"))),
     ]
-    return rows + [Sample((draw((2, 1, 5), 0, 9, d), draw((1, 1, 2), 0, 9, d)), order=0) for d in ("float32", "complex64", "int64", "uint8")]
+    return rows + [
+        Sample((draw((2, 1, 5), 0, 9, d), draw((1, 1, 2), 0, 9, d)), order=0) for d in ("float32", "complex64", "int64", "uint8")
+    ]
 
 
 SAMPLES: dict[str, list[Sample]] = {

@@ -114,10 +114,35 @@ def test_linear_ops_are_linear(name: str) -> None:
 # ---- kernel text ----
 
 NAMES: dict[str, Any] = {
-    **{n: getattr(np, n) for n in "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan sinh cosh tanh floor ceil trunc".split()},
-    **{n: getattr(np, n) for n in "rint fabs fmod hypot copysign nextafter isnan isinf isfinite signbit real imag conj".split()},
-    **{n: getattr(np, n) for n in "maximum minimum fmax fmin sign floor_divide remainder".split()},
-    **{n: getattr(np, "arc" + n[1:]) for n in "asin acos atan asinh acosh atanh atan2".split()},
+    **{
+        n: getattr(np, n)
+        for n in [
+            "exp",
+            "exp2",
+            "expm1",
+            "log",
+            "log2",
+            "log10",
+            "log1p",
+            "sqrt",
+            "cbrt",
+            "sin",
+            "cos",
+            "tan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "floor",
+            "ceil",
+            "trunc",
+        ]
+    },
+    **{
+        n: getattr(np, n)
+        for n in ["rint", "fabs", "fmod", "hypot", "copysign", "nextafter", "isnan", "isinf", "isfinite", "signbit", "real", "imag", "conj"]
+    },
+    **{n: getattr(np, n) for n in ["maximum", "minimum", "fmax", "fmin", "sign", "floor_divide", "remainder"]},
+    **{n: getattr(np, "arc" + n[1:]) for n in ["asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2"]},
     "pow": np.power,
     "select": lambda c, x, y: x if c else y,
     "complex_of": complex,

@@ -11,6 +11,7 @@ import scipy.interpolate as si
 
 import irgrad
 import irgrad.scipy.interpolate as ii
+from irgrad.config import CONFIG
 from irgrad.errors import TraceError, TraceValueError, UnsupportedError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import EagerTrace, Trace
@@ -66,7 +67,9 @@ def test_derivatives() -> None:
     np.random.seed(1)
     inside = np.array([0.2, 1.7, 3.9])
     check_grads(lambda x, y, p: ii.interp1d(x, y)(p) ** 2, argnum=(0, 1, 2), order=2)(X, Y, inside)
-    check_grads(lambda x, y, p: ii.interp1d(x, y, axis=1, fill_value="extrapolate")(p), argnum=(0, 1, 2), order=2)(X, Z, np.array([-1.0, 4.5]))
+    check_grads(lambda x, y, p: ii.interp1d(x, y, axis=1, fill_value="extrapolate")(p), argnum=(0, 1, 2), order=2)(
+        X, Z, np.array([-1.0, 4.5])
+    )
     check_grads(lambda u, v, p: ii.RegularGridInterpolator((u, V, W), v)(p) ** 2, argnum=(0, 1, 2), order=2)(U, VALUES, POINTS[:3])
 
 
@@ -86,7 +89,8 @@ def by_plain_scipy(values: Any, p: Any) -> Any:
 MADE_BEFORE = ii.RegularGridInterpolator((U, V), VALUES[..., 0])
 
 
-def test_programs_compile() -> None:
+def test_programs_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CONFIG, "evaluate", True)
     for f in (by_plain_scipy, lambda values, p: np.sum(MADE_BEFORE(p)) * values[0, 0, 0]):
         gradient = irgrad.grad(f, (0, 1))
         want = gradient(VALUES, POINTS[:, :2])

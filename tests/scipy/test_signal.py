@@ -97,7 +97,7 @@ def test_axes_that_are_in_no_pair_are_all_combined() -> None:
 
 def test_positions_tell_the_signatures_apart() -> None:
     want = isg.convolve(IMAGES, FILTERS, axes=([2, 3], [2, 3]), dot_axes=([1], [0]), mode="valid")
-    f = lambda x: isg.convolve(x, FILTERS, ([2, 3], [2, 3]), ([1], [0]), "valid")  # noqa: E731
+    f = lambda x: isg.convolve(x, FILTERS, ([2, 3], [2, 3]), ([1], [0]), "valid")
     np.testing.assert_allclose(irgrad.make_vjp(f)(IMAGES)[1], want)
     np.testing.assert_allclose(isg.convolve(A=V, B=W, mode="same"), ss.convolve(V, W, "same"))
     np.testing.assert_allclose(isg.convolve(V, W, None), ss.convolve(V, W))

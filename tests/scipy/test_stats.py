@@ -57,8 +57,15 @@ for _name, _shapes in DISCRETE.items():
         CASES += [(_name, _method, (COUNTS, *_shapes), {}), (_name, _method, (COUNTS, *_shapes), {"loc": 1})]
         CASES += [(_name, _method, (2, *_shapes), {}), (_name, _method, (np.arange(8).reshape(2, 4), *_shapes), {})]
 for _method in ("cdf", "pdf"):
-    CASES += [("beta", _method, (REAL, np.array([[0.5], [1.0], [-1.0]]), 1.0), {}), ("gamma", _method, (REAL, 1.0), {}), ("gamma", _method, (REAL, 0.5), {})]
-CASES += [("binom", "pmf", (COUNTS, np.array([[0.0], [2.0], [2.5], [-1.0]]), 1.0), {}), ("binom", "cdf", (COUNTS, np.array([[0.0], [5.0]]), 0.0), {})]
+    CASES += [
+        ("beta", _method, (REAL, np.array([[0.5], [1.0], [-1.0]]), 1.0), {}),
+        ("gamma", _method, (REAL, 1.0), {}),
+        ("gamma", _method, (REAL, 0.5), {}),
+    ]
+CASES += [
+    ("binom", "pmf", (COUNTS, np.array([[0.0], [2.0], [2.5], [-1.0]]), 1.0), {}),
+    ("binom", "cdf", (COUNTS, np.array([[0.0], [5.0]]), 0.0), {}),
+]
 CASES += [("bernoulli", "pmf", (COUNTS, np.array([[0.0], [1.0], [1.5]])), {}), ("poisson", "pmf", (COUNTS, np.array([[0.0], [-1.0]])), {})]
 
 
@@ -165,7 +172,7 @@ def test_multivariate_families_agree_with_scipy(fn: Callable[..., Any], inputs: 
 
 def test_derivatives_of_multivariate_families() -> None:
     np.random.seed(4)
-    cov = lambda r: r @ r.T + 0.5 * np.eye(3)  # noqa: E731
+    cov = lambda r: r @ r.T + 0.5 * np.eye(3)
     root = np.linalg.cholesky(COV)
     check_grads(lambda x, m, r: ist.multivariate_normal.logpdf(x, m, cov(r)), argnum=(0, 1, 2), order=2)(POINTS[0], MEAN, root)
     check_grads(lambda r: ist.multivariate_normal.entropy(MEAN, cov(r)), order=2)(root)
@@ -201,6 +208,7 @@ def by_import(x: Any, a: Any) -> Any:
 
 def by_dropin(x: Any, a: Any) -> Any:
     import irgrad.scipy.stats.t as t
+
     from irgrad.scipy.stats import norm
 
     return np.sum(t.pdf(x, a)) + np.sum(norm.ppf(x / 10.0, a))

@@ -177,10 +177,16 @@ def slogdet(trace: Trace, a: Any) -> Any:
     return SLOGDET(sign, real(trace, log))
 
 
+def cutoff_of(value: Any) -> float:
+    """A cutoff as a number; a traced one is guarded."""
+    return float(value)
+
+
 def _cutoffs(value: Any) -> Any:
-    """A cutoff as a param: a number, or nested tuples of them."""
-    array = np.asarray(unwrap(value), float)
-    nested: Any = array.tolist()
+    """Cutoffs as a param: a number, or nested tuples of them."""
+    if np.ndim(unwrap(value)) == 0:
+        return cutoff_of(value)
+    nested: Any = np.asarray(value, float).tolist()
 
     def frozen(x: Any) -> Any:
         return tuple(map(frozen, x)) if isinstance(x, list) else x
@@ -215,7 +221,7 @@ def lstsq(trace: Trace, a: Any, b: Any, rcond: Any = None) -> Any:
     if m != shape_of(b)[0]:
         raise LinAlgError("Incompatible dimensions")
     eps = float(np.finfo(dtype_of(a)).eps)
-    cutoff = eps * max(m, n) if rcond is None else float(unwrap(rcond))
+    cutoff = eps * max(m, n) if rcond is None else cutoff_of(rcond)
     made = call(trace, "lstsq", a, b, rcond=cutoff)
     s = call(trace, "svdvals", a)
     largest = take_slice(trace, s, 0, 0, 1)

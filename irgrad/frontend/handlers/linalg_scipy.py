@@ -34,7 +34,6 @@ from irgrad.frontend.handlers.core import (
     shape_of,
     take_slice,
     unsupported,
-    unwrap,
 )
 from irgrad.frontend.handlers.creation import band
 from irgrad.frontend.handlers.linalg import adjoint, matrices, real, row, solve_system, squares, stacked, swap
@@ -178,10 +177,10 @@ def det(trace: Trace, a: Any) -> Any:
 
 @records(linalg.pinv)
 def pinv(trace: Trace, a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False) -> Any:
-    if atol is not None and unwrap(atol) != 0:
+    if atol is not None and dense.cutoff_of(atol) != 0:
         _not_traced("pinv(atol=)", "give a relative tolerance by rtol")
     (x,) = matrices(trace, a)
-    cutoff = max(stacked(x)[-2:]) * float(np.finfo(dtype_of(x)).eps) if rtol is None else float(unwrap(rtol))
+    cutoff = max(stacked(x)[-2:]) * float(np.finfo(dtype_of(x)).eps) if rtol is None else dense.cutoff_of(rtol)
     made = dense.pinv(trace, x, cutoff)
     return (made, dense.matrix_rank(trace, x, rtol=cutoff)) if return_rank else made
 

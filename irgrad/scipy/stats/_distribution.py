@@ -288,7 +288,7 @@ class Frozen:
         method = vars(self.dist).get(name)
         if method is not None:
             return lambda x: method(x, *self.args, **self.kwds)
-        original = getattr(self.dist, "_original")
+        original = self.dist._original
         if find_in_call(self.args, self.kwds) is not None:
             unsupported(f"stats.{original.name}.{name}", library="scipy")
         return guarded(getattr(original(*self.args, **self.kwds), name), f"stats.{original.name}.{name}")

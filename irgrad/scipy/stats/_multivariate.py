@@ -136,5 +136,7 @@ def _dirichlet_pdf(trace: Trace, x: Any, alpha: Any) -> Any:
     return inp.exp(_dirichlet_logpdf(trace, x, alpha))
 
 
-multivariate_normal = Multivariate(_stats.multivariate_normal, "multivariate_normal", pdf=_mvn_pdf, logpdf=_mvn_logpdf, entropy=_mvn_entropy)
+multivariate_normal = Multivariate(
+    _stats.multivariate_normal, "multivariate_normal", pdf=_mvn_pdf, logpdf=_mvn_logpdf, entropy=_mvn_entropy
+)
 dirichlet = Multivariate(_stats.dirichlet, "dirichlet", pdf=_dirichlet_pdf, logpdf=_dirichlet_logpdf)

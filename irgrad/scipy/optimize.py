@@ -1,0 +1,198 @@
+"""`scipy.optimize` for traced code: roots and minimisers with derivatives by the implicit function theorem (`irgrad.scipy._implicit`).
+
+`root`, `fsolve`, `brentq`, `newton`, `minimize` and `minimize_scalar` have scipy's signatures and are differentiable by `args` and
+by what the function closes over, in both modes and to any order; `x0` has no derivative. Where no derivative of the
+function is given, the solver gets irgrad's. The result of a traced call has ``x`` (traced), ``fun`` (traced, at x) and scipy's other fields as
+they were when the function was traced. Bounds and constraints are not traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import optimize as _optimize
+
+import irgrad.numpy as inp
+from irgrad.extend import concrete_of
+from irgrad.frontend.context import current
+from irgrad.frontend.handlers.core import as_array, run, unsupported
+from irgrad.frontend.trace import Trace
+from irgrad.frontend.tracer import Tracer
+from irgrad.pytree import flatten
+from irgrad.scipy._callback import Callback
+from irgrad.scipy._implicit import Condition, Solver
+from irgrad.scipy._packing import Packing
+from irgrad.scipy._wrap import module_names
+
+if TYPE_CHECKING:
+    from scipy.optimize import *  # noqa: F403
+
+_WITHOUT_SLOPE = frozenset({"nelder-mead", "powell", "cobyla", "cobyqa"})
+_ROOT_WITHOUT_SLOPE = frozenset({"broyden1", "broyden2", "anderson", "linearmixing", "diagbroyden", "excitingmixing", "krylov", "df-sane"})
+_WITH_HESSIAN = frozenset({"dogleg", "trust-ncg", "trust-krylov", "trust-exact"})
+
+
+def _condition(
+    kind: str, fun: Any, slope: Any, args: Any, solver: Solver, options: Mapping[str, Any], is_scalar: bool = False
+) -> Condition:
+    callback = Callback(fun)
+    second = Callback(slope) if callable(slope) else None
+    args = args if isinstance(args, tuple) else (args,)
+    packing = Packing((args, callback.leaves, [] if second is None else second.leaves), kind)
+    return Condition(kind, callback, second, packing, solver, options, is_scalar)
+
+
+def _finished(condition: Condition, x: Any) -> Any:
+    """scipy's result with the traced solution and the function's value there."""
+    packing = condition.packing
+    result = condition.result
+    fields = dict(result) if isinstance(result, dict) else {}
+    fields.update(x=x, fun=condition.value(x, packing.moving, packing.fixed))
+    for name in ("jac", "hess", "hess_inv", "fjac", "r", "qtf"):  # of the traced values these would be wrong when compiled
+        fields.pop(name, None)
+    return _optimize.OptimizeResult(**fields)
+
+
+def _start(trace: Trace, x0: Any) -> Any:
+    """A starting point as a vector."""
+    return inp.reshape(as_array(trace, x0, np.float64), (-1,))
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: concrete_of(value) for key, value in options.items() if value is not None}
+
+
+# ---- roots ----
+
+
+def _root_solver(fun: Callable[[Any], Any], slope: Any, start: Any, options: Mapping[str, Any]) -> Any:
+    given = {} if options.get("method", "hybr") in _ROOT_WITHOUT_SLOPE else {"jac": slope}
+    return _optimize.root(fun, start, **given, **options)
+
+
+def _root(
+    trace: Trace, fun: Any, x0: Any, args: Any = (), method: str = "hybr", jac: Any = None, tol: Any = None, callback: Any = None,
+    options: Any = None,
+) -> Any:  # fmt: skip
+    if jac is True or callback is not None:
+        unsupported("optimize.root(jac=True, callback=)", "return the residual only", "scipy")
+    condition = _condition("root", fun, jac, args, _root_solver, _plain({"method": method, "tol": tol, "options": options}))
+    return _finished(condition, condition.solution(_start(trace, x0)))
+
+
+def _fsolve(trace: Trace, func: Any, x0: Any, args: Any = (), fprime: Any = None, full_output: Any = 0, **more: Any) -> Any:
+    if full_output:
+        unsupported("optimize.fsolve(full_output=True)", "leave full_output out, or use root", "scipy")
+    options = {key: concrete_of(value) for key, value in more.items() if key in ("xtol", "maxfev", "band", "epsfcn", "factor", "diag")}
+    return _condition("root", func, fprime, args, _root_solver, {"options": options}).solution(_start(trace, x0))
+
+
+def _number_solver(name: str) -> Solver:
+    """A solver of scipy for a function of one number, started with numbers."""
+    original = getattr(_optimize, name)
+
+    def solve(fun: Callable[[Any], Any], slope: Any, start: Any, options: Mapping[str, Any]) -> Any:
+        found = original(lambda x: float(np.reshape(fun(x), ())), *start, **options)
+        return found if name == "minimize_scalar" else _optimize.OptimizeResult(x=found)
+
+    return solve
+
+
+_ON_NUMBERS = {name: _number_solver(name) for name in ("brentq", "brenth", "bisect", "ridder", "newton", "minimize_scalar")}
+
+
+def _number_root(name: str) -> Callable[..., Any]:
+    """A root finder ``f(f, a, b, args, xtol, rtol, maxiter)``, or newton's with its own parameters."""
+
+    def impl(trace: Trace, f: Any, *args: Any, **kwargs: Any) -> Any:
+        names = ("x0", "fprime", "args", "tol", "maxiter") if name == "newton" else ("a", "b", "args", "xtol", "rtol", "maxiter")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        for key in ("full_output", "fprime", "fprime2", "x1"):
+            if given.pop(key, None):
+                unsupported(f"optimize.{name}({key}=)", f"leave {key} out", "scipy")
+        start = [given.pop(key) for key in names[: 1 if name == "newton" else 2]]
+        arguments = given.pop("args", ())
+        condition = _condition("root", f, None, arguments, _ON_NUMBERS[name], _plain(given), True)
+        return condition.solution(_vector(trace, start))[0]
+
+    return impl
+
+
+def _vector(trace: Trace, numbers: Any) -> Any:
+    return inp.concatenate([_start(trace, x) for x in numbers])
+
+
+# ---- minimisers ----
+
+
+def _minimize_solver(fun: Callable[[Any], Any], slope: Any, start: Any, options: Mapping[str, Any]) -> Any:
+    method = str(options.get("method", "bfgs")).lower()
+    given = {} if method in _WITHOUT_SLOPE else {"jac": slope if slope is not None else True}
+    return _optimize.minimize(fun, start, **given, **options)
+
+
+def _minimize(
+    trace: Trace, fun: Any, x0: Any, args: Any = (), method: Any = None, jac: Any = None, hess: Any = None, hessp: Any = None,
+    bounds: Any = None, constraints: Any = (), tol: Any = None, callback: Any = None, options: Any = None,
+) -> Any:  # fmt: skip
+    for name, value in (("bounds", bounds), ("constraints", constraints), ("callback", callback), ("hess", hess), ("hessp", hessp)):
+        if value is not None and value != ():
+            unsupported(f"optimize.minimize({name}=)", f"leave {name} out", "scipy")
+    if isinstance(method, str) and method.lower() in _WITH_HESSIAN:
+        unsupported(f"optimize.minimize(method={method!r})", "use a method that needs no Hessian", "scipy")
+    kind = "minimum with gradient" if jac is True else "minimum"
+    plain = _plain({"method": method, "tol": tol, "options": options})
+    condition = _condition(kind, fun, jac, args, _minimize_solver, plain)
+    return _finished(condition, condition.solution(_start(trace, x0)))
+
+
+def _minimize_scalar(
+    trace: Trace,
+    fun: Any,
+    bracket: Any = None,
+    bounds: Any = None,
+    args: Any = (),
+    method: Any = None,
+    tol: Any = None,
+    options: Any = None,
+) -> Any:
+    if bounds is not None:
+        unsupported("optimize.minimize_scalar(bounds=)", "give a bracket", "scipy")
+    plain = _plain({"bracket": bracket, "method": method, "tol": tol, "options": options})
+    condition = _condition("minimum", fun, None, args, _ON_NUMBERS["minimize_scalar"], plain, True)
+    made = _finished(condition, condition.solution(np.zeros(0)))
+    made.x = made.x[0]
+    return made
+
+
+# ---- names and entries: a function may close over traced values, so the trace is the open one ----
+
+
+def _entry(name: str, impl: Callable[..., Any]) -> Callable[..., Any]:
+    original = getattr(_optimize, name)
+
+    def public(*args: Any, **kwargs: Any) -> Any:
+        trace = current()
+        if trace is None:
+            return original(*args, **kwargs)
+        functions = [v for v in (*args, *kwargs.values()) if callable(v) and type(v) is not Tracer]
+        others = [v for v in (*args, *kwargs.values()) if not callable(v) or type(v) is Tracer]
+        traced = any(type(leaf) is Tracer for leaf in flatten(others)[0]) or any(Callback(f).leaves for f in functions)
+        return run(trace, f"optimize.{name}", impl, args, kwargs) if traced else original(*args, **kwargs)
+
+    public.__name__ = public.__qualname__ = name
+    public.__doc__ = original.__doc__
+    public.__wrapped__ = original  # type: ignore[attr-defined]
+    return public
+
+
+_IMPLS: dict[str, Callable[..., Any]] = {
+    "root": _root,
+    "fsolve": _fsolve,
+    "minimize": _minimize,
+    "minimize_scalar": _minimize_scalar,
+    **{name: _number_root(name) for name in ("brentq", "brenth", "bisect", "ridder", "newton")},
+}
+globals().update(module_names(_optimize) | {name: _entry(name, impl) for name, impl in _IMPLS.items()})

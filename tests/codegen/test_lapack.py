@@ -1,0 +1,219 @@
+"""LAPACK kernels against numpy: every sample row as plain Python kernels, and a bounded slice as machine code.
+
+Factors that are determined up to signs or phases are judged by what they multiply to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import irgrad
+from irgrad.codegen.lapack import KERNELS, lapack_address
+from irgrad.config import CONFIG
+from irgrad.ir.primitive import REGISTRY
+from irgrad.passes.forms import LAPACK
+from tests.ops.samples import SAMPLES, Sample
+from tests.ops.samples_linalg import definite, matrix
+from tests.support.kernels import compiled, program
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CONFIG, "evaluate", True)
+
+
+def adjoint(x: Any) -> Any:
+    return np.conj(np.swapaxes(x, -1, -2))
+
+
+def split(x: Any, *shapes: tuple[int, ...]) -> list[Any]:
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    return [part.reshape(*x.shape[:-1], *shape) for part, shape in zip(np.split(x, ends[:-1], -1), shapes, strict=True)]
+
+
+def invariants(name: str, a: Any, params: dict[str, Any], packed: Any) -> list[Any]:
+    """What of a packed result does not depend on signs and phases."""
+    if name not in ("eigh", "svd", "qr"):
+        return [packed]
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    if name == "eigh":
+        w, v = split(packed, (n,), (n, n))
+        return [w, (v * w[..., None, :]) @ adjoint(v), adjoint(v) @ v]
+    if name == "svd":
+        left, right = (m, n) if params["full"] else (k, k)
+        u, s, vh = split(packed, (m, left), (k,), (right, n))
+        return [s, (u[..., :k] * s[..., None, :]) @ vh[..., :k, :], adjoint(u) @ u, vh @ adjoint(vh)]
+    width = m if params["full"] else k
+    q, r = split(packed, (m, width), (width, n))
+    return [q @ r, adjoint(q) @ q, np.tril(r, -1), abs(r[..., :k, :])]
+
+
+def check(name: str, sample: Sample, got: Any) -> None:
+    want = REGISTRY[name].evaluate(*sample.operands, **sample.params)
+    assert got.dtype == want.dtype
+    assert np.shape(got) == np.shape(want)
+    eps = np.finfo(want.dtype).eps if want.dtype.kind in "fc" else 0.0
+    a = sample.operands[0]
+    for x, y in zip(*(invariants(name, a, sample.params, each) for each in (got, want)), strict=True):
+        np.testing.assert_allclose(x, y, rtol=500 * eps, atol=500 * eps * max(1.0, np.abs(y).max(initial=0.0)), err_msg=f"{name} {sample}")
+
+
+def one(name: str, sample: Sample) -> Callable[..., Any]:
+    """The operation as a program; captured floats would be traced."""
+    if name == "pinv":
+        is_hermitian = "hermitian" in sample.params
+        return (
+            (lambda a: np.linalg.pinv(a, 1e-12)) if sample.params["rcond"] == 1e-12 else lambda a: np.linalg.pinv(a, hermitian=is_hermitian)
+        )
+    return program(REGISTRY[name], sample.params)
+
+
+def is_singular(name: str, sample: Sample) -> bool:
+    """A cofactor that Python computes from singular values."""
+    a = sample.operands[0]
+    return name == "cofactor" and a.size > 0 and bool(np.linalg.cond(a).max() > 1e6)
+
+
+def test_passes_and_kernels_name_the_same() -> None:
+    assert set(KERNELS) == LAPACK
+
+
+@pytest.mark.parametrize("name", sorted(LAPACK))
+@pytest.mark.usefixtures("plain")
+def test_samples_as_plain_kernels(name: str) -> None:
+    """Empty matrices and cutoffs of their own are numpy's."""
+    for sample in SAMPLES[name]:
+        if not is_singular(name, sample):
+            got, in_numpy = compiled(one(name, sample), *sample.operands)
+            assert bool(in_numpy) == (any(x.size == 0 for x in sample.operands) or sample.params.get("hermitian", False))
+            check(name, sample, got)
+
+
+FAMILIES = {
+    "systems": ["cholesky", "inv", "lu", "solve", "solve_triangular", "row_order"],
+    "determinants": ["det", "slogdet", "cofactor"],
+    "values": ["eigh", "eigvalsh", "svd", "svdvals", "qr", "pinv"],
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_samples_as_machine_code(family: str) -> None:
+    """One program for the real rows and a stack of each; complex ones in the slow test."""
+    check_together([(name, s) for name in FAMILIES[family] for s in some(name, "f")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_samples_of_other_dtypes_as_machine_code(family: str) -> None:
+    check_together([(name, s) for name in FAMILIES[family] for s in [*some(name, "c"), *some(name, "f", "float32")]])
+
+
+def some(name: str, kind: str, dtype: str = "") -> list[Sample]:
+    rows = [s for s in SAMPLES[name] if s.operands[0].dtype.kind in kind + "i" and (not dtype or s.operands[0].dtype == dtype)]
+    return [s for s in rows if not is_singular(name, s) and all(x.size for x in s.operands)]
+
+
+def check_together(rows: list[tuple[str, Sample]]) -> None:
+    operands = [x for _, sample in rows for x in sample.operands]
+
+    def together(*given: Any) -> Any:
+        outputs, at = [], 0
+        for name, sample in rows:
+            count = len(sample.operands)
+            outputs.append(one(name, sample)(*given[at : at + count]))
+            at += count
+        return tuple(outputs)
+
+    got, _ = compiled(together, *operands)
+    for (name, sample), value in zip(rows, got, strict=True):
+        check(name, sample, value)
+
+
+# ---- layouts and sizes ----
+
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
+    "columns": np.asfortranarray,
+    "reversed": lambda x: np.ascontiguousarray(x[..., ::-1, ::-1])[..., ::-1, ::-1],
+    "strided": lambda x: np.repeat(np.repeat(x, 2, -1), 3, -2)[..., ::3, ::2],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.usefixtures("plain")
+def test_operands_of_any_layout(layout: str) -> None:
+    for name in ("cholesky", "inv", "eigh", "svd", "qr", "pinv", "solve_triangular"):
+        sample = next(s for s in SAMPLES[name] if s.operands[0].shape == (2, 3, 3) or (s.operands[0].ndim == 2 and s.operands[0].size > 4))
+        moved = tuple(LAYOUTS[layout](x) for x in sample.operands)
+        check(name, sample, compiled(one(name, sample), *moved)[0])
+
+
+@pytest.mark.parametrize(("n", "columns"), [(40, 30), (33, 40)])
+@pytest.mark.parametrize("flags", [(True, False, False), (True, True, True), (False, False, True), (False, True, False)])
+@pytest.mark.usefixtures("plain")
+def test_triangles_in_blocks(n: int, columns: int, flags: tuple[bool, bool, bool]) -> None:
+    lower, trans, unit = flags
+    a, x = matrix(n, n) / n + np.eye(n), matrix(n, columns)
+    got, _ = compiled(program(REGISTRY["solve_triangular"], {"lower": lower, "trans": trans, "unit": unit}), a, x)
+    want = scipy.linalg.solve_triangular(a, x, trans=int(trans), lower=lower, unit_diagonal=unit)
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9 * np.abs(want).max())
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_factor_is_made_once() -> None:
+    """Two systems and a determinant of one matrix, and their gradient: one LU factorisation."""
+
+    def f(a: Any, x: Any) -> Any:
+        return np.sum(np.linalg.solve(a, x) * np.linalg.solve(a, x[::-1])) + np.linalg.slogdet(a)[1]
+
+    jitted = irgrad.jit(irgrad.value_and_grad(f), compile_after=1)
+    a, x = matrix(4, 4), matrix(4, 2)
+    jitted(a, x)
+    jitted(a, x)
+    assert sum("getrf" in str(kernel.source) or "pivots" in kernel.source for kernel in jitted.kernels) == 1
+
+
+# ---- failure ----
+
+FAILURES: dict[str, tuple[Callable[[Any], Any], Any, str]] = {
+    "inv": (np.linalg.inv, np.zeros((3, 3)), "Singular matrix"),
+    "solve": (lambda a: np.linalg.solve(a, np.ones(3)), np.ones((3, 3)), "Singular matrix"),
+    "cholesky": (np.linalg.cholesky, -np.eye(3), "not positive definite"),
+    "triangle": (lambda a: scipy.linalg.solve_triangular(a, np.ones(3)), np.diag([1.0, 0.0, 1.0]), "resolution failed at diagonal 1"),
+    "svd": (lambda a: np.linalg.svd(a)[1], np.full((3, 3), np.nan), "did not converge"),
+    "eig": (lambda a: np.linalg.eig(a)[0], np.full((3, 3), np.nan), "infs or NaNs"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.usefixtures("plain")
+def test_failure_is_numpys_error_with_the_line(name: str) -> None:
+    function, bad, message = FAILURES[name]
+    jitted = irgrad.jit(function, compile_after=1)
+    good = definite(3, 3)
+    jitted(good)
+    jitted(good)
+    with pytest.raises(np.linalg.LinAlgError, match=rf"{message}.*\(test_lapack\.py:\d+\)"):
+        jitted(bad)
+    np.testing.assert_allclose(np.asarray(jitted(good), complex), np.asarray(function(good), complex), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_singular_gradient_of_det_is_computed_in_python() -> None:
+    jitted = irgrad.jit(irgrad.grad(np.linalg.det), compile_after=1)
+    jitted(np.eye(3))
+    np.testing.assert_allclose(jitted(np.diag([2.0, 3.0, 0.0])), np.diag([0.0, 0.0, 6.0]), atol=1e-15)
+
+
+def test_addresses_are_of_routines() -> None:
+    assert lapack_address("dgetrf") != lapack_address("sgetrf")
+    with pytest.raises(KeyError):
+        lapack_address("dnothing")
