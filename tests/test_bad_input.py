@@ -268,7 +268,7 @@ UNSUPPORTED = (NotImplementedError, errors.UnsupportedError, TypeError)
     "function": Case(irgrad.grad(roots), (X,), UNSUPPORTED, rf"numpy.roots is not traced yet \({at('roots')}\); {ADVICE}"),
     "irgrad.numpy": Case(irgrad.grad(public_roots), (X,), UNSUPPORTED,
                          rf"numpy.roots is not traced yet \({at('public roots')}\); {ADVICE}"),
-    "submodule": Case(irgrad.grad(shuffled), (X,), UNSUPPORTED, rf"numpy.random.permutation is not traced yet \({at('permutation')}\); {ADVICE}"),
+    "submodule": Case(irgrad.grad(shuffled), (X,), UNSUPPORTED, rf"numpy.random.permutation is not traced yet \({at('permutation')}\); {ADVICE}"),  # noqa: E501
     "method": Case(irgrad.grad(to_bytes), (X,), UNSUPPORTED,
                    rf"numpy.ndarray.tobytes is not traced yet \({at('tobytes')}\); compute it outside"),
     "keyword": Case(irgrad.grad(written_to), (X,), UNSUPPORTED,

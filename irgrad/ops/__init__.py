@@ -18,6 +18,7 @@ from irgrad.ops import (
 )
 
 __all__ = [
-    "compare", "control", "convolve", "create", "decompositions", "elementwise", "fft", "index", "least_squares", "linalg", "matrix_functions", "reduce",
+    "compare", "control", "convolve", "create", "decompositions", "elementwise",
+    "fft", "index", "least_squares", "linalg", "matrix_functions", "reduce",
     "shape", "solves",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
 """A user's function that scipy calls: on concrete values, outside every trace, and again inside traces for its derivatives.
 
-What the function closes over may be traced. Such values are found in its cells, defaults and the functions and containers in them, and become
-explicit `leaves`; `bind` makes the function anew with other values in their place. Two callbacks are equal where they are the
-same code over equal values, so that a function that is defined anew in every call is recognised. Limit: traced values in
-attributes of objects are not found; a result that is traced where a concrete one is needed is then an error.
+What the function closes over may be traced. Such values are found in its cells, its defaults and the functions and containers in
+them, and become explicit `leaves`; `bind` makes the function anew with other values in their place. Two callbacks are equal where
+they are the same code over equal values, so that a function that is defined anew in every call is recognised. Limit: traced
+values in attributes of objects are not found; a result that is traced where a concrete one is needed is then an error.
 """
 
 from __future__ import annotations

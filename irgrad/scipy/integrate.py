@@ -28,7 +28,8 @@ from irgrad.scipy._packing import Packing
 from irgrad.scipy._wrap import module_names
 
 if TYPE_CHECKING:
-    from scipy.integrate import *  # noqa: F403
+
+    def __getattr__(name: str) -> Any: ...
 
 # ---- sums over samples ----
 

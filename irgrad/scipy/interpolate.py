@@ -22,7 +22,8 @@ from irgrad.frontend.trace import Trace
 from irgrad.scipy._wrap import module_names
 
 if TYPE_CHECKING:
-    from scipy.interpolate import *  # noqa: F403
+
+    def __getattr__(name: str) -> Any: ...
 
 # ---- cells of a grid ----
 

@@ -1,9 +1,9 @@
 """`scipy.optimize` for traced code: roots and minimisers with derivatives by the implicit function theorem (`irgrad.scipy._implicit`).
 
-`root`, `fsolve`, `brentq`, `newton`, `minimize` and `minimize_scalar` have scipy's signatures and are differentiable by `args` and
-by what the function closes over, in both modes and to any order; `x0` has no derivative. Where no derivative of the
-function is given, the solver gets irgrad's. The result of a traced call has ``x`` (traced), ``fun`` (traced, at x) and scipy's other fields as
-they were when the function was traced. Bounds and constraints are not traced.
+`root`, `fsolve`, `brentq` and its kin, `newton`, `minimize` and `minimize_scalar` have scipy's signatures and are differentiable by
+`args` and by what the function closes over, in both modes and to any order; `x0` has no derivative. Where no derivative of the
+function is given, the solver gets irgrad's. The result of a traced call has ``x`` (traced), ``fun`` (traced, at x) and scipy's other
+fields as they were when the function was traced. Bounds and constraints are not traced.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from irgrad.scipy._packing import Packing
 from irgrad.scipy._wrap import module_names
 
 if TYPE_CHECKING:
-    from scipy.optimize import *  # noqa: F403
+
+    def __getattr__(name: str) -> Any: ...
+
 
 _WITHOUT_SLOPE = frozenset({"nelder-mead", "powell", "cobyla", "cobyqa"})
 _ROOT_WITHOUT_SLOPE = frozenset({"broyden1", "broyden2", "anderson", "linearmixing", "diagbroyden", "excitingmixing", "krylov", "df-sane"})

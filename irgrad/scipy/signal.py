@@ -22,7 +22,9 @@ from irgrad.frontend.trace import EagerTrace, Trace
 from irgrad.scipy._wrap import module_names
 
 if TYPE_CHECKING:
-    from scipy.signal import *  # noqa: F403
+
+    def __getattr__(name: str) -> Any: ...
+
 
 Axes = tuple[int, ...]
 MODES = ("full", "same", "valid")
@@ -131,11 +133,10 @@ def _fftconvolve(trace: Trace, in1: Any, in2: Any, mode: Any = "full", axes: Any
     chosen = sorted({int(a) % len(first) for a in given})
     if any(n != m and 1 not in (n, m) for i, (n, m) in enumerate(zip(first, second, strict=True)) if i not in chosen):
         raise ValueError(f"incompatible shapes for in1 and in2: {first} and {second}")
-    if mode == "valid":
-        if any(first[a] < second[a] for a in chosen):
-            if any(first[a] > second[a] for a in chosen):
-                raise ValueError("For 'valid' mode, one must be at least as large as the other in every dimension")
-            x, y, first, second = y, x, second, first
+    if mode == "valid" and any(first[a] < second[a] for a in chosen):
+        if any(first[a] > second[a] for a in chosen):
+            raise ValueError("For 'valid' mode, one must be at least as large as the other in every dimension")
+        x, y, first, second = y, x, second, first
     moving = [a for a in chosen if first[a] != 1 and second[a] != 1]
     full = {a: first[a] + second[a] - 1 for a in moving}
     if not moving:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scipy import special as _special
 
@@ -10,6 +10,8 @@ import irgrad.frontend.handlers.special as _handlers  # noqa: F401  (registers t
 from irgrad.numpy._wrap import public_names as _public_names
 
 if TYPE_CHECKING:
-    from scipy.special import *  # noqa: F403
+
+    def __getattr__(name: str) -> Any: ...
+
 
 globals().update(_public_names(_special))

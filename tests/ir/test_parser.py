@@ -42,7 +42,7 @@ def test_every_primitive(name: str) -> None:
         True, False, 0, 1, -7, 2**70, 0.1, -0.0, 1e-300, float("inf"), float("-inf"), float("nan"), 1 + 2j, complex(-0.0, float("nan")),
         np.float32(0.1), np.float64(-0.0), np.int8(-3), np.bool_(True), np.complex64(1 + 2j), np.float16(1.5), np.uint64(2**63),
         np.ones(3), np.array(2.0), np.zeros((0, 2)), np.array([[1, 2], [3, 4]], np.int32), np.array([True, False]),
-        np.array([np.nan, -np.inf, -0.0], np.float32), np.array([1 + 2j, complex(0, -0.0)]), np.arange(1000.0), np.arange(200).reshape(20, 10).T,
+        np.array([np.nan, -np.inf, -0.0], np.float32), np.array([1 + 2j, complex(0, -0.0)]), np.arange(1000.0), np.arange(200).reshape(20, 10).T,  # noqa: E501
     ],
     ids=repr,
 )  # fmt: skip
@@ -59,7 +59,7 @@ def test_literals(value: Any, static: bool) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        None, True, 3, -2.5, float("nan"), float("-inf"), 1j, "text", "it's \"a\"\n%0 #]", (), (1,), (0, (None, ...)), ..., slice(1, None, -1),
+        None, True, 3, -2.5, float("nan"), float("-inf"), 1j, "text", "it's \"a\"\n%0 #]", (), (1,), (0, (None, ...)), ..., slice(1, None, -1),  # noqa: E501
         np.dtype(np.float32), np.float64, np.float32(2.5), np.bool_(False), np.complex128(1j), np.ones((2, 2)), ((slice(None), None), "x"),
     ],
     ids=repr,
@@ -100,7 +100,7 @@ def test_guards(kind: str, value: Any, implied: bool) -> None:
 @pytest.mark.parametrize(
     "aval",
     [
-        VECTOR, Aval((), np.dtype(bool), "python"), Aval((), np.dtype(bool), "scalar"), Aval((), np.dtype(bool)), Aval((), np.dtype(int), "python"),
+        VECTOR, Aval((), np.dtype(bool), "python"), Aval((), np.dtype(bool), "scalar"), Aval((), np.dtype(bool)), Aval((), np.dtype(int), "python"),  # noqa: E501
         Aval((), np.dtype(np.float32), "python"), Aval((), np.dtype(np.complex64), "scalar"), Aval((0, 2), np.dtype(np.uint8)),
     ],
     ids=str,

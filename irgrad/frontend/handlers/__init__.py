@@ -25,6 +25,7 @@ from irgrad.frontend.handlers.core import PUBLIC
 from irgrad.frontend.handlers.pymath import MATH
 
 __all__ = [
-    "MATH", "PUBLIC", "arranging", "contraction", "creation", "differences", "einsum", "elementwise", "fft", "indexing", "joining", "linalg", "methods",
+    "MATH", "PUBLIC", "arranging", "contraction", "creation", "differences",
+    "einsum", "elementwise", "fft", "indexing", "joining", "linalg", "methods",
     "norms", "ordering", "picking", "pymath", "reduction", "shaping", "statistics", "ufuncs",
 ]  # fmt: skip

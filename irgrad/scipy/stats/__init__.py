@@ -19,7 +19,9 @@ from irgrad.scipy.stats._multivariate import dirichlet as _dirichlet
 from irgrad.scipy.stats._multivariate import multivariate_normal as _multivariate_normal
 
 if TYPE_CHECKING:
-    from scipy.stats import *  # noqa: F403
+
+    def __getattr__(name: str) -> Any: ...
+
 
 _KINDS = (_stats.rv_continuous, _stats.rv_discrete, type(_stats.dirichlet).__bases__[0])
 _own: dict[str, Any] = {

@@ -104,7 +104,8 @@ class Distribution:
     """A distribution of scipy whose methods record on traced values; `dist(...)` freezes its parameters."""
 
     def __init__(self, original: Any, family: Family) -> None:
-        self._original = original
+        self.original = original
+        self.name = family.name
         self._family = family
         self.__doc__ = original.__doc__
         for name in self._names():
@@ -119,13 +120,13 @@ class Distribution:
         return name in formulas or (name.startswith("log") and name[3:] in formulas) or (name == "isf" and "ppf" in formulas)
 
     def _method(self, name: str) -> Callable[..., Any]:
-        original = getattr(self._original, name)
+        original = getattr(self.original, name)
         implement = getattr(self, f"_{name}")
 
         def impl(trace: Trace, x: Any, *args: Any, **kwargs: Any) -> Any:
             return implement(*self._parameters(trace, name, x, args, kwargs))
 
-        return traced_form(f"stats.{self._family.name}.{name}", original, impl)
+        return traced_form(f"stats.{self.name}.{name}", original, impl)
 
     def _parameters(self, trace: Trace, name: str, x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The argument, shapes, location and scale as float64 operands, from positions and keywords."""
@@ -268,10 +269,10 @@ class Distribution:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return guarded(getattr(self._original, name), f"stats.{self._family.name}.{name}")
+        return guarded(getattr(self.original, name), f"stats.{self.name}.{name}")
 
     def __repr__(self) -> str:
-        return f"<irgrad.scipy.stats.{self._family.name}>"
+        return f"<irgrad.scipy.stats.{self.name}>"
 
 
 class Frozen:
@@ -288,30 +289,30 @@ class Frozen:
         method = vars(self.dist).get(name)
         if method is not None:
             return lambda x: method(x, *self.args, **self.kwds)
-        original = self.dist._original
+        full = f"stats.{self.dist.name}.{name}"
         if find_in_call(self.args, self.kwds) is not None:
-            unsupported(f"stats.{original.name}.{name}", library="scipy")
-        return guarded(getattr(original(*self.args, **self.kwds), name), f"stats.{original.name}.{name}")
+            unsupported(full, library="scipy")
+        return guarded(getattr(self.dist.original(*self.args, **self.kwds), name), full)
 
 
 class Guarded:
     """A distribution of scipy without formulas here: it refuses traced values, in a call and in its methods."""
 
     def __init__(self, original: Any, name: str) -> None:
-        self._original = original
+        self.original = original
         self._name = name
         self.__doc__ = original.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return guarded(self._original, self._name)(*args, **kwargs)
+        return guarded(self.original, self._name)(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return guarded(getattr(self._original, name), f"{self._name}.{name}")
+        return guarded(getattr(self.original, name), f"{self._name}.{name}")
 
     def __repr__(self) -> str:
-        return repr(self._original)
+        return repr(self.original)
 
 
 def _float64(trace: Trace, x: Any) -> Any:

@@ -23,8 +23,8 @@ class Multivariate:
     """A multivariate distribution of scipy: the given methods record on traced values, the others refuse them."""
 
     def __init__(self, original: Any, name: str, **methods: Callable[..., Any]) -> None:
-        self._original = original
-        self._name = name
+        self.original = original
+        self.name = name
         self.__doc__ = original.__doc__
         for method, impl in methods.items():
             self.__dict__[method] = traced_form(f"stats.{name}.{method}", getattr(original, method), impl)
@@ -35,10 +35,10 @@ class Multivariate:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return guarded(getattr(self._original, name), f"stats.{self._name}.{name}")
+        return guarded(getattr(self.original, name), f"stats.{self.name}.{name}")
 
     def __repr__(self) -> str:
-        return f"<irgrad.scipy.stats.{self._name}>"
+        return f"<irgrad.scipy.stats.{self.name}>"
 
 
 # ---- normal ----
