@@ -37,7 +37,7 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     **{
         name: [
             {}, {"s": (3, 6), "axes": (0, 1)}, {"s": (2, -1), "axes": (1, 2)}, {"axes": (2, 0)}, {"axes": (-1,)}, {"axes": (1, 1)},
-            {"axes": (0, 2, 0)}, {"norm": "ortho"}, {"norm": "forward", "axes": (0, 1)}, {"s": (5, 4), "axes": (-1, -2)},  # noqa: E501
+            {"axes": (0, 2, 0)}, {"norm": "ortho"}, {"norm": "forward", "axes": (0, 1)}, {"s": (5, 4), "axes": (-1, -2)},
             {"s": (5, 2, 7), "axes": (1, 1, 1)},
         ]
         for name in MANY

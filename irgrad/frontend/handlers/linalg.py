@@ -184,14 +184,7 @@ def cutoff_of(value: Any) -> float:
 
 def _cutoffs(value: Any) -> Any:
     """Cutoffs as a param: a number, or nested tuples of them."""
-    if np.ndim(unwrap(value)) == 0:
-        return cutoff_of(value)
-    nested: Any = np.asarray(value, float).tolist()
-
-    def frozen(x: Any) -> Any:
-        return tuple(map(frozen, x)) if isinstance(x, list) else x
-
-    return frozen(nested)
+    return tuple(map(_cutoffs, value)) if np.ndim(unwrap(value)) else cutoff_of(value)
 
 
 @handles(np.linalg.pinv)

@@ -171,8 +171,8 @@ def solve(
 
 @records(linalg.det)
 def det(trace: Trace, a: Any) -> Any:
-    made = dense.det(trace, a)
-    return cast(trace, made, {"f": np.float64, "c": np.complex128}[dtype_of(made).kind])
+    (x,) = matrices(trace, a)
+    return dense.det(trace, cast(trace, x, np.result_type(dtype_of(x), np.float64)))
 
 
 @records(linalg.pinv)
