@@ -57,7 +57,7 @@ class Library:
 
     def get(self, source: str, counts: Counts) -> Kernel:
         """The kernel of this source text (``def kernel(p, n): ...``), compiled or loaded where it is new."""
-        key = kernel_key(source)
+        key = f"plain_{kernel_key(source)}" if CONFIG.evaluate else kernel_key(source)
         kernel = self.kernels.get(key)
         if kernel is not None:
             return kernel

@@ -1,201 +1,38 @@
 """Kernels around LAPACK: factorisations, solves, eigenvalues and singular values of stacks of matrices.
 
-Routines come from SciPy by addresses in the pointer table, and take every argument by address: characters and integers from a
-small table on the stack. A kernel loops over the stack. It copies a matrix into column order in its work space (a buffer that the
-rows of a template share), calls, and writes the packed result; what is the same either way round is computed in place. A routine
-that reports failure makes the kernel answer FAILED: the call runs again in Python, where numpy raises its error.
+A kernel (`irgrad.codegen.fortran`) copies a matrix into column order in its work space, calls, and writes the packed result; what is
+the same either way round is computed in place. A routine that reports failure makes the kernel answer FAILED: the call runs again
+in Python, where numpy raises its error.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from irgrad.codegen.lowered import Ref, Row
+from irgrad.codegen.fortran import FAILED, PREFIX, Kernel, best_work, real_dtype
+from irgrad.codegen.lowered import Row
 from irgrad.codegen.scalar import conversion, literal, plus, times
-from irgrad.ir.graph import Literal, Node
+from irgrad.ir.graph import Node
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
-FAILED = 3  # status of a kernel whose routine reported failure
-PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
-TILE = 32  # rows of a transposed copy that are written together
-
-
-@cache
-def lapack_address(name: str) -> int:
-    """Address of a routine of ``scipy.linalg.cython_lapack``."""
-    from scipy.linalg import cython_lapack
-
-    capsule = cython_lapack.__pyx_capi__[name]  # pyright: ignore[reportAttributeAccessIssue]
-    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    address = pointer_of(capsule, name_of(capsule))
-    assert address is not None
-    return int(address)
-
-
-@cache
-def _best(routine: str, *arguments: int) -> tuple[int, ...]:
-    """What a routine of scipy.linalg.lapack answers about its best work space, real parts as integers."""
-    from scipy.linalg import lapack
-
-    *sizes, _ = getattr(lapack, routine)(*arguments)
-    return tuple(int(np.real(size) * (1 + 1e-6)) + 1 for size in sizes)
-
-
-def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-
-
-class _Kernel:
-    """Text and tables of one kernel while it is written.
-
-    Names: `memory` and `scratch` give pointers names, `extent` sizes. `char`, `whole` and `failure` are addresses of arguments.
-    """
-
-    def __init__(self, lowering: _Lowering, node: Node) -> None:
-        self.lowering, self.node = lowering, node
-        self.dtype = node.operands[0].aval.dtype
-        self.pointers: list[Ref | str] = []
-        self.places: dict[str, tuple[int, np.dtype[Any]]] = {}
-        self.work: list[tuple[int, int]] = []  # pointer number, bytes
-        self.extents: dict[str, int] = {}
-        self.slots: dict[str, int] = {}
-        self.lines: list[str] = []
-        a = node.operands[0].aval
-        self.matrix, self.batch = a.shape[-2:], math.prod(a.shape[:-2])
-        self.extent("batch", self.batch)
-
-    # -- tables --
-
-    def extent(self, name: str, value: int) -> str:
-        self.extents[name] = value
-        return name
-
-    def memory(self, name: str, ref: Ref, dtype: np.dtype[Any] | None = None) -> None:
-        self.places[name] = (len(self.pointers), dtype or self.dtype)
-        self.pointers.append(ref)
-
-    def operand(self, name: str, position: int) -> None:
-        operand = self.node.operands[position]
-        assert not isinstance(operand, Literal)
-        self.memory(name, self.lowering.ref(self.lowering.view(operand)), operand.aval.dtype)
-
-    def result(self, name: str = "o") -> None:
-        self.memory(name, self.lowering.ref(self.lowering.view(self.node)), self.node.aval.dtype)
-
-    def scratch(self, name: str, count: int, dtype: np.dtype[Any] | None = None) -> None:
-        """Work space of `count` elements."""
-        dtype = dtype or self.dtype
-        self.work.append((len(self.pointers), max(count, 1) * dtype.itemsize))
-        self.memory(name, Ref(("buffer", -1)), dtype)
-
-    # -- arguments --
-
-    def _slot(self, line: str) -> str:
-        place = self.slots.setdefault(line, len(self.slots))
-        return f"t + {8 * place}"
-
-    def char(self, letter: str) -> str:
-        return self._slot(f"put(t, {{}}, {ord(letter)})")
-
-    def whole(self, text: str | int) -> str:
-        return self._slot(f"half_put(t, {{}}, {text})")
-
-    def variable(self, name: str) -> str:
-        """A whole number that the text assigns."""
-        return self._slot(f"half_put(t, {{}}, 0)  # {name}")
-
-    def assign(self, name: str, text: str) -> str:
-        number = int(self.variable(name).removeprefix("t + ")) // 8
-        return f"half_put(t, {number}, {text})"
-
-    def at(self, name: str, offset: str = "0") -> str:
-        number, dtype = self.places[name]
-        return f"size(p, {number})" if offset == "0" else f"size(p, {number}) + ({offset}) * {dtype.itemsize}"
-
-    def call(self, routine: str, *arguments: str) -> list[str]:
-        """A call of a routine without failure."""
-        name = f"{PREFIX[self.dtype.name]}{routine}"
-        name = name if routine in ("trsm", "gemm") else f"lapack:{name}"
-        if name not in self.pointers:
-            self.pointers.append(name)
-        return [f"call_blas(size(p, {self.pointers.index(name)}), ({', '.join(arguments)}))"]
-
-    def check(self, routine: str, *arguments: str, fails: str = "!= 0") -> list[str]:
-        """A call whose last argument tells of failure (an int32 in a slot that is cleared first)."""
-        slot = self._slot("put(t, {}, 0)")
-        number = int(slot.removeprefix("t + ")) // 8
-        made = [f"put(t, {number}, 0)", *self.call(routine, *arguments, slot)]
-        return [*made, f"if size(t, {number}) {fails}:", f"    return {FAILED}"] if fails else made
-
-    # -- text --
-
-    def add(self, *lines: str | list[str], depth: int = 2) -> None:
-        for each in lines:
-            for line in [each] if isinstance(each, str) else each:
-                self.lines.append("    " * depth + line)
-
-    def zero(self) -> str:
-        return literal(0, self.dtype)
-
-    def transposed(self, source: str, start: str, target: str, rows: str, columns: str) -> list[str]:
-        """Copy a matrix in row order at `start` of `source` to column order in `target`, a tile of rows at a time."""
-        return [
-            f"for i0 in range(0, {rows}, {TILE}):",
-            f"    for j in range({columns}):",
-            f"        for i in range(i0, min(i0 + {TILE}, {rows})):",
-            f"            store({target}, j * {rows} + i, load({source}, {start} + i * {columns} + j))",
-        ]
-
-    def by_rows(self, source: str, stride: str, target: str, start: str, rows: str, columns: str) -> list[str]:
-        """Copy a matrix in column order of `source` to row order at `start` of `target`."""
-        return [
-            f"for i0 in range(0, {rows}, {TILE}):",
-            f"    for j in range({columns}):",
-            f"        for i in range(i0, min(i0 + {TILE}, {rows})):",
-            f"            store({target}, {start} + i * {columns} + j, load({source}, j * {stride} + i))",
-        ]
-
-    def row(self, flops: int) -> Row:
-        """The finished row; work space becomes one buffer that rows of the template share."""
-        at = 0
-        sizes: list[int] = []
-        for _, nbytes in self.work:
-            sizes.append(at)
-            at += -(-nbytes // 64) * 64
-        if self.work:
-            home = self.lowering.scratch(at)
-            for (number, _), offset in zip(self.work, sizes, strict=True):
-                self.pointers[number] = Ref(home, offset)
-        head = ["def kernel(p, n):"]
-        head += [f"    {name} = pointer_{dtype.name}(p, {number})" for name, (number, dtype) in self.places.items()]
-        head += [f"    {name} = size(n, {k})" for k, name in enumerate(self.extents)]
-        head += [f"    t = stack({max(len(self.slots), 1)})"]
-        head += ["    " + line.format(place) for line, place in self.slots.items()]
-        text = "\n".join([*head, "    for b in range(batch):", *self.lines, "    return 0", ""])
-        op = self.node.op
-        return Row(text, self.pointers, list(self.extents.values()), op.name if op is not None else "", self.batch * flops)
 
 
 def row(lowering: _Lowering, node: Node, kind: str) -> Row:
     """The row of one node of linear algebra."""
-    return KERNELS[kind](_Kernel(lowering, node))
+    return KERNELS[kind](Kernel(lowering, node))
 
 
 # ---- triangles ----
 
 
-def _cholesky(k: _Kernel) -> Row:
+def _cholesky(k: Kernel) -> Row:
     """In place: the lower triangle by rows is the upper one by columns."""
     n = k.extent("rows", k.matrix[0])
     k.operand("a", 0)
@@ -212,7 +49,7 @@ def _cholesky(k: _Kernel) -> Row:
     return k.row(k.matrix[0] ** 3 // 3)
 
 
-def _solve_rows(k: _Kernel, start: str, lower: bool, trans: bool, unit: bool, matrix: str = "a") -> list[str]:
+def _solve_rows(k: Kernel, start: str, lower: bool, trans: bool, unit: bool, matrix: str = "a") -> list[str]:
     """Solve with the triangle by rows at `start` of `matrix` for the right-hand sides by rows at `to` of the result.
 
     By columns these are x' = b' A'^-1 with A' the transposed triangle. Blocks of rows keep products of middle size below the
@@ -240,7 +77,7 @@ def _solve_rows(k: _Kernel, start: str, lower: bool, trans: bool, unit: bool, ma
     ]
 
 
-def _system(k: _Kernel) -> None:
+def _system(k: Kernel) -> None:
     """Pointers and extents of a system with right-hand sides `x`."""
     rows, columns = k.matrix[0], k.node.aval.shape[-1]
     k.extent("rows", rows)
@@ -248,13 +85,12 @@ def _system(k: _Kernel) -> None:
     k.extent("width", 16 if rows * columns >= 1024 and rows < 128 else rows)
     k.operand("x", 1)
     k.result()
-    k.places["one"] = (len(k.pointers), k.dtype)
-    k.pointers.append(f"one_zero_{k.dtype.name}")
+    k.one_and_zero("one")
     k.scratch("factors", 2)
     k.add(f"store(factors, 0, {literal(1, k.dtype)})", f"store(factors, 1, {literal(-1, k.dtype)})")
 
 
-def _solve_triangular(k: _Kernel) -> Row:
+def _solve_triangular(k: Kernel) -> Row:
     params = k.node.params
     k.operand("a", 0)
     _system(k)
@@ -268,7 +104,7 @@ def _solve_triangular(k: _Kernel) -> Row:
 # ---- LU ----
 
 
-def _lu(k: _Kernel) -> Row:
+def _lu(k: Kernel) -> Row:
     m, n = k.matrix
     k.extent("rows", m)
     k.extent("columns", n)
@@ -296,7 +132,7 @@ def _lu(k: _Kernel) -> Row:
     return k.row(m * n * min(m, n))
 
 
-def _row_order(k: _Kernel) -> Row:
+def _row_order(k: Kernel) -> Row:
     """Exchange i with pivots[i], one after the other."""
     *lead, n = k.node.aval.shape
     k.extent("batch", math.prod(lead))
@@ -309,7 +145,7 @@ def _row_order(k: _Kernel) -> Row:
     return k.row(4 * n)
 
 
-def _solve(k: _Kernel) -> Row:
+def _solve(k: Kernel) -> Row:
     """By the packed factor: a[order] = L U."""
     trans = k.node.params["trans"]
     k.operand("f", 2)
@@ -342,10 +178,10 @@ def _solve(k: _Kernel) -> Row:
     return k.row(2 * k.matrix[0] ** 2 * k.node.aval.shape[-1])
 
 
-def _inverse(k: _Kernel, name: str, start: str) -> tuple[list[str], list[str]]:
+def _inverse(k: Kernel, name: str, start: str) -> tuple[list[str], list[str]]:
     """Factorise and invert the matrix of extent `rows` at `start` in place; a row order or a column order stays what it is."""
     n = k.matrix[0]
-    best = max(_best(f"{PREFIX[k.dtype.name]}getri_lwork", n)[0], n)
+    best = max(best_work(f"{PREFIX[k.dtype.name]}getri_lwork", n)[0], n)
     k.scratch("pivots", n, INT32)
     k.scratch("work", best)
     k.extent("length", best)
@@ -354,7 +190,7 @@ def _inverse(k: _Kernel, name: str, start: str) -> tuple[list[str], list[str]]:
     return factor, k.check("getri", size, k.at(name, start), size, k.at("pivots"), k.at("work"), k.whole("length"))
 
 
-def _inv(k: _Kernel) -> Row:
+def _inv(k: Kernel) -> Row:
     k.extent("rows", k.matrix[0])
     k.operand("a", 0)
     k.result()
@@ -362,11 +198,11 @@ def _inv(k: _Kernel) -> Row:
     return k.row(2 * k.matrix[0] ** 3)
 
 
-def _sign_and_log(k: _Kernel, entry: str, swapped: str) -> list[str]:
+def _sign_and_log(k: Kernel, entry: str, swapped: str) -> list[str]:
     """Sign and log of the modulus of the product of the diagonal, as numpy accumulates them."""
     is_complex = k.dtype.kind == "c"
     size = f"hypot(real({entry}), imag({entry}))" if is_complex else f"fabs({entry})"
-    one, zero = literal(1, k.dtype), literal(0, _real(k.dtype))
+    one, zero = literal(1, k.dtype), literal(0, real_dtype(k.dtype))
     minus = f"sign = {literal(-1, k.dtype)} * sign" if is_complex else "sign = -sign"
     turn = times("sign", f"({entry} / size_of)", k.dtype) if is_complex else f"select({entry} < 0, -sign, sign)"
     return [
@@ -378,14 +214,14 @@ def _sign_and_log(k: _Kernel, entry: str, swapped: str) -> list[str]:
         f"    size_of = {size}",
         f"    if size_of == {zero}:",
         f"        sign = {literal(0, k.dtype)}",
-        "        total = -" + literal(math.inf, _real(k.dtype)),
+        "        total = -" + literal(math.inf, real_dtype(k.dtype)),
         "        break",
         f"    sign = {turn}",
-        f"    total = {plus('total', 'log(size_of)', _real(k.dtype))}",
+        f"    total = {plus('total', 'log(size_of)', real_dtype(k.dtype))}",
     ]
 
 
-def _determinant(k: _Kernel, packed: bool) -> Row:
+def _determinant(k: Kernel, packed: bool) -> Row:
     k.extent("rows", k.matrix[0])
     k.operand("f", 1)
     k.result()
@@ -393,20 +229,20 @@ def _determinant(k: _Kernel, packed: bool) -> Row:
     k.add("at = b * (rows * rows + 2 * rows)")
     k.add(_sign_and_log(k, "load(f, at + i * rows + i)", swapped))
     if packed:
-        k.add("store(o, 2 * b, sign)", f"store(o, 2 * b + 1, {conversion('total', _real(k.dtype), k.dtype)})")
+        k.add("store(o, 2 * b, sign)", f"store(o, 2 * b + 1, {conversion('total', real_dtype(k.dtype), k.dtype)})")
     else:
-        k.add(f"store(o, b, {times('sign', conversion('exp(total)', _real(k.dtype), k.dtype), k.dtype)})")
+        k.add(f"store(o, b, {times('sign', conversion('exp(total)', real_dtype(k.dtype), k.dtype), k.dtype)})")
     return k.row(20 * k.matrix[0])
 
 
-def _cofactor(k: _Kernel) -> Row:
+def _cofactor(k: Kernel) -> Row:
     """det(a) a^-T; close to singular it answers FAILED, and Python takes the singular values."""
     n = k.matrix[0]
     k.extent("rows", n)
     k.operand("a", 0)
     k.result()
     k.scratch("w", n * n)
-    real = _real(k.dtype)
+    real = real_dtype(k.dtype)
     zero = literal(0, real)
     factor, invert = _inverse(k, "w", "0")
 
@@ -438,10 +274,10 @@ def _cofactor(k: _Kernel) -> Row:
 # ---- eigenvalues ----
 
 
-def _eigen(k: _Kernel, vectors: bool) -> Row:
+def _eigen(k: Kernel, vectors: bool) -> Row:
     """By divide and conquer (syevd, heevd), or scipy's default (syevr, heevr)."""
     n = k.matrix[0]
-    is_complex, real = k.dtype.kind == "c", _real(k.dtype)
+    is_complex, real = k.dtype.kind == "c", real_dtype(k.dtype)
     relative = k.node.params.get("driver") == "evr"
     k.extent("rows", n)
     k.operand("a", 0)
@@ -450,7 +286,7 @@ def _eigen(k: _Kernel, vectors: bool) -> Row:
     k.scratch("values", n, real)
     name = ("he" if is_complex else "sy") + ("evr" if relative else "evd")
     query = f"{PREFIX[k.dtype.name]}{name}_lwork"
-    best = _best(query, n) if relative else _best(query, n, int(vectors))
+    best = best_work(query, n) if relative else best_work(query, n, int(vectors))
     work, whole, reals = (*best, 0) if not is_complex else (best[0], best[2], best[1]) if relative else best
     work, whole, reals = max(work, 26 * n, 1 + 6 * n + 2 * n * n), max(whole, 10 * n, 3 + 5 * n), max(reals, 24 * n, 1 + 5 * n + 2 * n * n)
     spaces = [("work", work, k.dtype)] + ([("reals", reals, real)] if is_complex else []) + [("wholes", whole, INT32)]
@@ -481,18 +317,18 @@ def _eigen(k: _Kernel, vectors: bool) -> Row:
 # ---- singular values ----
 
 
-def _singular(k: _Kernel, job: str) -> tuple[int, int, int]:
+def _singular(k: Kernel, job: str) -> tuple[int, int, int]:
     """Copy the matrix and call gesdd: values in `values`, bases by columns in `u` and `vt`."""
     m, n = k.matrix
     least, most = min(m, n), max(m, n)
-    is_complex, real = k.dtype.kind == "c", _real(k.dtype)
+    is_complex, real = k.dtype.kind == "c", real_dtype(k.dtype)
     left, right = (m, n) if job == "A" else (least, least)
     k.extent("rows", m)
     k.extent("columns", n)
     k.extent("least", least)
     k.scratch("w", m * n)
     k.scratch("values", least, real)
-    best = _best(f"{PREFIX[k.dtype.name]}gesdd_lwork", m, n, int(job != "N"), int(job == "A"))[0]
+    best = best_work(f"{PREFIX[k.dtype.name]}gesdd_lwork", m, n, int(job != "N"), int(job == "A"))[0]
     k.scratch("u", m * left if job != "N" else 1)
     k.scratch("vt", right * n if job != "N" else 1)
     k.scratch("wholes", 8 * least, INT32)
@@ -510,7 +346,7 @@ def _singular(k: _Kernel, job: str) -> tuple[int, int, int]:
     return m, n, left
 
 
-def _svd(k: _Kernel) -> Row:
+def _svd(k: Kernel) -> Row:
     k.operand("a", 0)
     k.result()
     m, n, left = _singular(k, "A" if k.node.params["full"] else "S")
@@ -520,13 +356,13 @@ def _svd(k: _Kernel) -> Row:
         k.by_rows("u", "rows", "o", "to", "rows", "left"),
         "to += rows * left",
         "for i in range(least):",
-        f"    store(o, to + i, {conversion('load(values, i)', _real(k.dtype), k.dtype)})",
+        f"    store(o, to + i, {conversion('load(values, i)', real_dtype(k.dtype), k.dtype)})",
         k.by_rows("vt", "right", "o", "to + least", "right", "columns"),
     )
     return k.row(8 * m * n * min(m, n))
 
 
-def _svdvals(k: _Kernel) -> Row:
+def _svdvals(k: Kernel) -> Row:
     k.operand("a", 0)
     k.result()
     m, n, _ = _singular(k, "N")
@@ -534,14 +370,13 @@ def _svdvals(k: _Kernel) -> Row:
     return k.row(4 * m * n * min(m, n))
 
 
-def _pinv(k: _Kernel) -> Row:
+def _pinv(k: Kernel) -> Row:
     """V S^-1 U^H over the singular values above the cutoff; by columns its transpose, conj(U S^-1 V^H)."""
     k.operand("a", 0)
     k.result()
     m, n, _ = _singular(k, "S")
-    real = _real(k.dtype)
-    k.places["one"] = (len(k.pointers), k.dtype)
-    k.pointers.append(f"one_zero_{k.dtype.name}")
+    real = real_dtype(k.dtype)
+    k.one_and_zero("one")
     over = f"{literal(1, real)} / s"
     k.add(
         f"limit = {times(literal(k.node.params['rcond'], real), 'load(values, 0)', real)}",
@@ -564,7 +399,7 @@ def _pinv(k: _Kernel) -> Row:
 # ---- QR ----
 
 
-def _qr(k: _Kernel) -> Row:
+def _qr(k: Kernel) -> Row:
     m, n = k.matrix
     least = min(m, n)
     width = m if k.node.params["full"] else least
@@ -575,7 +410,7 @@ def _qr(k: _Kernel) -> Row:
     k.operand("a", 0)
     k.result()
     prefix = PREFIX[k.dtype.name]
-    best = max(_best(f"{prefix}geqrf_lwork", m, n)[0], 64 * width)
+    best = max(best_work(f"{prefix}geqrf_lwork", m, n)[0], 64 * width)
     k.extent("length", best)
     k.scratch("w", m * max(n, width))
     k.scratch("tau", least)
@@ -595,7 +430,7 @@ def _qr(k: _Kernel) -> Row:
     return k.row(4 * m * n * least)
 
 
-KERNELS: dict[str, Callable[[_Kernel], Row]] = {
+KERNELS: dict[str, Callable[[Kernel], Row]] = {
     "cholesky": _cholesky,
     "cofactor": _cofactor,
     "det": lambda k: _determinant(k, False),
@@ -613,4 +448,4 @@ KERNELS: dict[str, Callable[[_Kernel], Row]] = {
     "svdvals": _svdvals,
 }
 
-__all__ = ["FAILED", "KERNELS", "lapack_address", "row"]
+__all__ = ["KERNELS", "row"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.lapack import lapack_address
+from irgrad.codegen.fortran import lapack_address
 from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
 from irgrad.codegen.library import blas_address
 from irgrad.ops.routines import special_address

@@ -14,7 +14,8 @@ import pytest
 import scipy.linalg
 
 import irgrad
-from irgrad.codegen.lapack import KERNELS, lapack_address
+from irgrad.codegen.fortran import lapack_address
+from irgrad.codegen.lapack import KERNELS
 from irgrad.config import CONFIG
 from irgrad.ir.primitive import REGISTRY
 from irgrad.passes.forms import LAPACK
