@@ -7,6 +7,7 @@ every order need no other primitive.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,12 @@ def _correlate(x: Any, w: Any) -> Any:
     axes = tuple(range(2, x.ndim))
     if len(axes) == 1 and x.shape[0] * x.shape[1] * w.shape[0] <= 4:
         return _by_rows(x, w)
-    if x.size * int(np.prod(extents)) <= WINDOWS:
+    lengths = tuple(n - m + 1 for n, m in zip(x.shape[2:], extents, strict=True))
+    if x.shape[0] * x.shape[1] * math.prod(lengths) * math.prod(extents) <= WINDOWS:
         windows = sliding_window_view(x, extents, axis=axes)  # (a, d, *o, *m)
         summed = (1, *range(x.ndim, x.ndim + len(axes)))
         made = np.tensordot(windows, w, (summed, (1, *axes)))  # (a, *o, b)
         return np.ascontiguousarray(np.moveaxis(made, -1, 1))
-    lengths = tuple(n - m + 1 for n, m in zip(x.shape[2:], extents, strict=True))
     out = np.zeros((x.shape[0], w.shape[0], *lengths), np.result_type(x, w))
     for place in np.ndindex(*extents):
         part = x[(slice(None), slice(None), *(slice(k, k + n) for k, n in zip(place, lengths, strict=True)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -265,15 +266,20 @@ def _unboxed_where(condition: Any, x: Any, y: Any) -> Any:
 
 @handles(np.sinc)
 def sinc(trace: Trace, x: Any) -> Any:
-    """sin(pi x) / (pi x); smooth at 0, where the quotient is of tiny numbers."""
+    """sin(t) / t with t = pi x; near 0 the series, whose derivatives of every order are exact where those of the quotient cancel."""
     x = operand(trace, x)
     if (type(x) is Tracer and not isinstance(x.value, (np.ndarray, np.generic))) or dtype_of(x).kind in "biu":
         x = cast(trace, x, np.float64)
     scaled = apply(trace, "mul", np.multiply, np.pi, x)
-    eps = float(np.finfo(dtype_of(scaled)).eps) if dtype_of(scaled).kind == "f" else 1e-20
-    zero = apply(trace, "equal", np.equal, scaled, 0)
-    safe = apply(trace, "where", _unboxed_where, zero, eps, scaled)
-    return apply(trace, "div", np.divide, apply(trace, "sin", np.sin, safe), safe)
+    near = apply(trace, "less", np.less, apply(trace, "abs", np.absolute, scaled), 0.3)
+    small = apply(trace, "where", _unboxed_where, near, scaled, 0.0)
+    square = apply(trace, "mul", np.multiply, small, small)
+    series: Any = 1.0 / math.factorial(19)
+    for k in range(8, -1, -1):
+        series = apply(trace, "sub", np.subtract, 1.0 / math.factorial(2 * k + 1), apply(trace, "mul", np.multiply, square, series))
+    safe = apply(trace, "where", _unboxed_where, near, 1.0, scaled)
+    quotient = apply(trace, "div", np.divide, apply(trace, "sin", np.sin, safe), safe)
+    return apply(trace, "where", _unboxed_where, near, series, quotient)
 
 
 @handles_method("is_integer")

@@ -267,8 +267,18 @@ def std(
     made = var(
         trace, x, axis, np.float32 if narrow else dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction
     )  # fmt: skip
-    made = apply(trace, "sqrt", np.sqrt, made)
+    if dtype_of(made).kind == "f":  # slope 0 where everything is equal
+        positive = apply(trace, "greater", np.greater, made, 0)
+        made = apply(trace, "where", _scalar_where, positive, apply(trace, "sqrt", np.sqrt, made), made)
+    else:
+        made = apply(trace, "sqrt", np.sqrt, made)
     return cast(trace, made, np.float16) if narrow else made
+
+
+def _scalar_where(condition: Any, x: Any, y: Any) -> Any:
+    """numpy's where, which answers a scalar for scalars."""
+    made = np.where(condition, x, y)
+    return made if made.ndim else made[()]
 
 
 @handles(np.average)
