@@ -222,7 +222,7 @@ def diagonals(x):
     np.fill_diagonal(a, x[1])
     b = np.eye(4)
     np.fill_diagonal(b, x)
-    b[range(4), range(4)] *= x
+    b[np.arange(4), np.arange(4)] *= x
     return a + b
 
 
@@ -384,7 +384,7 @@ def test_program(f: Any, x: Any) -> None:
 
 @pytest.mark.parametrize(("f", "x"), [(recurrence, V), (aliases, V), (stale_view, V), (fancy, V), (lu, M), (jacobi, M)], ids=lambda p: getattr(p, "__name__", ""))
 def test_second_order(f: Any, x: Any) -> None:
-    first = irgrad.grad(scalar_of(f))
+    first = irgrad.grad(scalar_of(lambda x: f(np.sin(x)) if f is not lu else f(x)))
     direction = np.cos(np.arange(x.size)).reshape(x.shape)
 
     def along(x):
@@ -402,7 +402,7 @@ def test_second_order(f: Any, x: Any) -> None:
 def test_forward(f: Any, x: Any) -> None:
     t = np.cos(np.arange(x.size)).reshape(x.shape)
     want = (f(x + 1e-6 * t) - f(x - 1e-6 * t)) / 2e-6
-    _, got = irgrad.jvp(f, (x,), (t,))
+    _, got = irgrad.make_jvp(f)(x)(t)
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 

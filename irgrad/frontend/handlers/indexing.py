@@ -224,6 +224,8 @@ def item_of(trace: Trace, item: Any) -> Any:
         return slice(*[part if part is None else operator.index(part) for part in (item.start, item.stop, item.step)])
     if isinstance(item, (bool, np.bool_)):
         unsupported("ndarray indexed by a single bool", "index with a mask of the array's shape, or use np.where")
+    if kind is range:
+        item, kind = list(item), list
     if kind is not Tracer and not isinstance(item, (list, tuple, np.ndarray)):
         return operator.index(item)
     made = as_array(trace, item) if kind is not Tracer else item

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.context import current
 from irgrad.frontend.handlers.core import (
-
-
     PUBLIC,
     Shape,
     apply,
@@ -36,7 +35,6 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.storage import present, resolve, resolve_tree, update_all, write
-from irgrad.frontend.context import current
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import FUNCTIONS, INDEXING, METHODS, Tracer
 from irgrad.ir.primitive import REGISTRY
@@ -340,5 +338,3 @@ def add_at(trace: Trace, ufunc: Any, x: Any, index: Any, value: Any) -> None:
         _set(trace, x, index, apply(trace, "add", np.add, read, content))
         return
     _set_at(trace, x, items, content, "scatter_add")
-
-
