@@ -18,9 +18,10 @@ from irgrad.errors import TraceError
 from irgrad.frontend.origins import Finder
 from irgrad.frontend.promote import LOOPS, find_loop
 from irgrad.frontend.sites import Site, Sites, source_of
+from irgrad.frontend.storage import note_view, resolve_all
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import Tracer
-from irgrad.ir.primitive import REGISTRY, Primitive
+from irgrad.ir.primitive import REGISTRY, VIEW, Primitive
 from irgrad.ir.value import Static
 
 LITERALS = (bool, int, float, complex, np.generic)
@@ -78,6 +79,9 @@ class GraphTrace(Trace):
             self.too_long()
         return tracer
 
+    def append(self, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any], value: Any) -> Tracer:
+        return self.record(op, operands, params, value)
+
     def new_segment(self, depth: int) -> None:
         self.pending = False
         self.segment += 1
@@ -93,6 +97,8 @@ class GraphTrace(Trace):
     def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
         if not self.inside:
             self.locate(_USER)
+        if self.storages and not self.raw:
+            args = tuple(resolve_all(self, args, True))
         operands: Any = args
         values: list[Any] = []
         call: list[Any] = [op]
@@ -139,6 +145,9 @@ class GraphTrace(Trace):
     def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
         if not self.inside:
             self.locate(_USER)
+        handles = self.storages and not self.raw
+        if handles:
+            args = resolve_all(self, args, not op.has(VIEW))
         operands = tuple([a if type(a) is Tracer or isinstance(a, LITERALS) or type(a) is Static else self.lift(a) for a in args])
         values = []
         for a in operands:
@@ -152,7 +161,10 @@ class GraphTrace(Trace):
             out = op.evaluate(*values, **params)
         except (ValueError, IndexError, TypeError) as error:
             raise self.failed(op, args, error) from error
-        return self.record(op, tuple(operands), params, out)
+        made = self.record(op, tuple(operands), params, out)
+        if handles and op.has(VIEW):
+            note_view(self, made)
+        return made
 
     def guard(self, tracer: Tracer, kind: str, value: Any) -> None:
         self.check(tracer)

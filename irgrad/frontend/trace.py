@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 
 from irgrad.errors import RuntimeGuardError, TraceError, translate
 from irgrad.frontend.sites import user_source
+from irgrad.frontend.storage import note_view, resolve_all
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import aval_of
-from irgrad.ir.primitive import Primitive
+from irgrad.ir.primitive import VIEW, Primitive
 from irgrad.ir.source import Source
 from irgrad.ir.value import Static
 
@@ -33,6 +34,9 @@ class Trace:
         self.open = True
         self.inside = False  # within a public function of irgrad: its inner calls are at the caller's site
         self.marks = 0  # differentiations in progress
+        self.storages: dict[int, Any] = {}  # memory that was written, by the index of its first handle and of its versions
+        self.views: dict[int, bool] = {}  # reshapes of such memory: do they share it?
+        self.raw = False  # derivative rules record: operands are values, not handles
         self.substitution: Any = None  # runs copies of the user's functions, in which numpy's names are traced ones
 
     def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
@@ -42,6 +46,12 @@ class Trace:
     def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
         """Record any primitive on operands of the right dtypes, computing with `op.evaluate`."""
         raise NotImplementedError
+
+    def append(self, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any], value: Any) -> Tracer:
+        """Put a computed value on the tape."""
+        tracer = Tracer(self, value, op, operands, params, len(self.tape))
+        self.tape.append(tracer)
+        return tracer
 
     def guard(self, tracer: Tracer, kind: str, value: Any) -> None:
         """Note that the program's course relied on `value` of `tracer`."""
@@ -69,6 +79,7 @@ class Trace:
     def close(self) -> None:
         self.open = False
         self.tape = []
+        self.storages = {}
         self.__class__ = ClosedTrace  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -92,6 +103,8 @@ class EagerTrace(Trace):
     """A tape for differentiation at once: values as numpy computed them, no conversions, no provenance."""
 
     def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
+        if self.storages and not self.raw:
+            args = tuple(resolve_all(self, args, True))
         values = []
         for a in args:
             if type(a) is Tracer:
@@ -116,6 +129,9 @@ class EagerTrace(Trace):
         return tracer
 
     def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
+        handles = self.storages and not self.raw
+        if handles:
+            args = resolve_all(self, args, not op.has(VIEW))
         values = []
         for a in args:
             kind = type(a)
@@ -132,6 +148,8 @@ class EagerTrace(Trace):
         tape = self.tape
         tracer = Tracer(self, out, op, tuple(args), params, len(tape))
         tape.append(tracer)
+        if handles and op.has(VIEW):
+            note_view(self, tracer)
         return tracer
 
 

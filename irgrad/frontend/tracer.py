@@ -29,7 +29,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {}  # numpy ufunc -> handler, filled by 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # numpy function -> handler
 METHODS: dict[str, Callable[..., Any]] = {}  # ndarray method name -> handler(tracer, ...)
 ATTRIBUTES: dict[str, Callable[..., Any]] = {}  # ndarray attribute name -> handler(tracer)
-INDEXING: dict[str, Callable[..., Any]] = {}  # "get", "set": item access
+INDEXING: dict[str, Callable[..., Any]] = {}  # "get", "set": item access; "inplace": augmented assignment; "present": what a handle holds
 
 
 class Tracer(Value):
@@ -86,13 +86,13 @@ class Tracer(Value):
         return len(self.value)
 
     def __repr__(self) -> str:
-        return f"<traced {self.aval}: {self.value!r}>"
+        return f"<traced {self.aval}: {_present(self).value!r}>"
 
     def __str__(self) -> str:
-        return str(self.value)
+        return str(_present(self).value)
 
     def __format__(self, spec: str) -> str:
-        return format(self.value, spec)
+        return format(_present(self).value, spec)
 
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
@@ -110,18 +110,21 @@ class Tracer(Value):
     # -- concretisation ----------------------------------------------------------------------------------------------
 
     def __bool__(self) -> bool:
+        self = _present(self)
         outcome = bool(self.value)
         if self._trace.is_graph:
             self._trace.guard(self, "bool", outcome)
         return outcome
 
     def __int__(self) -> int:
+        self = _present(self)
         outcome = int(self.value)
         if self._trace.is_graph:
             self._trace.guard(self, "int", outcome)
         return outcome
 
     def __index__(self) -> int:
+        self = _present(self)
         outcome = operator.index(self.value)
         if self._trace.is_graph:
             self._trace.guard(self, "int", outcome)
@@ -139,17 +142,20 @@ class Tracer(Value):
 
     def __float__(self) -> float:
         self._refuse("float(t)", "np.exp(t) for math.exp(t), irgrad.numpy.zeros for an array to write into")
+        self = _present(self)
         outcome = float(self.value)
         self._trace.guard(self, "bits", outcome)
         return outcome
 
     def __complex__(self) -> complex:
         self._refuse("complex(t)", "t + 0j")
+        self = _present(self)
         outcome = complex(self.value)
         self._trace.guard(self, "bits", outcome)
         return outcome
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        self = _present(self)
         self._refuse("a plain numpy array of t", "irgrad.numpy in place of numpy")
         if np.ndim(self.value):
             raise TraceError(
@@ -226,6 +232,11 @@ def depends_on_mark(tracer: Tracer) -> bool:
     return False
 
 
+def _present(tracer: Tracer) -> Tracer:
+    """What a handle holds now: arrays change in place."""
+    return INDEXING["present"](tracer) if tracer._trace.storages else tracer
+
+
 def _binary(name: str, fn: Callable[..., Any], dunder: str) -> None:
     op_of = REGISTRY.__getitem__
 
@@ -244,7 +255,7 @@ def _compare(name: str, fn: Callable[..., Any], dunder: str) -> None:
 
     def compare(self: Tracer, other: Any) -> Any:
         if other is None or isinstance(other, str):
-            return fn(self.value, other)
+            return fn(_present(self).value, other)
         return self._trace.apply(op_of(name), fn, self, other)
 
     setattr(Tracer, f"__{dunder}__", compare)
@@ -269,3 +280,20 @@ for _name, _fn, _dunder in (
     _compare(_name, _fn, _dunder)
 for _name, _fn, _dunder in (("neg", operator.neg, "neg"), ("abs", operator.abs, "abs"), ("invert", operator.invert, "invert")):
     _unary(_name, _fn, _dunder)
+
+
+def _inplace(name: str, dunder: str) -> None:
+    def update(self: Tracer, other: Any) -> Any:
+        if not isinstance(self.value, np.ndarray):
+            return NotImplemented  # Python rebinds the name
+        return INDEXING["inplace"](self, name, dunder, other)
+
+    setattr(Tracer, f"__i{dunder}__", update)
+
+
+for _name, _dunder in (
+    ("add", "add"), ("subtract", "sub"), ("multiply", "mul"), ("true_divide", "truediv"), ("floor_divide", "floordiv"),
+    ("remainder", "mod"), ("power", "pow"), ("matmul", "matmul"), ("bitwise_and", "and"), ("bitwise_or", "or"),
+    ("bitwise_xor", "xor"), ("left_shift", "lshift"), ("right_shift", "rshift"),
+):  # fmt: skip
+    _inplace(_name, _dunder)

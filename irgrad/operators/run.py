@@ -11,6 +11,7 @@ from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import DifferentiationError, MissingRuleError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.recorder import RecordBuilder
+from irgrad.frontend.storage import resolve_all, resolve_tree
 from irgrad.frontend.trace import Trace, describe
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import EVAL
@@ -71,6 +72,9 @@ class Run:
         if has_aux:
             out, self.aux = _pair(out, fun)
         self.outs, self.out_structure = flatten(out)
+        if trace.storages:
+            self.outs = resolve_all(trace, self.outs, True)
+            self.aux = resolve_tree(trace, self.aux)
         self.stop = len(tape)
         depends = False
         for out in self.outs:
@@ -211,6 +215,14 @@ class Run:
 
 def write(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:
     """Let `work` record an accumulation into `trace`, at the user's site and in segments of its own."""
+    raw, trace.raw = trace.raw, True
+    try:
+        return _written(trace, work)
+    finally:
+        trace.raw = raw
+
+
+def _written(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:
     if not isinstance(trace, GraphTrace):
         return work(RecordBuilder(trace))
     if not trace.inside:

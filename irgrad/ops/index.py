@@ -187,6 +187,11 @@ def _scatter_add_in_place(buffer: Any, x: Any, *indices: Any) -> Any:
     return buffer
 
 
+def _scatter_update_in_place(buffer: Any, x: Any, *indices: Any) -> Any:
+    buffer[indices] = x
+    return buffer
+
+
 def _scatter_add_aval(buffer: Aval, x: Aval, *indices: Aval) -> Aval:
     _check_fits("scatter_add", buffer, x, _gather_shape("scatter_add", buffer, indices, x), *indices)
     return buffer.with_kind("array")
@@ -263,6 +268,7 @@ scatter_update = primitive(
     vjp=_scatter_update_vjp,
     jvp=_scatter_update_jvp,
     traits=UPDATE | PURE,
+    in_place=_scatter_update_in_place,
 )
 
 # ---- masks ----

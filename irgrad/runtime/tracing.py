@@ -13,6 +13,7 @@ from irgrad.frontend.context import CURRENT
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.names import default_names
 from irgrad.frontend.origins import Finder
+from irgrad.frontend.storage import check_written, resolve_all
 from irgrad.frontend.substitute import ATOMS, Substitution
 from irgrad.frontend.tracer import Tracer
 from irgrad.pytree import flatten, unflatten
@@ -67,6 +68,9 @@ def trace_call(fun: Callable[..., Any], form: CallForm, annotate: bool = False) 
         args, kwargs = unflatten(form.structure, tracers)
         result = substitution.function(fun)(*args, **kwargs)
         outputs, out_structure = flatten(result)
+        if trace.storages:
+            outputs = resolve_all(trace, outputs, True)
+            check_written(trace, outputs)
         values = [_fresh(o) for o in outputs]
         impure = substitution.finish()
         return Traced(

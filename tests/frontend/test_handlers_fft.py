@@ -130,8 +130,9 @@ def test_bad_arguments_have_numpys_words() -> None:
             irgrad.grad(lambda x, call=call: inp.sum(inp.abs(call(x))))(V)
     with pytest.raises(TraceError, match="real input"):
         irgrad.grad(lambda x: inp.sum(inp.abs(inp.fft.rfft(x * 1j))))(V)
-    with pytest.raises(UnsupportedError, match=r"fft\.fft\(out=\)"):
-        irgrad.grad(lambda x: inp.sum(inp.abs(inp.fft.fft(x, out=np.empty(5, complex)))))(V)
+    with pytest.raises(UnsupportedError, match=r"fft\(out=\)|fft\.fft\(out=\)"):
+        made_outside = np.empty(5, complex)
+        irgrad.grad(lambda x: inp.sum(inp.abs(inp.fft.fft(x, out=made_outside))))(V)
 
 
 def test_deprecated_forms_warn_and_work() -> None:

@@ -20,6 +20,7 @@ from irgrad.frontend.handlers import (
     shaping,
     statistics,
     ufuncs,
+    writing,
 )  # fmt: skip
 from irgrad.frontend.handlers.core import PUBLIC
 from irgrad.frontend.handlers.pymath import MATH
@@ -27,5 +28,5 @@ from irgrad.frontend.handlers.pymath import MATH
 __all__ = [
     "MATH", "PUBLIC", "arranging", "contraction", "creation", "differences",
     "einsum", "elementwise", "fft", "indexing", "joining", "linalg", "methods",
-    "norms", "ordering", "picking", "pymath", "reduction", "shaping", "statistics", "ufuncs",
+    "norms", "ordering", "picking", "pymath", "reduction", "shaping", "statistics", "ufuncs", "writing",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from irgrad.frontend.handlers.core import (
     call,
     cast,
     dtype_of,
+    fresh,
     handles,
     join,
     operand,
@@ -99,12 +100,12 @@ def roll(trace: Trace, a: Any, shift: Any, axis: Any = None) -> Any:
     if axis is None:
         flat = reshape(trace, x, (size_of(shape),))
         total = sum(operator.index(s) for s in shift) if isinstance(shift, (tuple, list)) else operator.index(shift)
-        return alias(reshape(trace, _rolled(trace, flat, total, 0), shape))
+        return fresh(trace, reshape(trace, _rolled(trace, flat, total, 0), shape))
     axes = axis if isinstance(axis, (list, tuple)) else (axis,)
     shifts = shift if isinstance(shift, (list, tuple)) else (shift,)
     for s, i in np.broadcast(np.asarray(unwrap(shifts)), np.asarray(axes)):
         x = _rolled(trace, x, int(s), axis_index(i, len(shape)))
-    return alias(x)
+    return fresh(trace, x)
 
 
 def _rolled(trace: Trace, x: Any, shift: int, axis: int) -> Any:
@@ -127,7 +128,7 @@ def tile(trace: Trace, A: Any, reps: Any) -> Any:
     shape, counts = (1,) * (ndim - len(shape)) + shape, (1,) * (ndim - len(counts)) + counts
     spread = [extent for pair in zip(counts, shape, strict=True) for extent in pair]
     lifted = reshape(trace, x, tuple(extent for n in shape for extent in (1, n)))
-    return alias(reshape(trace, broadcast(trace, lifted, tuple(spread)), tuple(c * n for c, n in zip(counts, shape, strict=True))))
+    return fresh(trace, reshape(trace, broadcast(trace, lifted, tuple(spread)), tuple(c * n for c, n in zip(counts, shape, strict=True))))
 
 
 @handles(np.repeat, method="repeat")
@@ -144,7 +145,7 @@ def repeat(trace: Trace, a: Any, repeats: Any, axis: Any = None) -> Any:
             raise ValueError("repeats may not contain negative values.")
         grown = (*shape[: at + 1], 1, *shape[at + 1 :])
         spread = broadcast(trace, reshape(trace, x, grown), (*shape[: at + 1], count, *shape[at + 1 :]))
-        return reshape(trace, spread, (*shape[:at], shape[at] * count, *shape[at + 1 :]))
+        return fresh(trace, reshape(trace, spread, (*shape[:at], shape[at] * count, *shape[at + 1 :])))
     counts = [operator.index(n) for n in repeats]
     places = np.repeat(np.arange(shape[at]), counts)
     return gather_axis(trace, x, trace.lift(places), at)
@@ -175,7 +176,7 @@ def pad(trace: Trace, array: Any, pad_width: Any, mode: Any = "constant", **kwar
         if low or high:
             places = np.pad(np.arange(shape_of(x)[axis]), (low, high), mode)
             x = gather_axis(trace, x, trace.lift(places), axis)
-    return alias(x)
+    return fresh(trace, x)
 
 
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
@@ -208,7 +209,7 @@ def _pad_constant(trace: Trace, x: Any, widths: list[tuple[int, int]], values: A
                 only = tuple(n if i == axis else 0 for i, n in enumerate(amounts))
                 value = dtype_of(x).type(table[axis, side])
                 x = call(trace, "pad", x, value, low=zero if side else only, high=only if side else zero)
-    return alias(x)
+    return fresh(trace, x)
 
 
 # ---- diagonals ----

@@ -19,9 +19,10 @@ from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import IrgradError, UnsupportedError, translate
 from irgrad.frontend.context import current
 from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.storage import identity, resolve_tree, write
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import FUNCTIONS, METHODS, Tracer
-from irgrad.ir.primitive import REGISTRY
+from irgrad.ir.primitive import IDENTITY, REGISTRY, VIEW
 
 Shape = tuple[int, ...]
 Handler = Callable[..., Any]
@@ -80,14 +81,57 @@ def open_trace(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Trace | None:
 # ---- entries ----
 
 
-def run(trace: Trace, name: str, impl: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Run a handler at the user's site; numpy's errors get the call and the user's line."""
+def _into(trace: Trace, out: Tracer, name: str, impl: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A function with ``out=``."""
+    args = [resolve_tree(trace, a) for a in args]
+    store(trace, out, impl(trace, *args, **{k: resolve_tree(trace, v) for k, v in kwargs.items()}), name)
+    return out
+
+
+def store(trace: Trace, out: Any, made: Any, name: str) -> None:
+    """Write a result into the array given as ``out``.
+
+    Raises numpy's errors for one of another shape or of a dtype that does not cast.
+    """
+    if type(out) is not Tracer:
+        unsupported(f"{name}(out=) with an array made outside the traced function", "make it inside, with np.empty or np.zeros")
+    if not isinstance(out.value, np.ndarray):
+        raise TypeError("return arrays must be of ArrayType")
+    if not np.can_cast(dtype_of(made), out.dtype, "same_kind"):
+        raise TypeError(f"Cannot cast ufunc {name!r} output from {dtype_of(made)!r} to {out.dtype!r} with casting rule 'same_kind'")
+    if np.broadcast_shapes(shape_of(made), out.shape) != out.shape:
+        raise ValueError(f"non-broadcastable output operand with shape {out.shape} doesn't match the broadcast shape {shape_of(made)}")
+    write(trace, out, None, cast(trace, made, out.dtype))
+
+
+def fresh(trace: Trace, x: Any, *given: Any) -> Any:
+    """`x` as memory of its own, where numpy copies and the recorded value is an operand or a view."""
+    if type(x) is not Tracer or not isinstance(x.value, np.ndarray):
+        return x
+    op = x.op
+    if op is None or op.has(VIEW) or op.has(IDENTITY) or not given or any(type(g) is Tracer and g.index == x.index for g in given):
+        return identity(trace, x)
+    return x
+
+
+def run(trace: Trace, name: str, impl: Handler, args: Sequence[Any], kwargs: Mapping[str, Any], handles: bool = False) -> Any:
+    """Run a handler at the user's site; numpy's errors get the call and the user's line.
+
+    `handles` says that it writes into its arguments; others get what these hold now.
+    """
+    if kwargs and type(kwargs.get("out")) is Tracer:
+        kwargs = dict(kwargs)
+        out = kwargs.pop("out")
+        return run(trace, name, _into, (out, name, impl, args, kwargs), {}, handles=True)
     if trace.inside:
         return impl(trace, *args, **kwargs)
     if isinstance(trace, GraphTrace):
         trace.locate()
     trace.inside = True
     try:
+        if trace.storages and not handles:
+            args = [resolve_tree(trace, a) for a in args]
+            kwargs = {k: resolve_tree(trace, v) for k, v in kwargs.items()}
         return impl(trace, *args, **kwargs)
     except IrgradError:
         raise
@@ -97,13 +141,14 @@ def run(trace: Trace, name: str, impl: Handler, args: Sequence[Any], kwargs: Map
         trace.inside = False
 
 
-def handles(*functions: Any, method: str | None = None, creates: bool = False) -> Callable[[Handler], Handler]:
-    """Register a handler for numpy functions; `creates` says that a graph records the call even on plain numbers."""
+def handles(*functions: Any, method: str | None = None, creates: bool = False, buffers: bool = False) -> Callable[[Handler], Handler]:
+    """Register a handler for numpy functions; `creates` says that a graph records the call even on plain numbers, `buffers` that an
+    eager trace does, where floats come of it: the array may be written into."""
 
     def register(impl: Handler) -> Handler:
         for function in functions:
             FUNCTIONS[function] = _protocol_entry(function, impl)
-            PUBLIC[function] = _public_entry(function, impl, creates)
+            PUBLIC[function] = _public_entry(function, impl, creates, buffers)
         if method is not None:
             METHODS[method] = _method_entry(method, impl)
         return impl
@@ -141,7 +186,7 @@ def _method_entry(name: str, impl: Handler) -> Callable[..., Any]:
     return entry
 
 
-def _public_entry(function: Any, impl: Handler, creates: bool) -> Callable[..., Any]:
+def _public_entry(function: Any, impl: Handler, creates: bool, buffers: bool = False) -> Callable[..., Any]:
     name = function.__name__
 
     def public(*args: Any, **kwargs: Any) -> Any:
@@ -152,7 +197,10 @@ def _public_entry(function: Any, impl: Handler, creates: bool) -> Callable[..., 
             if not creates and find_in_call(args, kwargs) is None and not has_data(args) and not has_data(kwargs.values()):
                 return function(*args, **kwargs)
         elif find_in_call(args, kwargs) is None:
-            return function(*args, **kwargs)
+            made = function(*args, **kwargs)
+            if buffers and type(made) is np.ndarray and made.dtype.kind in "fc" and not trace.raw:
+                return identity(trace, made)
+            return made
         return run(trace, name, impl, args, kwargs)
 
     public.__name__ = public.__qualname__ = name

@@ -19,6 +19,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     find_tracer,
+    fresh,
     full,
     handles,
     iota,
@@ -76,6 +77,8 @@ def array_of(trace: Trace, function: Callable[..., Any], a: Any, dtype: Any = No
     made = as_array(trace, a, target)
     if made is a:
         made = alias(made)
+    elif isinstance(a, (list, tuple)):
+        made = fresh(trace, made, a)
     missing = ndmin - len(shape_of(made))
     return reshape(trace, made, (1,) * missing + shape_of(made)) if missing > 0 else made
 
@@ -84,7 +87,7 @@ for _function in (np.asanyarray, np.ascontiguousarray, np.asfortranarray):
     _converter(_function)
 
 
-@handles(np.array, creates=True)
+@handles(np.array, creates=True, buffers=True)
 def array(
     trace: Trace,
     object: Any,
@@ -96,7 +99,10 @@ def array(
     ndmin: int = 0,
     like: Any = None,
 ) -> Any:
-    return array_of(trace, np.array, object, dtype, ndmin)
+    made = array_of(trace, np.array, object, dtype, ndmin)
+    if copy is not None and not copy:
+        return made
+    return fresh(trace, made, object)
 
 
 @handles(np.asarray, creates=True)
@@ -104,9 +110,9 @@ def asarray(trace: Trace, a: Any, dtype: Any = None, order: Any = None, *, devic
     return array_of(trace, np.asarray, a, dtype)
 
 
-@handles(np.copy, method="copy")
+@handles(np.copy, method="copy", buffers=True)
 def copy(trace: Trace, a: Any, order: Any = "K", subok: bool = False) -> Any:
-    return alias(operand(trace, a)) if type(a) is Tracer else as_array(trace, a)
+    return fresh(trace, as_array(trace, a))
 
 
 @handles(np.asarray_chkfinite, creates=True)
@@ -122,17 +128,17 @@ def asarray_chkfinite(trace: Trace, a: Any, dtype: Any = None, order: Any = None
 # ---- constants ----
 
 
-@handles(np.zeros, creates=True)
+@handles(np.zeros, creates=True, buffers=True)
 def zeros(trace: Trace, shape: Any, dtype: Any = float, order: Any = "C", *, device: Any = None, like: Any = None) -> Any:
     return _constant(trace, np.zeros, shape, 0, dtype)
 
 
-@handles(np.empty, creates=True)
+@handles(np.empty, creates=True, buffers=True)
 def empty(trace: Trace, shape: Any, dtype: Any = float, order: Any = "C", *, device: Any = None, like: Any = None) -> Any:
     return _constant(trace, np.zeros, shape, 0, dtype)
 
 
-@handles(np.ones, creates=True)
+@handles(np.ones, creates=True, buffers=True)
 def ones(trace: Trace, shape: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None) -> Any:
     return _constant(trace, np.ones, shape, 1, float if dtype is None else dtype)
 
@@ -144,7 +150,7 @@ def _constant(trace: Trace, function: Callable[..., Any], shape: Any, value: Any
     return full(trace, shape_tuple(shape), value, target)
 
 
-@handles(np.full, creates=True)
+@handles(np.full, creates=True, buffers=True)
 def full_(trace: Trace, shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None) -> Any:
     return _filled(trace, shape_tuple(shape), operand(trace, fill_value), _wanted(dtype))
 
@@ -155,12 +161,16 @@ def _filled(trace: Trace, shape: tuple[int, ...], value: Any, dtype: np.dtype[An
         return np.full(shape, unwrap(value), target)
     if type(value) is Tracer or isinstance(value, np.ndarray):
         value = cast(trace, value, target)
-        return call(trace, "full", value, shape=shape, dtype=target.name) if shape_of(value) == () else broadcast(trace, value, shape)
+        return (
+            call(trace, "full", value, shape=shape, dtype=target.name)
+            if shape_of(value) == ()
+            else fresh(trace, broadcast(trace, value, shape))
+        )
     return full(trace, shape, value, target)
 
 
 def _like(function: Callable[..., Any], value: Any) -> None:
-    @handles(function)
+    @handles(function, buffers=True)
     def like(
         trace: Trace, a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
     ) -> Any:
@@ -174,7 +184,7 @@ _like(np.empty_like, 0)
 _like(np.ones_like, 1)
 
 
-@handles(np.full_like)
+@handles(np.full_like, buffers=True)
 def full_like(
     trace: Trace, a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
 ) -> Any:
@@ -207,7 +217,7 @@ def arange(
         plain = np.arange(*(start, stop, step), dtype=dtype)
         if type(start) is int and start == 0 and type(step) is int and step == 1 and plain.dtype.kind in "iuf":
             return iota(trace, plain.size, plain.dtype)
-        return trace.lift(plain)
+        return fresh(trace, trace.lift(plain))
     target = np.dtype(dtype) if dtype is not None else np.result_type(*[np.asarray(unwrap(v)).dtype for v in (start, stop, step)])
     span = apply(trace, "div", np.divide, apply(trace, "sub", np.subtract, stop, start), step)
     count = max(0, int(apply(trace, "ceil", np.ceil, span)))
@@ -237,7 +247,7 @@ def linspace(
     count = operator.index(num)
     if find_tracer((start, stop)) is None:
         made = np.linspace(start, stop, count, endpoint, retstep, dtype, axis)  # type: ignore[call-overload]
-        return (trace.lift(made[0]), made[1]) if retstep else trace.lift(made)
+        return (fresh(trace, trace.lift(made[0])), made[1]) if retstep else fresh(trace, trace.lift(made))
     if count < 0:
         raise ValueError(f"Number of samples, {count}, must be non-negative.")
     first, last = operand(trace, start), operand(trace, stop)
@@ -279,7 +289,7 @@ def _delegated(function: Callable[..., Any]) -> None:
             if find_tracer(args) is not None or find_tracer(kwargs.values()) is not None:
                 unsupported(function.__name__, "use irgrad.numpy.linspace or arange and exp")
         made = function(*args, **kwargs)
-        return trace.lift(made) if isinstance(made, np.ndarray) and made.dtype.kind in "biufc" else made
+        return fresh(trace, trace.lift(made)) if isinstance(made, np.ndarray) and made.dtype.kind in "biufc" else made
 
 
 for _function in (
@@ -307,7 +317,7 @@ def band(trace: Trace, n: int, m: int, k: int, name: str, fn: np.ufunc) -> Any:
     return apply(trace, name, fn, apply(trace, "sub", np.subtract, columns, rows), k)
 
 
-@handles(np.eye, creates=True)
+@handles(np.eye, creates=True, buffers=True)
 def eye(
     trace: Trace, N: Any, M: Any = None, k: Any = 0, dtype: Any = float, order: Any = "C", *, device: Any = None, like: Any = None
 ) -> Any:
@@ -316,7 +326,7 @@ def eye(
     return cast(trace, mask, float if dtype is None else dtype)
 
 
-@handles(np.identity, creates=True)
+@handles(np.identity, creates=True, buffers=True)
 def identity(trace: Trace, n: Any, dtype: Any = None, *, like: Any = None) -> Any:
     return eye(trace, n, dtype=dtype)
 
@@ -360,7 +370,8 @@ def meshgrid(trace: Trace, *xi: Any, copy: bool = True, sparse: bool = False, in
     if sparse:
         return tuple(grids)
     shape = np.broadcast_shapes(*[shape_of(g) for g in grids])
-    return tuple([broadcast(trace, g, shape) for g in grids])
+    grids = [broadcast(trace, g, shape) for g in grids]
+    return tuple([fresh(trace, g) for g in grids] if copy else grids)
 
 
 @handles(np.vander)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from irgrad.errors import TraceError, translate
+from irgrad.errors import translate
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers.core import (
     Shape,
@@ -32,15 +32,16 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.storage import present
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import INDEXING, Tracer
 from irgrad.ir.primitive import REGISTRY
 
 Plan = tuple[dict[str, Shape] | None, Shape | None, bool]  # params of the slice node, shape with new axes, is the result an array
-_plans: dict[tuple[Any, ...], Plan] = {}
+PLANS: dict[tuple[Any, ...], Plan] = {}
 _SLICE = REGISTRY["slice"]
 _LIMIT = 4096
-_BASIC = (int, slice, type(None), EllipsisType)
+BASIC = (int, slice, type(None), EllipsisType)
 
 # ---- reading ----
 
@@ -50,19 +51,21 @@ def get(x: Tracer, index: Any) -> Any:
     value = x.value
     if not isinstance(value, (np.ndarray, np.generic)):
         raise TypeError(f"{type(value).__name__!r} object is not subscriptable")
-    key = _key(index)
+    if x._trace.storages:
+        x = present(x)
+    key = key_of(index)
     if key is not None:
-        plan = _plans.get((value.shape, key))
+        plan = PLANS.get((value.shape, key))
         if plan is None:
-            plan = _remember((value.shape, key), x, index if type(index) is tuple else (index,))
-        return _read(x, plan)
+            plan = remember((value.shape, key), x, index if type(index) is tuple else (index,))
+        return read(x, plan)
     return run(x._trace, "getitem", _general, (x, index), {})
 
 
 INDEXING["get"] = get
 
 
-def _key(index: Any) -> Any:
+def key_of(index: Any) -> Any:
     """A hashable form of a basic index of plain integers; None if it is something else."""
     kind = type(index)
     if kind is int or index is None or index is Ellipsis:
@@ -93,14 +96,14 @@ def _slice_key(item: slice) -> tuple[Any, ...] | None:
     return None
 
 
-def _remember(key: tuple[Any, ...], x: Tracer, items: tuple[Any, ...]) -> Plan:
+def remember(key: tuple[Any, ...], x: Tracer, items: tuple[Any, ...]) -> Plan:
     try:
         plan = basic_plan(x.shape, expand(items, len(x.shape)))
     except (IndexError, ValueError, TypeError) as error:
         _fail(x, error)
-    if len(_plans) >= _LIMIT:
-        _plans.clear()
-    _plans[key] = plan
+    if len(PLANS) >= _LIMIT:
+        PLANS.clear()
+    PLANS[key] = plan
     return plan
 
 
@@ -108,7 +111,7 @@ def _fail(x: Any, error: Exception) -> NoReturn:
     raise translate(error, f"index of {describe(x)}: {error} ({here()})") from error
 
 
-def _read(x: Any, plan: Plan) -> Any:
+def read(x: Any, plan: Plan) -> Any:
     params, shape, is_array = plan
     made = x
     if params is not None:
@@ -205,14 +208,14 @@ def basic_plan(shape: Shape, items: list[Any]) -> Plan:
 
 
 def _general(trace: Trace, x: Tracer, index: Any) -> Any:
-    items = [_item(trace, item) for item in (index if type(index) is tuple else (index,))]
+    items = [item_of(trace, item) for item in (index if type(index) is tuple else (index,))]
     items = expand(tuple(items), len(x.shape))
-    if all(type(item) in _BASIC for item in items):
-        return _read(x, basic_plan(x.shape, items))
+    if all(type(item) in BASIC for item in items):
+        return read(x, basic_plan(x.shape, items))
     return _advanced(trace, x, items)
 
 
-def _item(trace: Trace, item: Any) -> Any:
+def item_of(trace: Trace, item: Any) -> Any:
     """One item of an index: a plain integer, a slice of plain integers, None, Ellipsis, or an index or mask array."""
     kind = type(item)
     if item is None or item is Ellipsis or kind is int:
@@ -221,6 +224,8 @@ def _item(trace: Trace, item: Any) -> Any:
         return slice(*[part if part is None else operator.index(part) for part in (item.start, item.stop, item.step)])
     if isinstance(item, (bool, np.bool_)):
         unsupported("ndarray indexed by a single bool", "index with a mask of the array's shape, or use np.where")
+    if kind is range:
+        item, kind = list(item), list
     if kind is not Tracer and not isinstance(item, (list, tuple, np.ndarray)):
         return operator.index(item)
     made = as_array(trace, item) if kind is not Tracer else item
@@ -234,8 +239,16 @@ def _item(trace: Trace, item: Any) -> Any:
 
 
 def _advanced(trace: Trace, x: Any, items: list[Any]) -> Any:
+    part, indices, grown, turn = locate(trace, x, items)
+    made = call(trace, "gather", part, *indices)
+    made = made if len(grown) == len(shape_of(made)) else reshape(trace, made, grown)
+    return transpose(trace, made, turn) if turn is not None else made
+
+
+def locate(trace: Trace, x: Any, items: list[Any]) -> tuple[Any, list[Any], Shape, Shape | None]:
+    """What an index with arrays reads: a view of `x`, the indices of its leading axes, the shape of the result and its last transpose."""
     shape = shape_of(x)
-    arrays = [i for i, item in enumerate(items) if type(item) not in _BASIC]
+    arrays = [i for i, item in enumerate(items) if type(item) not in BASIC]
     gathers = any(shape_of(items[i]) for i in arrays)  # traced scalars only: plain integers beside them stay basic
     places = [i for i, item in enumerate(items) if i in arrays or (type(item) is int and gathers)]
     adjacent = places[-1] - places[0] == len(places) - 1
@@ -261,7 +274,7 @@ def _advanced(trace: Trace, x: Any, items: list[Any]) -> Any:
             axis += 1
         if i < places[0]:
             before = len(new)
-    part = _read(x, basic_plan(shape, basic))
+    part = read(x, basic_plan(shape, basic))
     indices = [_positions(trace, item) for _, _, item in front]
     taken_axes = [a for at, taken, _ in front for a in range(at, at + taken)]
     rest = [a for a in range(left) if a not in taken_axes]
@@ -273,14 +286,11 @@ def _advanced(trace: Trace, x: Any, items: list[Any]) -> Any:
             flat.append(size_of(have[at : at + taken]))
             at += taken
         part = reshape(trace, part, (*flat, *have[at:]))
-    made = call(trace, "gather", part, *indices)
-    inner = len(shape_of(made)) - len(rest)
-    grown = (*shape_of(made)[:inner], *new)
-    if len(grown) != len(shape_of(made)):
-        made = reshape(trace, made, grown)
-    if adjacent and before:
-        made = transpose(trace, made, (*range(inner, inner + before), *range(inner), *range(inner + before, len(grown))))
-    return made
+    gathered = np.broadcast_shapes(*[shape_of(i) for i in indices])
+    inner = len(gathered)
+    grown = (*gathered, *new)
+    turn = (*range(inner, inner + before), *range(inner), *range(inner + before, len(grown))) if adjacent and before else None
+    return part, indices, grown, turn
 
 
 def _check_mask(item: Any, covered: Shape, axis: int) -> None:
@@ -306,19 +316,3 @@ def mask_positions(trace: Trace, mask: Any) -> Any:
         found = call(trace, "reduce_sum", cast(trace, mask, np.int64), axes=tuple(range(len(mask.shape))))
         trace.guard(found, "int", count)
     return call(trace, "mask_indices", mask, count=count)
-
-
-# ---- writing ----
-
-
-def set_(x: Tracer, index: Any, value: Any) -> NoReturn:
-    """``x[index] = value``.
-
-    Raises TraceError: writes are not recorded.
-    """
-    raise TraceError(
-        f"item assignment on a traced array is not supported yet ({here()}); build the array with np.where, np.concatenate or np.stack"
-    )
-
-
-INDEXING["set"] = set_

@@ -17,6 +17,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     find_tracer,
+    fresh,
     handles,
     join,
     refuse,
@@ -50,10 +51,10 @@ def joined(trace: Trace, xs: list[Any], axis: Any) -> Any:
     """Arrays of one dtype joined along an axis, or flat for None."""
     if axis is None:
         xs = [reshape(trace, x, (size_of(shape_of(x)),)) for x in xs]
-        return alias(join(trace, xs, 0))
+        return fresh(trace, join(trace, xs, 0), *xs)
     if not all(shape_of(x) for x in xs):
         raise ValueError("zero-dimensional arrays cannot be concatenated")
-    return alias(join(trace, xs, axis_index(axis, len(shape_of(xs[0])))))
+    return fresh(trace, join(trace, xs, axis_index(axis, len(shape_of(xs[0])))), *xs)
 
 
 @handles(np.concatenate)
@@ -71,7 +72,7 @@ def stack(trace: Trace, arrays: Any, axis: Any = 0, out: Any = None, *, dtype: A
         raise ValueError("all input arrays must have the same shape")
     at = axis_index(axis, len(shape) + 1)
     grown = (*shape[:at], 1, *shape[at:])
-    return join(trace, [reshape(trace, x, grown) for x in xs], at)
+    return fresh(trace, join(trace, [reshape(trace, x, grown) for x in xs], at), *xs)
 
 
 def _stacker(function: Callable[..., Any], grow: Callable[[Shape], Shape], axis: Callable[[Shape], int]) -> None:

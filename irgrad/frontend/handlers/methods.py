@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from irgrad.errors import TraceError
-from irgrad.frontend.handlers.core import alias, cast, handles, handles_method, shape_of, unsupported
+from irgrad.frontend.handlers.core import alias, cast, fresh, handles, handles_method, shape_of, unsupported
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import ATTRIBUTES
 
@@ -18,13 +18,13 @@ def astype(trace: Trace, x: Any, dtype: Any, order: Any = "K", casting: str = "u
     if not np.can_cast(x.dtype, target, casting):  # type: ignore[arg-type]
         raise TypeError(f"Cannot cast array data from {x.dtype!r} to {target!r} according to the rule {casting!r}")
     made = cast(trace, x, target)
-    return alias(made) if made is x else made
+    return made if made is not x else fresh(trace, x) if copy else alias(x)
 
 
 @handles(np.astype)
 def astype_function(trace: Trace, x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     made = cast(trace, x, np.dtype(dtype))
-    return alias(made) if made is x else made
+    return made if made is not x else fresh(trace, x) if copy else alias(x)
 
 
 def _writes(name: str, instead: str) -> None:
@@ -33,9 +33,7 @@ def _writes(name: str, instead: str) -> None:
         raise TraceError(f"ndarray.{name} writes into a traced array, which is not supported yet ({here()}); {instead}")
 
 
-_writes("fill", "use np.full_like")
-_writes("put", "build the array with np.where, np.concatenate or np.stack")
-_writes("partition", "use np.partition")
+_writes("partition", "use np.partition or x.sort()")
 _writes("resize", "use np.reshape or np.concatenate")
 
 

@@ -54,11 +54,6 @@ argsort = _sorter("argsort", np.argsort)
 handles_method("argsort")(argsort)
 
 
-@handles_method("sort")
-def sort_method(trace: Trace, x: Any, *args: Any, **kwargs: Any) -> Any:
-    unsupported("ndarray.sort", "use np.sort, which returns the sorted array")
-
-
 @handles(np.partition)
 def partition(trace: Trace, a: Any, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> Any:
     """A sorted array is partitioned everywhere."""

@@ -16,6 +16,7 @@ from irgrad.frontend.handlers.core import (
     axis_tuple,
     broadcast,
     call,
+    fresh,
     handles,
     handles_method,
     inspects,
@@ -98,7 +99,9 @@ def ravel(trace: Trace, a: Any, order: str = "C") -> Any:
     return _reshaped(trace, a, (-1,), order)
 
 
-handles_method("flatten")(ravel)
+@handles_method("flatten")
+def flatten(trace: Trace, x: Any, order: str = "C") -> Any:
+    return fresh(trace, _reshaped(trace, x, (-1,), order))
 
 
 def _transposed(trace: Trace, x: Any, axes: Any) -> Any:

@@ -31,6 +31,7 @@ from irgrad.frontend.handlers.core import (
     operand,
     run,
     shape_of,
+    store,
     unsupported,
     unwrap,
     weak_of,
@@ -82,8 +83,12 @@ class Ufunc:
         ufunc = self.ufunc
         if len(args) > ufunc.nin:
             if any(a is not None for a in args[ufunc.nin :]):
-                unsupported(f"{ufunc.__name__}(out=)", "use the returned array")
+                kwargs = {**kwargs, "out": args[ufunc.nin :]}
             args = args[: ufunc.nin]
+        out = kwargs.get("out")
+        if out is not None and (type(out) is not tuple or any(o is not None for o in out)):
+            kwargs = {k: v for k, v in kwargs.items() if k != "out"}
+            return self.into(trace, args, kwargs, out if type(out) is tuple else (out,))
         dtype = _keywords(ufunc, kwargs) if kwargs else None
         if len(args) != ufunc.nin:
             raise TypeError(f"{ufunc.__name__}() takes {ufunc.nin} positional arguments but {len(args)} were given")
@@ -91,6 +96,25 @@ class Ufunc:
             args = tuple([a if type(a) is Tracer else operand(trace, a) for a in args])
             return trace.apply(self.op, ufunc, *args)
         return run(trace, ufunc.__name__, self.general, args, {"dtype": dtype})
+
+    def into(self, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any], outs: tuple[Any, ...]) -> Any:
+        """The call with ``out=``, and ``where=`` if given."""
+        where = kwargs.pop("where", True)
+
+        def impl(trace: Trace, *args: Any) -> Any:
+            made = self.record(trace, args, kwargs)
+            results = []
+            for out, part in zip(outs, made if type(made) is tuple else (made,), strict=True):
+                if out is None:
+                    results.append(part)
+                    continue
+                if where is not True:
+                    part = apply(trace, "where", np.where, operand(trace, where), part, out)
+                store(trace, out, part, self.ufunc.__name__)
+                results.append(out)
+            return tuple(results) if type(made) is tuple else results[0]
+
+        return run(trace, self.ufunc.__name__, impl, args, {}, handles=True)
 
     def general(self, trace: Trace, *args: Any, dtype: np.dtype[Any] | None) -> Any:
         operands = [operand(trace, a) for a in args]
@@ -401,6 +425,10 @@ def ufunc_method(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: 
         return run(trace, name, _reduce, (_REDUCTIONS[ufunc], *inputs), kwargs)
     if method == "accumulate" and ufunc in _SCANS:
         return run(trace, name, _accumulate, (_SCANS[ufunc], *inputs), kwargs)
+    if method == "at" and ufunc in (np.add, np.subtract):
+        from irgrad.frontend.handlers.writing import add_at
+
+        return run(trace, name, add_at, (ufunc, *inputs), kwargs, handles=True)
     if method == "outer" and ufunc in UFUNCS and len(inputs) == 2 and not kwargs:
         return run(trace, name, _outer, (ufunc, *inputs), kwargs)
     return unsupported(name, "write it with irgrad.numpy functions that are traced")

@@ -1,0 +1,340 @@
+"""Writes into traced arrays: item and augmented assignment, and numpy's functions and methods that change an array.
+
+Each comes to a region of slices (`storage.write`) or to index arrays (`storage.update_all`) of the array or a view of it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from irgrad.frontend.context import current
+from irgrad.frontend.handlers.core import (
+    PUBLIC,
+    Shape,
+    apply,
+    as_array,
+    axis_index,
+    broadcast,
+    call,
+    cast,
+    dtype_of,
+    find_tracer,
+    open_trace,
+    operand,
+    reshape,
+    run,
+    shape_of,
+    transpose,
+    unsupported,
+    unwrap,
+)
+from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember
+from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.storage import present, resolve, resolve_tree, update_all, write
+from irgrad.frontend.trace import Trace
+from irgrad.frontend.tracer import FUNCTIONS, INDEXING, METHODS, Tracer
+from irgrad.ir.primitive import REGISTRY
+
+INDEXING["present"] = present
+_WIDE = (np.dtype(np.float64), np.dtype(np.int64))
+
+# ---- items ----
+
+
+def set_(x: Tracer, index: Any, value: Any) -> None:
+    """``x[index] = value``."""
+    run(x._trace, "setitem", _set, (x, index, value), {}, handles=True)
+
+
+INDEXING["set"] = set_
+
+
+def _set(trace: Trace, x: Tracer, index: Any, value: Any) -> None:
+    _must_be_array(x)
+    if type(index) is Tracer or type(index) is tuple or type(index) is list:
+        index = resolve_tree(trace, index)
+    key = key_of(index)
+    if key is not None:
+        plan = PLANS.get((x.shape, key)) or remember((x.shape, key), x, index if type(index) is tuple else (index,))
+        if not _is_repeat(trace, x, plan, value):
+            _set_region(trace, x, plan, stored(trace, value, x.dtype))
+        return
+    items = [item_of(trace, item) for item in (index if type(index) is tuple else (index,))]
+    mask = items[0]
+    if len(items) == 1 and type(mask) not in BASIC and dtype_of(mask).kind == "b" and shape_of(mask) == x.shape:
+        content = stored(trace, value, x.dtype)
+        if shape_of(content) == ():
+            write(trace, x, None, apply(trace, "where", np.where, mask, content, resolve(trace, x)))
+            return
+        value = content
+    items = expand(tuple(items), len(x.shape))
+    if all(type(item) in BASIC for item in items):
+        _set_region(trace, x, basic_plan(x.shape, items), stored(trace, value, x.dtype))
+    else:
+        _set_at(trace, x, items, stored(trace, value, x.dtype), "scatter_update")
+
+
+def _must_be_array(x: Tracer) -> None:
+    if not isinstance(x.value, np.ndarray):
+        raise TypeError(f"{type(x.value).__name__!r} object does not support item assignment")
+
+
+def stored(trace: Trace, value: Any, dtype: np.dtype[Any]) -> Any:
+    """`value` as an array of `dtype` holds it, with numpy's errors and warnings."""
+    made = operand(trace, value)
+    if type(made) is not Tracer and not isinstance(made, np.ndarray):
+        probe = np.empty((), dtype)
+        probe[()] = made
+        return probe[()].item() if dtype in _WIDE else probe[()]
+    have = dtype_of(made)
+    if have == dtype:
+        return made
+    if have.kind == "c" and dtype.kind != "c":
+        np.empty(0, dtype)[...] = np.empty(0, have)  # numpy warns of what is lost
+        made = PUBLIC[np.real](made) if type(made) is Tracer else made.real
+    return cast(trace, made, dtype) if type(made) is Tracer else made.astype(dtype)
+
+
+def _is_repeat(trace: Trace, x: Tracer, plan: Plan, value: Any) -> bool:
+    """Is `value` the view ``x[index]`` itself, as in the last step of ``x[index] += v``?"""
+    if type(value) is not Tracer or type(value.value) is not np.ndarray or plan[0] is None or plan[1] is not None:
+        return False
+    if value.op is None or value.op.name != "slice" or value.params != plan[0]:
+        return False
+    base = value.operands[0]
+    if base.index == x.index:
+        return True
+    storage = trace.storages.get(base.index)
+    return storage is not None and storage is trace.storages.get(x.index)
+
+
+def _fitted(trace: Trace, value: Any, shape: Shape) -> Any:
+    """`value` without leading axes of 1 that `shape` does not have.
+
+    Raises ValueError, as numpy does, where it does not broadcast.
+    """
+    have = shape_of(value)
+    if not have:
+        return value
+    given = have
+    if len(have) > len(shape):
+        extra = len(have) - len(shape)
+        if all(n == 1 for n in have[:extra]):
+            have = have[extra:]
+    if len(have) > len(shape) or any(n not in (1, m) for n, m in zip(reversed(have), reversed(shape), strict=False)):
+        raise ValueError(f"could not broadcast input array from shape {_text(given)} into shape {_text(shape)}")
+    return value if have == given else reshape(trace, value, have)
+
+
+def _text(shape: Shape) -> str:
+    return "(" + ",".join(str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _set_region(trace: Trace, x: Tracer, plan: Plan, value: Any) -> None:
+    params, grown, _ = plan
+    if params is None:
+        region = x.shape
+    else:
+        region = tuple(n for axis, n in enumerate(params["count"]) if axis not in params["drop"])
+    if grown is not None:
+        value = _fitted(trace, value, grown)
+        if shape_of(value):
+            value = reshape(trace, broadcast(trace, value, grown), region)
+    value = _fitted(trace, value, region)
+    if 0 not in region:
+        write(trace, x, params, value)
+
+
+def _set_at(trace: Trace, x: Tracer, items: list[Any], value: Any, name: str) -> None:
+    part, indices, grown, turn = locate(trace, x, items)
+    shape = grown if turn is None else tuple(grown[i] for i in turn)
+    if shape_of(value):
+        value = broadcast(trace, _fitted(trace, value, shape), shape)
+        if turn is not None:
+            value = transpose(trace, value, tuple(sorted(range(len(turn)), key=turn.__getitem__)))
+        gathered = np.broadcast_shapes(*[shape_of(i) for i in indices])
+        value = reshape(trace, value, gathered + shape_of(part)[len(indices) :])
+    _check_range(part, indices)
+    if 0 not in grown:
+        update_all(trace, part, REGISTRY[name], value, *indices)
+
+
+def _check_range(part: Any, indices: list[Any]) -> None:
+    """numpy's IndexError before anything is changed."""
+    for axis, index in enumerate(indices):
+        plain, n = np.asarray(unwrap(index)), shape_of(part)[axis]
+        if plain.size and (plain.min() < -n or plain.max() >= n):
+            bad = plain[(plain < -n) | (plain >= n)].flat[0]
+            raise IndexError(f"index {bad} is out of bounds for axis {axis} with size {n}")
+
+
+# ---- augmented assignment ----
+
+
+def _inplace(x: Tracer, name: str, dunder: str, other: Any) -> Any:
+    run(x._trace, f"i{dunder}", _augment, (x, getattr(np, name), dunder, other), {}, handles=True)
+    return x
+
+
+INDEXING["inplace"] = _inplace
+
+
+def _augment(trace: Trace, x: Tracer, ufunc: Any, dunder: str, other: Any) -> None:
+    now = resolve(trace, x)
+    other = resolve_tree(trace, other)
+    if ufunc is np.matmul:
+        made = PUBLIC[np.matmul](now, other)
+    else:
+        made = getattr(operator, dunder if dunder not in ("and", "or") else dunder + "_")(now, other)
+    if not np.can_cast(dtype_of(made), x.dtype, "same_kind"):
+        plain = unwrap(other)
+        sample = np.ones((1,), x.dtype)
+        getattr(operator, "i" + dunder)(sample, np.ones((1,), np.asarray(plain).dtype) if np.ndim(plain) else plain)  # numpy's error
+        raise TypeError(f"Cannot cast output from {dtype_of(made)!r} to {x.dtype!r} with casting rule 'same_kind'")
+    if shape_of(made) != x.shape:
+        raise ValueError(
+            f"non-broadcastable output operand with shape {_text(x.shape)} doesn't match the broadcast shape {_text(shape_of(made))}"
+        )
+    write(trace, x, None, cast(trace, made, x.dtype))
+
+
+# ---- functions and methods ----
+
+
+def _writes(*functions: Any, method: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a handler that changes its first argument, which it gets as a handle."""
+
+    def register(impl: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            FUNCTIONS[function] = PUBLIC[function] = _entry(function, impl)
+        if method is not None:
+            METHODS[method] = lambda self, *args, **kwargs: run(self._trace, method, impl, (self, *args), kwargs, handles=True)
+        return impl
+
+    return register
+
+
+def _entry(function: Any, impl: Callable[..., Any]) -> Callable[..., Any]:
+    name = function.__name__
+
+    def public(*args: Any, **kwargs: Any) -> Any:
+        trace = open_trace(args, kwargs)
+        if current() is None or trace is None or find_tracer((*args, *kwargs.values())) is None:
+            return function(*args, **kwargs)
+        if type(args[0] if args else kwargs.get("dst")) is not Tracer:
+            unsupported(f"{name} into an array made outside the traced function", "make it inside, with np.empty or np.zeros")
+        return run(trace, name, impl, args, kwargs, handles=True)
+
+    public.__name__ = public.__qualname__ = name
+    public.__doc__ = function.__doc__
+    public.__wrapped__ = function  # type: ignore[attr-defined]
+    return public
+
+
+@_writes(method="fill")
+def fill(trace: Trace, x: Tracer, value: Any) -> None:
+    _must_be_array(x)
+    made = operand(trace, value)
+    if shape_of(made):
+        made = reshape(trace, made, ()) if size_of(shape_of(made)) == 1 else made
+        if shape_of(made):
+            raise ValueError("could not broadcast input array: fill takes a single value")
+    write(trace, x, None, stored(trace, made, x.dtype))
+
+
+@_writes(np.copyto)
+def copyto(trace: Trace, dst: Tracer, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
+    value = operand(trace, src)
+    plain = unwrap(value)
+    probe = plain if np.ndim(plain) == 0 and not isinstance(plain, (np.ndarray, np.generic)) else np.zeros((), dtype_of(value))
+    np.copyto(np.zeros((), dst.dtype), probe, casting=casting)  # numpy's error for a dtype that does not cast
+    value = _fitted(trace, stored(trace, value, dst.dtype), dst.shape)
+    if where is not True:
+        value = apply(trace, "where", np.where, operand(trace, where), value, resolve(trace, dst))
+    write(trace, dst, None, value)
+
+
+@_writes(np.putmask)
+def putmask(trace: Trace, a: Tracer, mask: Any, values: Any) -> None:
+    value = stored(trace, values, a.dtype)
+    if shape_of(value) not in ((), a.shape):
+        unsupported("putmask of repeated values", "give values of the array's shape")
+    write(trace, a, None, apply(trace, "where", np.where, operand(trace, mask), value, resolve(trace, a)))
+
+
+@_writes(np.put, method="put")
+def put(trace: Trace, a: Tracer, ind: Any, v: Any, mode: str = "raise") -> None:
+    index = as_array(trace, ind)
+    n = a.size
+    if mode == "wrap":
+        index = apply(trace, "remainder", np.remainder, index, n)
+    elif mode == "clip":
+        index = apply(trace, "minimum", np.minimum, apply(trace, "maximum", np.maximum, index, 0), n - 1)
+    index = reshape(trace, index, (size_of(shape_of(index)),))
+    count = shape_of(index)[0]
+    value = stored(trace, v, a.dtype)
+    if shape_of(value):
+        have = size_of(shape_of(value))
+        value = reshape(trace, value, (have,))
+        if have != count and have:
+            value = call(trace, "gather", value, trace.lift(np.arange(count) % have))
+    if count:
+        flat = a if len(a.shape) == 1 else reshape(trace, resolve(trace, a), (n,))
+        _check_range(flat, [index])
+        if flat is a:
+            update_all(trace, a, REGISTRY["scatter_update"], value, index)
+        else:
+            made = call(trace, "scatter_update", flat, value, index)
+            write(trace, a, None, reshape(trace, made, a.shape))
+
+
+@_writes(np.fill_diagonal)
+def fill_diagonal(trace: Trace, a: Tracer, val: Any, wrap: bool = False) -> None:
+    shape = a.shape
+    if len(shape) < 2:
+        raise ValueError("array must be at least 2-d")
+    if len(shape) > 2 and len(set(shape)) > 1:
+        raise ValueError("All dimensions of input must be of equal length")
+    end = a.size
+    step = 1 + sum(size_of(shape[i + 1 :]) for i in range(len(shape) - 1))
+    if len(shape) == 2:
+        step = shape[1] + 1
+        if not wrap:
+            end = shape[1] * shape[1]
+    places = np.arange(a.size)[0:end:step]
+    index = [trace.lift(i.astype(np.int64)) for i in np.unravel_index(places, shape)]
+    value = stored(trace, val, a.dtype)
+    if shape_of(value):
+        have = size_of(shape_of(value))
+        value = reshape(trace, value, (have,))
+        if have != places.size:
+            value = call(trace, "gather", value, trace.lift(np.arange(places.size) % have))
+    if places.size:
+        update_all(trace, a, REGISTRY["scatter_update"], value, *index)
+
+
+@_writes(method="sort")
+def sort(trace: Trace, x: Tracer, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+    if order is not None:
+        unsupported("ndarray.sort(order=)", "leave order out")
+    write(trace, x, None, call(trace, "sort", x, axis=axis_index(axis, len(x.shape))))
+
+
+def add_at(trace: Trace, ufunc: Any, x: Any, index: Any, value: Any) -> None:
+    """``np.add.at`` and ``np.subtract.at``."""
+    if type(x) is not Tracer:
+        unsupported(f"{ufunc.__name__}.at into an array made outside the traced function", "make it inside, with np.zeros")
+    content = stored(trace, resolve_tree(trace, value), x.dtype)
+    if ufunc is np.subtract:
+        content = apply(trace, "neg", np.negative, content)
+    items = [item_of(trace, item) for item in (resolve_tree(trace, index) if type(index) is tuple else (resolve_tree(trace, index),))]
+    items = expand(tuple(items), len(x.shape))
+    if all(type(item) in BASIC for item in items):
+        read = INDEXING["get"](x, index)
+        _set(trace, x, index, apply(trace, "add", np.add, read, content))
+        return
+    _set_at(trace, x, items, content, "scatter_add")

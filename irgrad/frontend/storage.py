@@ -1,0 +1,397 @@
+"""Storages: the memory behind traced arrays that are written in place.
+
+A tracer is both a handle (the user's array) and a value that never changes. From the first write on, a trace keeps a `Storage` for
+the memory: the handle that first had it and the *version*, the value that it holds now. A write is a functional update of the
+version, recorded; handles are resolved to the present version, views of them to the same view of it, when they become operands.
+Derivative rules refer to values, never to handles: they record with `Trace.raw`.
+
+The concrete buffer of a version belongs to its storage and is written in place, unless the version was an operand in between: then
+the write copies first. Views are recorded with values of their own.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from irgrad.errors import TraceError
+from irgrad.frontend.sites import code_info, user_source
+from irgrad.frontend.tracer import Tracer
+from irgrad.ir.primitive import REGISTRY, VIEW, Primitive
+
+if TYPE_CHECKING:
+    from irgrad.frontend.trace import Trace
+
+Params = dict[str, tuple[int, ...]]
+_ndarray = np.ndarray
+
+
+class Storage:
+    """One array's memory: `root`, the handle that had it first, and its contents after `number` writes."""
+
+    __slots__ = ("line", "number", "owned", "read", "root", "version", "views")
+
+    def __init__(self, root: Tracer) -> None:
+        self.root = root
+        self.version = root
+        self.number = 0
+        self.owned = False  # the version's buffer may be changed in place
+        self.read = True  # the version is an operand of something that keeps its bits
+        self.views: dict[int, tuple[int, Tracer]] = {}  # view handle -> the same view of the version of that number
+        self.line: Any = None  # of the last write
+
+
+# ---- handles ----
+
+
+def follow(trace: Trace, t: Tracer) -> tuple[Tracer, list[Tracer], Storage | None]:
+    """The handle that owns the memory of `t`, the views from there to `t`, and its storage if it was written."""
+    storages = trace.storages
+    chain: list[Tracer] = []
+    while True:
+        storage = storages.get(t.index)
+        if storage is not None:
+            return storage.root, chain[::-1], storage
+        if not is_view(trace, t):
+            return t, chain[::-1], None
+        chain.append(t)
+        t = t.operands[0]
+
+
+def is_view(trace: Trace, t: Tracer) -> bool:
+    """Does `t` share the memory of its operand, as in numpy?"""
+    op = t.op
+    if op is None or not op.has(VIEW) or type(t.value) is not _ndarray:
+        return False
+    base = t.operands[0]
+    if type(base) is not Tracer or type(base.value) is not _ndarray:
+        return False
+    if op.name != "reshape":
+        return True
+    known = trace.views.get(t.index)
+    return bool(np.may_share_memory(t.value, base.value)) if known is None else known
+
+
+def resolve(trace: Trace, t: Tracer, whole: bool = True) -> Tracer:
+    """The value that the handle `t` has now; `whole` says that its bits are kept by who asks."""
+    if type(t.value) is not _ndarray:
+        return t
+    storage = trace.storages.get(t.index)
+    if storage is not None:
+        storage.read = storage.read or whole
+        return storage.version
+    if t.op is None or not t.op.has(VIEW):
+        return t
+    _, chain, storage = follow(trace, t)
+    if storage is None or not chain or chain[0].operands[0].index == storage.version.index:
+        return t
+    known = storage.views.get(t.index)
+    if known is not None and known[0] == storage.number:
+        return known[1]
+    made = storage.version
+    before, trace.inside = trace.inside, True
+    try:
+        for link in chain:
+            assert link.op is not None
+            made = trace.call(link.op, (made,), link.params)
+            if type(made.value) is not _ndarray:
+                made = _array_form(made)
+    finally:
+        trace.inside = before
+    storage.views[t.index] = (storage.number, made)
+    return made
+
+
+def _array_form(t: Tracer) -> Tracer:
+    """A 0-d array of the same recorded value."""
+    made = Tracer(t._trace, np.asarray(t.value), t.op, t.operands, t.params, t.index)
+    if t._trace.is_graph:
+        made.segment, made.site = t.segment, t.site
+    return made
+
+
+def resolve_all(trace: Trace, args: Sequence[Any], whole: bool) -> list[Any]:
+    return [resolve(trace, a, whole) if type(a) is Tracer and a._trace is trace else a for a in args]
+
+
+def resolve_tree(trace: Trace, value: Any) -> Any:
+    """`resolve` in lists, tuples and dicts; bits are not kept."""
+    kind = type(value)
+    if kind is Tracer:
+        return resolve(trace, value, False) if value._trace is trace else value
+    if kind is list or kind is tuple:
+        return kind([resolve_tree(trace, v) for v in value])
+    return value
+
+
+def present(t: Tracer) -> Tracer:
+    """What a handle holds now, to look at."""
+    trace = t._trace
+    return resolve(trace, t, False) if trace.storages and not trace.raw else t
+
+
+def note_view(trace: Trace, made: Tracer) -> None:
+    """A view was recorded while there are storages: its value must not change with the buffer."""
+    if type(made.value) is not _ndarray:
+        return
+    base = made.operands[0]
+    if type(base) is not Tracer or type(base.value) is not _ndarray:
+        return
+    assert made.op is not None
+    if made.op.name == "reshape":
+        _, chain, storage = follow(trace, base)
+        if storage is not None:
+            buffer = storage.version.value
+            seen = buffer
+            for link in chain:
+                assert link.op is not None
+                seen = np.asarray(link.op.evaluate(seen, **link.params))
+            trace.views[made.index] = bool(np.may_share_memory(made.op.evaluate(seen, **made.params), buffer))
+    if base.index in trace.storages:
+        made.value = made.value.copy(order="K")
+
+
+# ---- writing ----
+
+
+def write(trace: Trace, handle: Tracer, params: Params | None, value: Any) -> None:
+    """``handle[region] = value``: the region of a slice node (None: all); `value` has the dtype and broadcasts to it."""
+    root, chain, storage = follow(trace, handle)
+    for link in reversed(chain):
+        params, value = _through(trace, link, params, value)
+    storage = storage or _open(trace, root)
+    shape = root.value.shape
+    if params is None or _is_all(params, shape):
+        have = np.shape(value.value if type(value) is Tracer else value)
+        if params is not None and params["drop"] and have:
+            value = _shaped(trace, value, tuple(n for i, n in enumerate(shape) if i not in params["drop"]))
+            value = _reshape(trace, value, shape)
+        replace(trace, root, identity(trace, _shaped(trace, value, shape)), storage)
+        return
+    update(trace, storage, REGISTRY["slice_update"], (value,), params)
+
+
+def update_all(trace: Trace, handle: Tracer, op: Primitive, *operands: Any) -> None:
+    """``handle = op(handle, *operands)`` for an update of index arrays."""
+    root, chain, storage = follow(trace, handle)
+    if not chain:
+        update(trace, storage or _open(trace, root), op, operands, {})
+        return
+    write(trace, handle, None, trace.call(op, (handle, *operands), {}))
+
+
+def update(trace: Trace, storage: Storage, op: Primitive, operands: Sequence[Any], params: Any) -> None:
+    """Record an update of the whole storage, computed in place where nobody keeps the present bits."""
+    _note(trace, storage)
+    made = [resolve(trace, o) if type(o) is Tracer else o for o in operands]
+    if trace.is_graph:
+        made = [trace.lift(o) if isinstance(o, _ndarray) and type(o) is not Tracer else o for o in made]
+    version = storage.version
+    buffer = version.value
+    if storage.read or not storage.owned:
+        buffer = buffer.copy(order="K")
+    values = [o.value if type(o) is Tracer else o for o in made]
+    assert op.in_place is not None
+    op.in_place(buffer, *values, **params)
+    tracer = trace.append(op, (version, *made), params, buffer)
+    storage.owned, storage.read = True, False
+    _advance(trace, storage, tracer)
+
+
+def replace(trace: Trace, root: Tracer, made: Tracer, storage: Storage | None = None) -> None:
+    """The whole contents become `made`, a value that no other handle has."""
+    storage = storage or _open(trace, root)
+    _note(trace, storage)
+    storage.owned, storage.read = False, True
+    _advance(trace, storage, made)
+
+
+def _advance(trace: Trace, storage: Storage, version: Tracer) -> None:
+    storage.version = version
+    storage.number += 1
+    trace.storages[version.index] = storage
+
+
+def _open(trace: Trace, root: Tracer) -> Storage:
+    """The storage of a handle that has not been written yet.
+
+    Raises TraceError for memory that the traced function does not have to itself.
+    """
+    if type(root.value) is not _ndarray:
+        raise TypeError(f"{type(root.value).__name__!r} object does not support item assignment")
+    op = root.op
+    if op is None and type(root.params["origin"]) is not int:
+        origin = root.params["origin"]
+        name = origin.describe() if origin is not None else "an array made outside"
+        raise TraceError(
+            f"the traced function writes into {name} ({user_source(sys._getframe(1))}), which it does not own; copy it inside the function "
+            "(W = np.copy(W)) or make the array there (np.zeros)"
+        )
+    if op is not None and op.name in ("real", "imag"):
+        raise TraceError(
+            f"a write through .{op.name} of a complex array is not traced ({user_source(sys._getframe(1))}); write z = re + 1j * im instead"
+        )
+    storage = trace.storages[root.index] = Storage(root)
+    return storage
+
+
+def _note(trace: Trace, storage: Storage) -> None:
+    """Say once that an argument is written: its caller does not see it."""
+    root = storage.root
+    op = root.op
+    if storage.number == 0 and (op is None or op.name == "mark"):
+        storage.line = source = user_source(sys._getframe(1))
+        level, frame = 1, sys._getframe(0)
+        while frame.f_back is not None and code_info(frame.f_code).internal:
+            frame, level = frame.f_back, level + 1
+        warnings.warn(
+            f"the traced function writes into its argument ({source}); the caller's array stays as it is: copy the argument first "
+            "to say that this is meant",
+            RuntimeWarning,
+            stacklevel=level,
+        )
+
+
+def check_written(trace: Any, outputs: Sequence[Any]) -> None:
+    """Raise TraceError where an argument is written and nothing depends on it: the call would do nothing."""
+    storages = {id(s): s for s in trace.storages.values() if s.root.op is None and s.number}
+    if not storages:
+        return
+    stack = [o for o in outputs if type(o) is Tracer]
+    stack += [t for t in trace.tape if t.op is not None and t.op.name in ("guard", "mark")]
+    seen: set[int] = set()
+    while stack:
+        t = stack.pop()
+        if t.index not in seen:
+            seen.add(t.index)
+            stack.extend(o for o in t.operands if type(o) is Tracer)
+    for storage in storages.values():
+        written = [i for i, s in trace.storages.items() if s is storage and i != storage.root.index]
+        if not any(i in seen for i in written):
+            raise TraceError(
+                f"the traced function writes into its argument ({storage.line}) and returns nothing of it: the call would do nothing, "
+                "as the caller's array stays as it is; return the array"
+            )
+
+
+def identity(trace: Trace, value: Any) -> Tracer:
+    """A value of its own with the same contents."""
+    before, trace.inside = trace.inside, True
+    try:
+        return trace.call(REGISTRY["identity"], (value,), {})
+    finally:
+        trace.inside = before
+
+
+def _is_all(params: Params, shape: tuple[int, ...]) -> bool:
+    return params["count"] == shape and not any(params["start"]) and all(s == 1 for s in params["step"])
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return np.shape(value.value if type(value) is Tracer else value)
+
+
+def _call(trace: Trace, name: str, value: Any, **params: Any) -> Any:
+    return trace.call(REGISTRY[name], (value,), params)
+
+
+def _reshape(trace: Trace, value: Any, shape: tuple[int, ...]) -> Any:
+    return value if _shape(value) == shape else _call(trace, "reshape", value, shape=shape)
+
+
+def _shaped(trace: Trace, value: Any, shape: tuple[int, ...]) -> Any:
+    return value if _shape(value) == shape and not np.isscalar(value) else _call(trace, "broadcast_to", value, shape=shape)
+
+
+def _through(trace: Trace, link: Tracer, params: Params | None, value: Any) -> tuple[Params | None, Any]:
+    """A write into a view as one into what it is a view of."""
+    assert link.op is not None
+    return _THROUGH[link.op.name](trace, link, params, value)
+
+
+def _everything(shape: tuple[int, ...]) -> Params:
+    n = len(shape)
+    return {"start": (0,) * n, "count": shape, "step": (1,) * n, "drop": ()}
+
+
+def _through_slice(trace: Trace, link: Tracer, params: Params | None, value: Any) -> tuple[Params, Any]:
+    outer: Params = link.params
+    if params is None:
+        return outer, value
+    start, count, step, drop = [], [], [], []
+    inner = 0
+    for axis in range(len(outer["start"])):
+        if axis in outer["drop"]:
+            start.append(outer["start"][axis])
+            count.append(1)
+            step.append(1)
+            drop.append(axis)
+            continue
+        start.append(outer["start"][axis] + params["start"][inner] * outer["step"][axis])
+        count.append(params["count"][inner])
+        step.append(outer["step"][axis] * params["step"][inner] if params["count"][inner] > 1 else 1)
+        if inner in params["drop"]:
+            drop.append(axis)
+        inner += 1
+    return {"start": tuple(start), "count": tuple(count), "step": tuple(step), "drop": tuple(drop)}, value
+
+
+def _undropped(trace: Trace, params: Params, value: Any) -> tuple[Params, Any]:
+    """The same write without dropped axes."""
+    if not params["drop"] and len(_shape(value)) in (0, len(params["count"])):
+        return params, value
+    if _shape(value):
+        value = _shaped(trace, value, tuple(n for i, n in enumerate(params["count"]) if i not in params["drop"]))
+        value = _reshape(trace, value, params["count"])
+    return {**params, "drop": ()}, value
+
+
+def _through_transpose(trace: Trace, link: Tracer, params: Params | None, value: Any) -> tuple[Params, Any]:
+    axes = link.params["axes"]
+    params, value = _undropped(trace, params or _everything(link.value.shape), value)
+    back = sorted(range(len(axes)), key=axes.__getitem__)
+    if _shape(value):
+        value = _call(trace, "transpose", _shaped(trace, value, params["count"]), axes=tuple(back))
+    return {**{k: tuple(params[k][i] for i in back) for k in ("start", "count", "step")}, "drop": ()}, value
+
+
+def _through_reshape(trace: Trace, link: Tracer, params: Params | None, value: Any) -> tuple[Params | None, Any]:
+    inner, outer = link.value.shape, link.operands[0].value.shape
+    params, value = _undropped(trace, params or _everything(inner), value)
+    if _is_all(params, inner):
+        return None, (_reshape(trace, _shaped(trace, value, inner), outer) if _shape(value) else value)
+    plain: Params | None = None
+    if all(n == 1 for n in params["count"]):
+        flat = int(np.ravel_multi_index(params["start"], inner)) if inner else 0
+        at = tuple(int(i) for i in np.unravel_index(flat, outer)) if outer else ()
+        plain = {"start": at, "count": (1,) * len(outer), "step": (1,) * len(outer), "drop": ()}
+    elif [n for n in inner if n != 1] == [n for n in outer if n != 1]:
+        axes = iter([i for i, n in enumerate(inner) if n != 1])
+        places = [next(axes) if n != 1 else None for n in outer]
+        plain = {
+            "start": tuple(0 if i is None else params["start"][i] for i in places),
+            "count": tuple(1 if i is None else params["count"][i] for i in places),
+            "step": tuple(1 if i is None else params["step"][i] for i in places),
+            "drop": (),
+        }
+        if any(n == 1 and c == 0 for n, c in zip(inner, params["count"], strict=True)):
+            plain["count"] = (0,) * len(outer)
+    if plain is not None:
+        if _shape(value):
+            value = _reshape(trace, _shaped(trace, value, params["count"]), plain["count"])
+        return plain, value
+    made = trace.call(REGISTRY["slice_update"], (resolve(trace, link), value), params)
+    return None, _reshape(trace, made, outer)
+
+
+def _through_broadcast(trace: Trace, link: Tracer, params: Params | None, value: Any) -> tuple[Params, Any]:
+    raise ValueError("assignment destination is read-only")
+
+
+_THROUGH: dict[str, Callable[..., Any]] = {
+    "slice": _through_slice, "transpose": _through_transpose, "reshape": _through_reshape, "broadcast_to": _through_broadcast,
+}  # fmt: skip
