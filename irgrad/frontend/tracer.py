@@ -144,14 +144,14 @@ class Tracer(Value):
         self._refuse("float(t)", "np.exp(t) for math.exp(t), irgrad.numpy.zeros for an array to write into")
         self = _present(self)
         outcome = float(self.value)
-        self._trace.guard(self, "bits", outcome)
+        self._guard_value()
         return outcome
 
     def __complex__(self) -> complex:
         self._refuse("complex(t)", "t + 0j")
         self = _present(self)
         outcome = complex(self.value)
-        self._trace.guard(self, "bits", outcome)
+        self._guard_value()
         return outcome
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
@@ -161,8 +161,23 @@ class Tracer(Value):
             raise TraceError(
                 f"a traced array cannot become a plain numpy array ({self._here()}); use irgrad.numpy, or irgrad.stop_gradient outside jit"
             )
-        self._trace.guard(self, "bits", self.value)
+        self._guard_value()
         return np.asarray(self.value, dtype=dtype)
+
+    def _guard_value(self) -> None:
+        """Guard the number itself: a whole one by its value, a real one by its bits, a complex one by those of both parts."""
+        trace = self._trace
+        if not trace.is_graph:
+            return
+        kind = np.result_type(self.value).kind
+        if kind == "c":
+            for name, part in (("real", np.real), ("imag", np.imag)):
+                number = trace.apply(REGISTRY[name], part, self)
+                trace.guard(number, "bits", float(number.value))
+        elif kind == "f":
+            trace.guard(self, "bits", float(self.value))
+        else:
+            trace.guard(self, "bool" if kind == "b" else "int", self.value.item() if hasattr(self.value, "item") else self.value)
 
     def _refuse(self, what: str, instead: str) -> None:
         if self._trace.marks and depends_on_mark(self):

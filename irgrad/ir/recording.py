@@ -122,3 +122,11 @@ def params_key(params: dict[str, Any]) -> Any:
 
 def is_guard(record: Record) -> bool:
     return record.op is not None and bool(record.op.traits & GUARD)
+
+
+def guard_outcome(record: Record) -> int:
+    """What a guard saw, as the int64 that the driver compares: the bits of a float (0.0 is not -0.0, nan is itself), else the number."""
+    value = record.params["value"]
+    if record.params["kind"] == "bits":
+        return int(np.float64(value).view(np.int64))
+    return (int(value) + 2**63) % 2**64 - 2**63  # as uint64 converts

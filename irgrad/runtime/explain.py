@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import IO, Any
 
+import numpy as np
+
 from irgrad.frontend.sites import line_text, source_of
 from irgrad.ir.aval import short_name
 from irgrad.runtime.jit import Jitted
@@ -81,8 +83,16 @@ def _node(root: PathNode, depth: int, lines: list[str], seen: dict[Any, int]) ->
             continue
         source = source_of(node.guard.site)
         text = f"{source}  {line_text(source)}" if source is not None else "unknown line"
-        outcomes = ", ".join(f"{outcome}: {child.num_calls}" for outcome, child in node.children.items())
-        lines.append(f"{indent}  guard {node.guard.params['kind']} at {text}  [{outcomes}]")
+        kind = node.guard.params["kind"]
+        outcomes = ", ".join(f"{_shown(kind, outcome)}: {child.num_calls}" for outcome, child in node.children.items())
+        lines.append(f"{indent}  guard {kind} at {text}  [{outcomes}]")
         single = len(node.children) == 1
         for outcome, child in reversed(node.children.items()):
-            stack.append((child, depth if single else depth + 1, "" if single else f"  if {outcome}:"))
+            stack.append((child, depth if single else depth + 1, "" if single else f"  if {_shown(kind, outcome)}:"))
+
+
+def _shown(kind: str, outcome: int) -> Any:
+    """A guard's outcome as the user's program saw it."""
+    if kind == "bits":
+        return float(np.int64(outcome).view(np.float64))
+    return bool(outcome) if kind == "bool" else outcome

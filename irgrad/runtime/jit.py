@@ -30,7 +30,7 @@ from irgrad.frontend.names import default_names
 from irgrad.frontend.record import freeze
 from irgrad.frontend.sites import source_of
 from irgrad.frontend.substitute import Substitution
-from irgrad.ir.recording import Recording
+from irgrad.ir.recording import Recording, guard_outcome, is_guard
 from irgrad.ir.template import TemplateTable
 from irgrad.runtime.run import direct, run
 from irgrad.runtime.signature import CallForm, call_form, normalise
@@ -214,7 +214,7 @@ class Jitted:
         """Attach a path at its second sighting, if both sightings agree."""
         if variant.declined:
             return
-        outcome = tuple(r.params["value"] for r in recording.records if r.aval == 0 and r.op is not None and r.op.name == "guard")
+        outcome = tuple(guard_outcome(r) for r in recording.records if r.aval == 0 and is_guard(r))
         contradiction = variant.tree.differs(recording) if variant.tree.root is not None else None
         if contradiction == "" or contradiction is None:
             leaf = _known_leaf(variant.tree, outcome)

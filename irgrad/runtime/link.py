@@ -475,7 +475,7 @@ class Linker:
         width = want.itemsize
         table: list[int] = [len(node.children)]
         for outcome in node.children:
-            table += [guard_bits(guard.params["kind"], outcome), -1]
+            table += [outcome, -1]
         self.guard_fixups.append((len(self.rows) + 3, len(self.guard_tables)))
         self.guard_tables.append(table)
         self.guards[self.num_rows] = node
@@ -557,13 +557,6 @@ def conversion_kernel(have: np.dtype[Any], want: np.dtype[Any]) -> str:
     text = conversion("value", have, want)
     pointers = f"    x = pointer_{have.name}(p, 0)\n    o = pointer_{want.name}(p, 1)\n    value = load(x, 0)\n"
     return f"def kernel(p, n):\n{pointers}    store(o, 0, {text})\n    return 0\n"
-
-
-def guard_bits(kind: str, outcome: Any) -> int:
-    """The outcome as the int64 that the driver compares."""
-    if kind == "bits":
-        return int(np.float64(outcome).view(np.int64))
-    return int(outcome)
 
 
 __all__ = ["ARRAY", "FREE", "NUMBER", "Graph", "LinkCounts", "Linker", "Place"]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.ir.primitive import GUARD
-from irgrad.ir.recording import Record, Recording, is_guard
+from irgrad.ir.recording import Record, Recording, guard_outcome, is_guard
 from irgrad.ir.template import Instance, TemplateTable
 
 LONG = 160  # records of a segment beyond which it is cut at call sites
@@ -28,7 +28,7 @@ class PathNode:
         self.start = start
         self.records = records
         self.guard: Record | None = None
-        self.children: dict[Any, PathNode] = {}
+        self.children: dict[int, PathNode] = {}  # by `guard_outcome`
         self.outputs: list[Any] | None = None
         self.instances: list[Instance] = []
         self.uses: set[int] = set()  # values of earlier nodes needed here or below
@@ -71,7 +71,7 @@ class PathTree:
                 node = PathNode(start, records[start : cut + 1])
                 node.guard = records[cut]
                 self._link(parent, node, records)
-            outcome = records[cut].params["value"]
+            outcome = guard_outcome(records[cut])
             parent, start = node, cut + 1
             node = node.children.get(outcome)
         if node is None:
@@ -87,7 +87,7 @@ class PathTree:
         if parent is None:
             self.root = node
         else:
-            parent.children[records[node.start - 1].params["value"]] = node
+            parent.children[guard_outcome(records[node.start - 1])] = node
 
     def differs(self, recording: Recording) -> str | None:
         """Where a recording contradicts the tree's records on a shared prefix; None where it agrees."""
@@ -105,7 +105,7 @@ class PathTree:
                 position += 1
             if node.guard is None:
                 return None if position == len(records) else "the path goes on"
-            node = node.children.get(records[position - 1].params["value"])
+            node = node.children.get(guard_outcome(records[position - 1]))
         return None
 
     def nodes(self) -> Iterator[PathNode]:

@@ -209,6 +209,31 @@ def test_a_new_branch_is_traced_and_then_known() -> None:
     assert jitted.stats().traces == 4
 
 
+GUARDED_VALUES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "imaginary part": (lambda x: x.real * (2.0 if x.__array__().imag > 1 else 3.0), (np.complex128(1 + 0j), np.complex128(1 + 2j))),
+    "single complex": (lambda x: x.real * (2.0 if x.__array__().imag > 1 else 3.0), (np.complex64(1 + 0j), np.complex64(1 + 2j))),
+    "real part": (lambda x: x.imag * (2.0 if complex(x.__array__()).real > 1 else 3.0), (np.complex128(1 + 1j), np.complex128(4 + 1j))),
+    "sign of zero": (lambda x: 1.0 + x if np.copysign(1.0, x.__array__()) > 0 else 2.0 + x, (np.float64(0.0), np.float64(-0.0))),
+    "large integers": (lambda x: x * (1.0 if int(x.__array__()) % 2 else 2.0), (np.int64(2**60), np.int64(2**60 + 1))),
+    "unsigned": (lambda x: x * (1.0 if int(x.__array__()) % 2 else 2.0), (np.uint64(2**64 - 1), np.uint64(2**64 - 2))),
+    "0-d array": (lambda x: x * (1.0 if x.__array__() > 3 else 2.0), (np.array(2.0), np.array(4.0))),
+    "single": (lambda x: x * (1.0 if x.__array__() > 0.1 else 2.0), (np.float32(0.1), np.nextafter(np.float32(0.1), np.float32(0)))),
+    "nan": (lambda x: 1.0 if np.isnan(x.__array__()) else x + 1.0, (np.float64("nan"), np.float64(1.0))),
+}
+
+
+@pytest.mark.parametrize("name", GUARDED_VALUES)
+def test_values_that_became_plain_are_guarded_by_their_bits(name: str) -> None:
+    """`__array__` is what code sees that no substitution reaches."""
+    f, (a, b) = GUARDED_VALUES[name]
+    jitted = irgrad.jit(f, compile_after=1)
+    for x in (a, b, a, b, b):
+        assert jitted(x) == f(x)
+    stats = jitted.stats()
+    assert (stats.paths, stats.traces, stats.guard_rounding) == (2, 2, 0)
+    assert "guard " in explanation(jitted)
+
+
 def test_branches_with_results_of_other_shapes() -> None:
     f = lambda x: (x[:2], 1) if x.sum() > 0 else {"a": x.sum()}
     jitted = irgrad.jit(f)
