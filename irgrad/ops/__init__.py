@@ -12,6 +12,7 @@ from irgrad.ops import (
     least_squares,
     linalg,
     matrix_functions,
+    norms,
     reduce,
     shape,
     solves,
@@ -19,6 +20,6 @@ from irgrad.ops import (
 
 __all__ = [
     "compare", "control", "convolve", "create", "decompositions", "elementwise",
-    "fft", "index", "least_squares", "linalg", "matrix_functions", "reduce",
-    "shape", "solves",
+    "fft", "index", "least_squares", "linalg", "matrix_functions", "norms",
+    "reduce", "shape", "solves",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ import numpy as np
 
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import PURE, primitive
+from irgrad.ir.primitive import PURE, nondiff, primitive
 from irgrad.ops.matrices import (
     adjoint,
     block,
@@ -452,3 +452,29 @@ def _qr_vjp(b: Builder, ct: Any, out: Any, a: Any, *, full: bool) -> Any:
 
 
 qr = primitive("qr", evaluate=_qr, aval=_qr_aval, vjp=(_qr_vjp,), jvp=(_qr_jvp,), traits=PURE)
+
+
+def _column_order(a: Any) -> Any:
+    from scipy.linalg import qr
+
+    order = np.empty((*a.shape[:-2], a.shape[-1]), np.int32)
+    for index in np.ndindex(*a.shape[:-2]):
+        order[index] = qr(a[index], mode="r", pivoting=True)[1]
+    return order
+
+
+def _column_order_aval(a: Aval) -> Aval:
+    check_matrix("column_order", a)
+    return Aval((*a.shape[:-2], a.shape[-1]), np.dtype(np.int32))
+
+
+# the permutation of a factorisation with pivoting; the factors are those of the permuted matrix
+column_order = primitive(
+    "column_order",
+    evaluate=_column_order,
+    aval=_column_order_aval,
+    vjp=nondiff("a permutation is constant between ties"),
+    jvp=nondiff("a permutation is constant between ties"),
+    traits=PURE,
+    host=True,
+)

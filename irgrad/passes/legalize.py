@@ -2,7 +2,7 @@
 
 Operands of operations that are no elementwise loop get the dtype that the operation computes in, so that kernels convert in one
 place; concatenations and pads of more than a few elements become updates of one buffer; an update that reads the memory it
-changes gets a copy of what it reads; systems get the LU factor that their kernels read.
+changes gets a copy of what it reads; systems get the LU factor that their kernels read; a Euclidean norm becomes sum and root.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from irgrad.ir.graph import Graph, Node, Operand
 from irgrad.ir.plan import is_view
 from irgrad.ir.primitive import REGISTRY, UPDATE
-from irgrad.passes.forms import FACTORED, has_own_kernel, is_scalar_form
+from irgrad.passes.forms import FACTORED, has_kernel_dtypes, has_own_kernel, is_scalar_form
 from irgrad.passes.result import PassResult
 
 # operations whose operands (all, or the one at a position) have the dtype of the result
@@ -34,6 +34,9 @@ def legalize(graph: Graph) -> PassResult:
         elif op.name == "concatenate" and not is_scalar_form(node):
             _as_updates(graph, node)
             result.count("concatenate")
+        elif op.name == "norm2" and has_kernel_dtypes(node):
+            _as_root(graph, node)
+            result.count("norm2")
         elif op.name == "pad" and not is_scalar_form(node):
             _pad_as_update(graph, node)
             result.count("pad")
@@ -109,6 +112,19 @@ def _as_sum(graph: Graph, node: Node) -> None:
     """The product of two vectors joins the loops around it."""
     terms = _add(graph, node, "mul", node.operands, {})
     graph.replace_uses(node, _add(graph, node, "reduce_sum", (terms,), {"axes": (0,)}))
+    graph.remove(node)
+
+
+def _as_root(graph: Graph, node: Node) -> None:
+    """The root of a sum of squares, which joins the loops around it."""
+    (x,) = node.operands
+    if x.aval.dtype.kind == "c":
+        parts = [_add(graph, node, name, (x,), {}) for name in ("real", "imag")]
+        terms = _add(graph, node, "add", tuple(_add(graph, node, "mul", (part, part), {}) for part in parts), {})
+    else:
+        terms = _add(graph, node, "mul", (x, x), {})
+    total = _add(graph, node, "reduce_sum", (terms,), {"axes": node.params["axes"]})
+    graph.replace_uses(node, _add(graph, node, "sqrt", (total,), {}))
     graph.remove(node)
 
 

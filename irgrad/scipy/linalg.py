@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scipy import linalg as _linalg
 
-import irgrad.frontend.handlers.linalg_scipy as _handlers  # noqa: F401  (registers the handlers)
+import irgrad.frontend.handlers.matrix_functions as _handlers  # noqa: F401  (registers the handlers, with linalg_scipy's)
 from irgrad.numpy import kron as kron
 from irgrad.numpy._wrap import public_names as _public_names
 

@@ -19,7 +19,7 @@ def matrix(*shape: int, dtype: str = "float64") -> Any:
     made = _RNG.standard_normal(shape)
     if np.dtype(dtype).kind == "c":
         made = made + 1j * _RNG.standard_normal(shape)
-    if shape[-1] == shape[-2]:
+    if len(shape) > 1 and shape[-1] == shape[-2]:
         made = made + 3.0 * np.eye(shape[-1]) * (1 + np.arange(shape[-1]))
     return made.astype(dtype)
 
@@ -75,6 +75,10 @@ SAMPLES: dict[str, list[Sample]] = {
     "eigh": [*phased(squares({"lower": True})), *phased(squares({"lower": False})), Sample((DEGENERATE,), {"lower": True}, 0),
              Sample((STACK,), {"lower": True, "driver": "evr"})],
     "eigvalsh": [*squares({"lower": True}), *squares({"lower": False}), Sample((DEGENERATE,), {"lower": True}, 0)],
+    "column_order": [Sample((matrix(*shape, dtype=d),)) for shape in ((4, 3), (2, 3, 4)) for d, _ in KINDS],
+    "norm2": [*(Sample((matrix(*s, dtype=d),), {"axes": axes}, o) for s, axes in (((4,), (0,)), ((3, 2), (0, 1)), ((3, 2), (1,)),
+                                                                                  ((2, 3, 2), (0, 2))) for d, o in KINDS),
+              Sample((np.zeros((0, 2)),), {"axes": (0,)}), Sample((np.zeros((2, 2)),), {"axes": (1,)}, 0)],
     "eig": [s for s in squares() if s.operands[0].size],
     "eigvals": [s for s in squares() if s.operands[0].size],
     "svd": [*phased(rectangles({"full": False})), *rectangles({"full": True}, 0), *squares({"full": False}, 0),
@@ -107,7 +111,8 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((matrix(4, 2, dtype="float32"), matrix(4, 2, dtype="float32")), {"rcond": 1e-6}, 0),
         Sample((RANK_ONE, matrix(3, 2)), {"rcond": 1e-12}, 0),
     ],
-    "expm": [s for s in squares() if s.operands[0].size != 0 and s.operands[0].dtype.char != "F"],
+    "expm": [Sample((s.operands[0] / 4,), s.params, s.order)
+             for s in squares() if s.operands[0].size != 0 and s.operands[0].dtype.char != "F"],
     "logm": [Sample((definite(*s),)) for s in ((3, 3), (2, 2, 2))] + [Sample((definite(3, 3, dtype="complex128"),)), Sample((TURN,))],
     "sqrtm": [Sample((definite(*s),)) for s in ((3, 3), (2, 2, 2))]
     + [Sample((definite(3, 3, dtype="complex128"),)), Sample((-A,), order=0)],
@@ -121,6 +126,8 @@ SAMPLES: dict[str, list[Sample]] = {
 }  # fmt: skip
 
 BAD: list[tuple[str, Bad]] = [
+    ("norm2", Bad((np.ones(3, int),), TraceError, r"norm2: expected a float or complex dtype", {"axes": (0,)})),
+    ("norm2", Bad((np.ones(3),), TraceValueError, r"axis 1 out of range", {"axes": (1,)})),
     ("row_order", Bad((np.ones(3),), TraceValueError, r"expected vectors of row numbers")),
     ("cholesky", Bad((np.ones(3),), TraceValueError, r"cholesky: expected matrices or stacks of them; operands f64\[3\]")),
     ("eigh", Bad((np.ones((2, 3)),), TraceValueError, r"expected square matrices, got 2 by 3", {"lower": True})),

@@ -439,7 +439,7 @@ def tensorsolve(trace: Trace, a: Any, b: Any, axes: Any = None) -> Any:
 @handles(np.linalg.cond)
 def cond(trace: Trace, x: Any, p: Any = None) -> Any:
     (a,) = matrices(trace, x)
-    if size_of(shape_of(a)) == 0 and len(shape_of(a)) >= 2:
+    if 0 in shape_of(a)[-2:] and len(shape_of(a)) >= 2:
         raise LinAlgError("cond is not defined on empty arrays")
     norm = PUBLIC[np.linalg.norm]
     if p is None or p in (2, -2):
@@ -475,7 +475,7 @@ def matrix_rank(trace: Trace, A: Any, tol: Any = None, hermitian: bool = False, 
     last = len(shape_of(s)) - 1
     expand = PUBLIC[np.expand_dims]
     if tol is None:
-        largest = reduce(trace, "reduce_max", s, (last,), True)
+        largest = reduce(trace, "reduce_max" if shape_of(s)[-1] else "reduce_sum", s, (last,), True)
         limit = max(shape[-2:]) * float(np.finfo(dtype_of(s)).eps) if rtol is None else expand(as_array(trace, rtol), -1)
         tol = multiply(trace, largest, dtype_of(s).type(limit) if isinstance(limit, float) else limit)
     else:

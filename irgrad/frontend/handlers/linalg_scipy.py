@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy import linalg
 
 from irgrad.frontend.handlers import linalg as dense
-from irgrad.frontend.handlers.contraction import conj, matmul, multiply
+from irgrad.frontend.handlers.contraction import conj, matmul
 from irgrad.frontend.handlers.core import (
     PUBLIC,
     Handler,
-    Shape,
     apply,
     as_array,
     broadcast,
@@ -36,7 +35,7 @@ from irgrad.frontend.handlers.core import (
     unsupported,
 )
 from irgrad.frontend.handlers.creation import band
-from irgrad.frontend.handlers.linalg import adjoint, matrices, real, row, solve_system, squares, stacked, swap
+from irgrad.frontend.handlers.linalg import adjoint, real, row, solve_system, squares, stacked, swap
 from irgrad.frontend.handlers.norms import norm as norm_
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.trace import Trace
@@ -59,8 +58,17 @@ def records(function: Callable[..., Any]) -> Callable[[Handler], Handler]:
     return register
 
 
-def _not_traced(what: str, instead: str = "") -> None:
+def not_traced(what: str, instead: str = "") -> None:
     unsupported(f"linalg.{what}", instead, library="scipy")
+
+
+_SHORT = ("bool", "int8", "uint8", "int16", "uint16")
+
+
+def matrices(trace: Trace, *arrays: Any) -> list[Any]:
+    """The arrays in the dtype that scipy takes for LAPACK: single precision for bools and short integers."""
+    made = [as_array(trace, a) for a in arrays]
+    return dense.matrices(trace, *(cast(trace, x, np.float32) if dtype_of(x).name in _SHORT else x for x in made))
 
 
 # ---- triangles ----
@@ -103,12 +111,18 @@ def solve_triangular(trace: Trace, a: Any, b: Any, trans: Any = 0, lower: bool =
 
 @records(linalg.cholesky)
 def cholesky(trace: Trace, a: Any, lower: bool = False) -> Any:
-    return dense.cholesky(trace, a, upper=not lower)
+    (x,) = matrices(trace, a)
+    return dense.cholesky(trace, x, upper=not lower)
 
 
 @records(linalg.cho_factor)
 def cho_factor(trace: Trace, a: Any, lower: bool = False) -> Any:
-    return cholesky(trace, a, lower), lower
+    """The other triangle is that of the matrix, as LAPACK leaves it."""
+    (x,) = matrices(trace, a)
+    made = cholesky(trace, x, lower)
+    n = shape_of(made)[-1]
+    mask = band(trace, n, n, 0, "less_equal" if lower else "greater_equal", np.less_equal if lower else np.greater_equal)
+    return apply(trace, "where", np.where, mask, made, x), lower
 
 
 @records(linalg.cho_solve)
@@ -119,7 +133,15 @@ def cho_solve(trace: Trace, c_and_lower: Any, b: Any) -> Any:
     return _cho_solve(trace, c, b, bool(lower))
 
 
+def _as_column(trace: Trace, solve: Callable[[Any], Any], b: Any) -> Any:
+    """What `solve` makes of one vector, through a matrix of one column."""
+    made = solve(reshape(trace, b, (*shape_of(b), 1)))
+    return reshape(trace, made, shape_of(made)[:-1])
+
+
 def _cho_solve(trace: Trace, c: Any, b: Any, lower: bool) -> Any:
+    if len(shape_of(b)) == 1:
+        return _as_column(trace, lambda x: _cho_solve(trace, c, x, lower), b)
     first, second = (0, 2) if lower else (2, 0)
     return _solve_triangle(trace, c, _solve_triangle(trace, c, b, lower, first), lower, second)
 
@@ -159,7 +181,7 @@ def solve(
     assume_a: Any = None,
     transposed: bool = False,
 ) -> Any:
-    a, b = matrices(trace, a, b)
+    a, b = dense.matrices(trace, a, b)
     squares(a)
     if assume_a in _TRIANGULAR:
         return _solve_triangle(trace, a, b, _TRIANGULAR[assume_a], int(transposed))
@@ -171,14 +193,14 @@ def solve(
 
 @records(linalg.det)
 def det(trace: Trace, a: Any) -> Any:
-    (x,) = matrices(trace, a)
+    (x,) = dense.matrices(trace, a)
     return dense.det(trace, cast(trace, x, np.result_type(dtype_of(x), np.float64)))
 
 
 @records(linalg.pinv)
 def pinv(trace: Trace, a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False) -> Any:
     if atol is not None and dense.cutoff_of(atol) != 0:
-        _not_traced("pinv(atol=)", "give a relative tolerance by rtol")
+        not_traced("pinv(atol=)", "give a relative tolerance by rtol")
     (x,) = matrices(trace, a)
     cutoff = max(stacked(x)[-2:]) * float(np.finfo(dtype_of(x)).eps) if rtol is None else dense.cutoff_of(rtol)
     made = dense.pinv(trace, x, cutoff)
@@ -195,7 +217,7 @@ def pinvh(trace: Trace, a: Any, atol: Any = None, rtol: Any = None, lower: bool 
 @records(linalg.lstsq)
 def lstsq(trace: Trace, a: Any, b: Any, cond: Any = None, lapack_driver: Any = None) -> Any:
     if lapack_driver not in (None, "gelsd"):
-        _not_traced(f"lstsq(lapack_driver={lapack_driver!r})", "leave the driver out")
+        not_traced(f"lstsq(lapack_driver={lapack_driver!r})", "leave the driver out")
     a, b = matrices(trace, a, b)
     x, residuals, rank, s = dense.lstsq(trace, a, b, float(np.finfo(dtype_of(a)).eps) if cond is None else cond)
     if size_of(shape_of(residuals)) == 0:
@@ -210,12 +232,14 @@ def lstsq(trace: Trace, a: Any, b: Any, cond: Any = None, lapack_driver: Any = N
 
 @records(linalg.lu_factor)
 def lu_factor(trace: Trace, a: Any) -> Any:
-    packed, pivots, _ = _lu_parts(trace, a)
+    (x,) = matrices(trace, a)
+    if size_of(shape_of(x)) == 0 and len(shape_of(x)) == 2:
+        return x, np.zeros(0, np.int32)
+    packed, pivots, _ = _lu_parts(trace, x)
     return packed, _whole(trace, pivots, np.int32)
 
 
-def _lu_parts(trace: Trace, a: Any) -> list[Any]:
-    (x,) = matrices(trace, a)
+def _lu_parts(trace: Trace, x: Any) -> list[Any]:
     m, n = stacked(x)[-2:]
     return dense.parts(trace, call(trace, "lu", x), (m, n), (min(m, n),), (m,))
 
@@ -230,10 +254,12 @@ def lu_solve(trace: Trace, lu_and_piv: Any, b: Any, trans: Any = 0) -> Any:
     pivots = as_array(trace, lu_and_piv[1])
     lead, n = squares(packed)[:-2], shape_of(packed)[-1]
     if len(shape_of(b)) == 1:
-        return reshape(trace, lu_solve(trace, (packed, pivots), reshape(trace, b, (n, 1)), trans), (n,))
+        return _as_column(trace, lambda x: lu_solve(trace, (packed, pivots), x, trans), b)
+    if n == 0:
+        return broadcast(trace, b, (*np.broadcast_shapes(lead, shape_of(b)[:-2]), *shape_of(b)[-2:]))
     lead = np.broadcast_shapes(lead, shape_of(b)[:-2])
     packed, b = broadcast(trace, packed, (*lead, n, n)), broadcast(trace, b, (*lead, *shape_of(b)[-2:]))
-    order = _orders(trace, broadcast(trace, call(trace, "row_order", pivots), (*lead, n)))
+    order = orders(trace, broadcast(trace, call(trace, "row_order", pivots), (*lead, n)))
     kind = _transposition(trans)
     if kind == 0:
         below = _solve_triangle(trace, packed, call(trace, "gather", b, *order), True, 0, True)
@@ -242,7 +268,7 @@ def lu_solve(trace: Trace, lu_and_piv: Any, b: Any, trans: Any = 0) -> Any:
     return call(trace, "scatter_add", call(trace, "zeros", shape=shape_of(made), dtype=dtype_of(made).name), made, *order)
 
 
-def _orders(trace: Trace, order: Any) -> tuple[Any, ...]:
+def orders(trace: Trace, order: Any) -> tuple[Any, ...]:
     """Index arrays for rows of stacked matrices in an order."""
     lead = shape_of(order)[:-1]
     ones = (1,) * len(shape_of(order))
@@ -252,9 +278,14 @@ def _orders(trace: Trace, order: Any) -> tuple[Any, ...]:
 
 @records(linalg.lu)
 def lu(trace: Trace, a: Any, permute_l: bool = False, p_indices: bool = False) -> Any:
-    packed, _, order = _lu_parts(trace, a)
-    m, n = shape_of(packed)[-2:]
+    (x,) = matrices(trace, a)
+    m, n = stacked(x)[-2:]
     k = min(m, n)
+    if m * n == 0 and len(shape_of(x)) == 2:
+        below, above = (np.zeros(shape, dtype_of(x)) for shape in ((m, k), (k, n)))
+        empty = [] if permute_l else [np.zeros(0, np.int32) if p_indices else np.zeros((0, 0), real_dtype(dtype_of(x)))]
+        return (*empty, below, above)
+    packed, _, order = _lu_parts(trace, x)
     last = len(shape_of(packed)) - 1
     unit = cast(trace, band(trace, m, k, 0, "equal", np.equal), dtype_of(packed))
     below = apply(trace, "add", np.add, _triangle(trace, take_slice(trace, packed, last, 0, k), True, -1), unit)
@@ -267,7 +298,7 @@ def lu(trace: Trace, a: Any, permute_l: bool = False, p_indices: bool = False) -
     places = apply(trace, "where", np.where, is_from, iota(trace, m), np.int64(0))
     back = call(trace, "reduce_sum", places, axes=(len(shape_of(places)) - 1,))
     if permute_l:
-        return call(trace, "gather", below, *_orders(trace, back)), above
+        return call(trace, "gather", below, *orders(trace, back)), above
     return cast(trace, back, np.int32), below, above
 
 
@@ -276,7 +307,7 @@ def lu(trace: Trace, a: Any, permute_l: bool = False, p_indices: bool = False) -
 
 def _selected(trace: Trace, w: Any, v: Any, subset_by_index: Any, subset_by_value: Any) -> tuple[Any, Any]:
     if subset_by_value is not None:
-        _not_traced("eigh(subset_by_value=)", "select by index, or with a mask")
+        not_traced("eigh(subset_by_value=)", "select by index, or with a mask")
     if subset_by_index is None:
         return w, v
     first, last = map(operator.index, subset_by_index)
@@ -355,7 +386,7 @@ def eig(
     homogeneous_eigvals: bool = False,
 ) -> Any:
     if b is not None or left or homogeneous_eigvals:
-        _not_traced("eig of a pencil, or with left vectors", "solve with the second matrix first, or take the transposed one")
+        not_traced("eig of a pencil, or with left vectors", "solve with the second matrix first, or take the transposed one")
     if not right:
         return eigvals(trace, a)
     (x,) = matrices(trace, a)
@@ -367,7 +398,7 @@ def eig(
 @records(linalg.eigvals)
 def eigvals(trace: Trace, a: Any, b: Any = None, homogeneous_eigvals: bool = False) -> Any:
     if b is not None or homogeneous_eigvals:
-        _not_traced("eigvals of a pencil", "solve with the second matrix first")
+        not_traced("eigvals of a pencil", "solve with the second matrix first")
     (x,) = matrices(trace, a)
     squares(x)
     return call(trace, "eigvals", x)
@@ -376,204 +407,38 @@ def eigvals(trace: Trace, a: Any, b: Any = None, homogeneous_eigvals: bool = Fal
 @records(linalg.svd)
 def svd(trace: Trace, a: Any, full_matrices: bool = True, compute_uv: bool = True, lapack_driver: str = "gesdd") -> Any:
     if lapack_driver != "gesdd":
-        _not_traced(f"svd(lapack_driver={lapack_driver!r})", "leave the driver out")
-    made = dense.svd(trace, a, full_matrices, compute_uv)
+        not_traced(f"svd(lapack_driver={lapack_driver!r})", "leave the driver out")
+    made = dense.svd(trace, *matrices(trace, a), full_matrices, compute_uv)
     return tuple(made) if compute_uv else made
 
 
 @records(linalg.svdvals)
 def svdvals(trace: Trace, a: Any) -> Any:
-    return dense.svd(trace, a, compute_uv=False)
+    return dense.svd(trace, *matrices(trace, a), compute_uv=False)
 
 
 @records(linalg.qr)
 def qr(trace: Trace, a: Any, mode: str = "full", pivoting: bool = False) -> Any:
-    if pivoting or mode == "raw":
-        _not_traced("qr with pivoting, or raw", "use mode='economic' without pivoting")
+    """With pivoting the columns are permuted first: the permutation is piecewise constant and has no derivative."""
+    if mode == "raw":
+        not_traced("qr(mode='raw')", "use mode='economic' or 'r'")
     if mode not in ("full", "r", "economic"):
         raise ValueError("Mode argument should be one of ['full', 'r', 'economic', 'raw']")
     (x,) = matrices(trace, a)
+    pivots: tuple[Any, ...] = ()
+    if pivoting:
+        pivots = (call(trace, "column_order", x),)
+        order = cast(trace, pivots[0], np.int64)
+        x = swap(trace, call(trace, "gather", swap(trace, x), *orders(trace, order)))
     if mode == "r":
         m, n = stacked(x)[-2:]
         _, r = dense.qr_parts(trace, x, False)
         rest = call(trace, "zeros", shape=(*shape_of(r)[:-2], m - min(m, n), n), dtype=dtype_of(r).name)
-        return (join(trace, [r, rest], len(shape_of(r)) - 2) if m > n else r,)
-    return tuple(dense.qr_parts(trace, x, mode == "full"))
+        return (join(trace, [r, rest], len(shape_of(r)) - 2) if m > n else r, *pivots)
+    return (*dense.qr_parts(trace, x, mode == "full"), *pivots)
 
 
-# ---- functions of matrices ----
-
-
-@records(linalg.expm)
-def expm(trace: Trace, A: Any) -> Any:
-    (x,) = matrices(trace, A)
-    squares(x)
-    return call(trace, "expm", x)
-
-
-@records(linalg.expm_frechet)
-def expm_frechet(trace: Trace, A: Any, E: Any, method: Any = None, compute_expm: bool = True) -> Any:
-    a, e = matrices(trace, A, E)
-    n = squares(a)[-1]
-    zeros = call(trace, "zeros", shape=(n, n), dtype=dtype_of(a).name)
-    made = call(trace, "expm", join(trace, [join(trace, [a, e], 1), join(trace, [zeros, a], 1)], 0))
-    top = take_slice(trace, made, 0, 0, n)
-    derivative = take_slice(trace, top, 1, n, n)
-    return (take_slice(trace, top, 1, 0, n), derivative) if compute_expm else derivative
-
-
-@records(linalg.logm)
-def logm(trace: Trace, A: Any, disp: Any = True) -> Any:
-    return _maybe_real(trace, "logm", A, disp)
-
-
-@records(linalg.sqrtm)
-def sqrtm(trace: Trace, A: Any, disp: Any = True, blocksize: Any = 64) -> Any:
-    return _maybe_real(trace, "sqrtm", A, disp)
-
-
-def _maybe_real(trace: Trace, name: str, a: Any, disp: Any) -> Any:
-    if disp is False:
-        _not_traced(f"{name}(disp=False)", "leave disp out")
-    (x,) = matrices(trace, a)
-    squares(x)
-    made = call(trace, name, x)
-    return made if dtype_of(x).kind == "c" else dense.narrowed(trace, made, made)[0]
-
-
-def _combination(function: Callable[..., Any], factor: complex, combine: Callable[[Trace, Any, Any], Any]) -> None:
-    """A function that is made of exp(f A) and exp(-f A)."""
-
-    @records(function)
-    def combined(trace: Trace, A: Any) -> Any:
-        (x,) = matrices(trace, A)
-        squares(x)
-        turned = multiply(trace, x, np.result_type(dtype_of(x), np.complex64).type(factor)) if isinstance(factor, complex) else x
-        made = combine(trace, call(trace, "expm", turned), call(trace, "expm", apply(trace, "neg", np.negative, turned)))
-        return real(trace, made) if dtype_of(x).kind != "c" else made
-
-
-def _scaled(trace: Trace, name: str, fn: Any, x: Any, y: Any, scale: complex) -> Any:
-    return multiply(trace, apply(trace, name, fn, x, y), dtype_of(x).type(scale))
-
-
-def _quotient(difference: complex, total: complex) -> Callable[[Trace, Any, Any], Any]:
-    def combine(trace: Trace, up: Any, down: Any) -> Any:
-        upper, lower = _scaled(trace, "sub", np.subtract, up, down, difference), _scaled(trace, "add", np.add, up, down, total)
-        return dense.solve(trace, lower, upper)
-
-    return combine
-
-
-_combination(linalg.cosm, 1j, lambda trace, up, down: _scaled(trace, "add", np.add, up, down, 0.5))
-_combination(linalg.sinm, 1j, lambda trace, up, down: _scaled(trace, "sub", np.subtract, up, down, -0.5j))
-_combination(linalg.tanm, 1j, _quotient(-0.5j, 0.5))
-_combination(linalg.coshm, 1.0, lambda trace, up, down: _scaled(trace, "add", np.add, up, down, 0.5))
-_combination(linalg.sinhm, 1.0, lambda trace, up, down: _scaled(trace, "sub", np.subtract, up, down, 0.5))
-_combination(linalg.tanhm, 1.0, _quotient(0.5, 0.5))
-
-
-# ---- equations ----
-
-
-@records(linalg.solve_sylvester)
-def solve_sylvester(trace: Trace, a: Any, b: Any, q: Any) -> Any:
-    a, b, q = matrices(trace, a, b, q)
-    squares(a)
-    squares(b)
-    return call(trace, "solve_sylvester", a, b, q)
-
-
-@records(linalg.solve_continuous_lyapunov)
-def solve_continuous_lyapunov(trace: Trace, a: Any, q: Any) -> Any:
-    a, q = matrices(trace, a, q)
-    squares(a)
-    return call(trace, "solve_sylvester", a, adjoint(trace, a), q)
-
-
-@records(linalg.solve_banded)
-def solve_banded(trace: Trace, l_and_u: Any, ab: Any, b: Any) -> Any:
-    below, above = map(operator.index, l_and_u)
-    ab, b = matrices(trace, ab, b)
-    if len(shape_of(ab)) != 2 or len(shape_of(b)) > 2:
-        _not_traced("solve_banded of a stack", "loop over the stack")
-    n = shape_of(ab)[-1]
-    if n != shape_of(b)[0]:
-        raise ValueError("shapes of ab and b are not compatible.")
-    if below + above + 1 != shape_of(ab)[0]:
-        have, want = shape_of(ab)[0], below + above + 1
-        raise ValueError(f"invalid values for the number of lower and upper diagonals: l+u+1 ({want}) does not equal ab.shape[0] ({have})")
-    columns = reshape(trace, b, (n, size_of(shape_of(b)[1:])))
-    return reshape(trace, call(trace, "solve_banded", ab, columns, below=below, above=above, trans=False), shape_of(b))
-
-
-# ---- made of vectors and blocks ----
-
-
-def _vector(trace: Trace, x: Any, name: str) -> Any:
-    x = as_array(trace, x)
-    if len(shape_of(x)) > 1:
-        _not_traced(f"{name} of a stack", "loop over the stack")
-    return reshape(trace, x, (size_of(shape_of(x)),))
-
-
-def _spread(trace: Trace, values: Any, index: Any) -> Any:
-    """``values[index]`` for a constant index array."""
-    return call(trace, "gather", values, trace.lift(index))
-
-
-def _joined(trace: Trace, parts: Sequence[Any]) -> Any:
-    dtype = np.result_type(*map(dtype_of, parts))
-    return join(trace, [cast(trace, part, dtype) for part in parts], 0)
-
-
-@records(linalg.toeplitz)
-def toeplitz(trace: Trace, c: Any, r: Any = None) -> Any:
-    c = _vector(trace, c, "toeplitz")
-    r = conj(trace, c) if r is None else _vector(trace, r, "toeplitz")
-    n, m = shape_of(c)[0], shape_of(r)[0]
-    backwards = take_slice(trace, c, 0, n - 1, n, -1)
-    values = _joined(trace, [backwards, take_slice(trace, r, 0, 1, m - 1)]) if m > 1 else backwards
-    return _spread(trace, values, np.arange(m) - np.arange(n)[:, None] + n - 1)
-
-
-@records(linalg.hankel)
-def hankel(trace: Trace, c: Any, r: Any = None) -> Any:
-    c = _vector(trace, c, "hankel")
-    n = shape_of(c)[0]
-    r = call(trace, "zeros", shape=(n,), dtype=dtype_of(c).name) if r is None else _vector(trace, r, "hankel")
-    m = shape_of(r)[0]
-    values = _joined(trace, [c, take_slice(trace, r, 0, 1, m - 1)]) if m > 1 else c
-    return _spread(trace, values, np.arange(m) + np.arange(n)[:, None])
-
-
-@records(linalg.circulant)
-def circulant(trace: Trace, c: Any) -> Any:
-    c = _vector(trace, c, "circulant")
-    n = shape_of(c)[0]
-    return _spread(trace, c, (np.arange(n)[:, None] - np.arange(n)) % max(n, 1))
-
-
-@handles(linalg.block_diag)
-def block_diag(trace: Trace, *arrs: Any) -> Any:
-    blocks = [as_array(trace, x) for x in arrs] or [as_array(trace, np.zeros((1, 0)))]
-    if any(len(shape_of(x)) > 2 for x in blocks):
-        _not_traced("block_diag of stacks", "loop over the stacks")
-    blocks = [reshape(trace, x, _as_matrix(shape_of(x))) for x in blocks]
-    dtype = np.result_type(*map(dtype_of, blocks))
-    shape = (sum(shape_of(x)[0] for x in blocks), sum(shape_of(x)[1] for x in blocks))
-    made = call(trace, "zeros", shape=shape, dtype=dtype.name)
-    i = j = 0
-    for x in blocks:
-        n, m = shape_of(x)
-        if n and m:
-            made = call(trace, "slice_update", made, cast(trace, x, dtype), start=(i, j), count=(n, m), step=(1, 1), drop=())
-        i, j = i + n, j + m
-    return made
-
-
-def _as_matrix(shape: Shape) -> Shape:
-    return (1,) * (2 - len(shape)) + shape
+# ---- norms ----
 
 
 @records(linalg.norm)

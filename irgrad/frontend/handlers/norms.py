@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.frontend.handlers.contraction import conj, multiply
 from irgrad.frontend.handlers.core import (
     PUBLIC,
     Shape,
@@ -24,7 +23,6 @@ from irgrad.frontend.handlers.core import (
     transpose,
 )
 from irgrad.frontend.handlers.reduction import reduce
-from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.trace import Trace
 
 
@@ -32,10 +30,17 @@ def _magnitude(trace: Trace, x: Any) -> Any:
     return apply(trace, "abs", np.absolute, x)
 
 
-def _root(trace: Trace, s: Any) -> Any:
-    """sqrt with slope 0 at 0."""
-    positive = apply(trace, "greater", np.greater, s, 0)
-    return apply(trace, "where", scalar_where, positive, apply(trace, "sqrt", np.sqrt, s), s)
+def _euclidean(trace: Trace, x: Any, axes: Shape, keepdims: bool) -> Any:
+    made = call(trace, "norm2", x, axes=tuple(sorted(axes)))
+    return reshape(trace, made, tuple(1 if k in axes else n for k, n in enumerate(shape_of(x)))) if keepdims else made
+
+
+def _largest(trace: Trace, name: str, x: Any, axes: Shape, keepdims: bool) -> Any:
+    """A maximum or minimum of magnitudes; the maximum of none is 0."""
+    shape = shape_of(x)
+    if name == "reduce_max" and 0 in [shape[k] for k in axes]:
+        name = "reduce_sum"
+    return reduce(trace, name, x, axes, keepdims)
 
 
 @handles(np.linalg.norm)
@@ -45,11 +50,7 @@ def norm(trace: Trace, x: Any, ord: Any = None, axis: Any = None, keepdims: bool
         x = cast(trace, x, np.float64)
     shape = shape_of(x)
     if axis is None and (ord is None or (ord in ("f", "fro") and len(shape) == 2) or (ord == 2 and len(shape) == 1)):
-        flat = reshape(trace, x, (size_of(shape),))
-        parts = [flat] if dtype_of(x).kind != "c" else [apply(trace, name, fn, flat) for name, fn in (("real", np.real), ("imag", np.imag))]
-        squares = [call(trace, "dot", part, part) for part in parts]
-        made = _root(trace, squares[0] if len(squares) == 1 else apply(trace, "add", np.add, *squares))
-        return reshape(trace, made, (1,) * len(shape)) if keepdims else made
+        return _euclidean(trace, x, tuple(range(len(shape))), keepdims)
     axes = axis_tuple(axis if axis is None or isinstance(axis, (tuple, list)) else operator.index(axis), len(shape))
     if len(axes) == 1:
         return _vector_norm(trace, x, ord, axes, keepdims)
@@ -60,9 +61,9 @@ def norm(trace: Trace, x: Any, ord: Any = None, axis: Any = None, keepdims: bool
 
 def _vector_norm(trace: Trace, x: Any, ord: Any, axes: Shape, keepdims: bool) -> Any:
     if ord in (np.inf, -np.inf):
-        return reduce(trace, "reduce_max" if ord > 0 else "reduce_min", _magnitude(trace, x), axes, keepdims)
+        return _largest(trace, "reduce_max" if ord > 0 else "reduce_min", _magnitude(trace, x), axes, keepdims)
     if ord is None or ord == 2:
-        return _root(trace, reduce(trace, "reduce_sum", _square_magnitude(trace, x), axes, keepdims))
+        return _euclidean(trace, x, axes, keepdims)
     if type(ord) is str:
         raise ValueError(f"Invalid norm order {ord!r} for vectors")
     if ord == 0:
@@ -75,7 +76,7 @@ def _vector_norm(trace: Trace, x: Any, ord: Any, axes: Shape, keepdims: bool) ->
         terms = _power_or(trace, size, ord, 0.0 if ord > 0 else np.inf)
     else:
         terms = PUBLIC[np.power](size, ord)
-    return _power_or(trace, reduce(trace, "reduce_sum", terms, axes, keepdims), 1 / ord, None)
+    return _power_or(trace, reduce(trace, "reduce_sum", terms, axes, keepdims), 1 / ord, None if ord > 0 else np.inf)
 
 
 def _power_or(trace: Trace, x: Any, exponent: Any, at_zero: float | None) -> Any:
@@ -92,25 +93,19 @@ def scalar_where(condition: Any, x: Any, y: Any) -> Any:
     return made if isinstance(condition, np.ndarray) else made[()]
 
 
-def _square_magnitude(trace: Trace, x: Any) -> Any:
-    if dtype_of(x).kind != "c":
-        return multiply(trace, x, x)
-    return apply(trace, "real", np.real, multiply(trace, x, conj(trace, x)))
-
-
 def _matrix_norm(trace: Trace, x: Any, ord: Any, axes: Shape, keepdims: bool) -> Any:
     if axes[0] == axes[1]:
         raise ValueError("Duplicate axes given.")
     if ord is None or ord in ("f", "fro"):
-        return _root(trace, reduce(trace, "reduce_sum", _square_magnitude(trace, x), axes, keepdims))
+        return _euclidean(trace, x, axes, keepdims)
     if ord in (1, -1, np.inf, -np.inf):
         sums = reduce(trace, "reduce_sum", _magnitude(trace, x), axes[0] if abs(ord) == 1 else axes[1], True)
-        return reduce(trace, "reduce_max" if ord > 0 else "reduce_min", sums, axes, keepdims)
+        return _largest(trace, "reduce_max" if ord > 0 else "reduce_min", sums, axes, keepdims)
     if ord in (2, -2, "nuc"):
         rest = tuple(k for k in range(len(shape_of(x))) if k not in axes)
         s = call(trace, "svdvals", transpose(trace, x, (*rest, *axes)))
         kind = {2: "reduce_max", -2: "reduce_min", "nuc": "reduce_sum"}[ord]
-        made = reduce(trace, kind, s, (len(rest),), False)
+        made = _largest(trace, kind, s, (len(rest),), False)
         return reshape(trace, made, tuple(1 if k in axes else n for k, n in enumerate(shape_of(x)))) if keepdims else made
     raise ValueError("Invalid norm order for matrices.")
 

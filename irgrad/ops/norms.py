@@ -1,0 +1,52 @@
+"""The Euclidean norm, one primitive for its use in every program; other norms are made of sums and powers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from irgrad.ir.aval import Aval
+from irgrad.ir.builder import Builder
+from irgrad.ir.primitive import PURE, primitive
+from irgrad.ops.matrices import conj, real
+from irgrad.ops.rules import Axes, check_axes, expand, is_complex, is_inexact, reject, removed
+
+
+def _norm2(x: Any, *, axes: Axes) -> Any:
+    if len(axes) == x.ndim:
+        flat = x.ravel(order="K")
+        if flat.dtype.kind != "c":
+            return np.sqrt(flat.dot(flat))
+        return np.sqrt(flat.real.dot(flat.real) + flat.imag.dot(flat.imag))
+    square = (np.conj(x) * x).real if x.dtype.kind == "c" else x * x
+    return np.sqrt(np.add.reduce(square, axis=axes))
+
+
+def _aval(x: Aval, *, axes: Axes) -> Aval:
+    check_axes("norm2", x, axes)
+    if not is_inexact(x.dtype):
+        raise reject("norm2", (x,), "expected a float or complex dtype")
+    dtype = np.dtype(f"f{x.dtype.itemsize // 2}") if x.dtype.kind == "c" else x.dtype
+    return Aval(removed(x.shape, axes), dtype)
+
+
+def _over(b: Builder, t: Any, out: Any) -> Any:
+    """t / out, and 0 where out is: the norm is flat at 0."""
+    return b.div(t, b.where(b.equal(out, 0.0), math.inf, out))
+
+
+def _vjp(b: Builder, ct: Any, out: Any, x: Any, *, axes: Axes) -> Any:
+    """conj(x) ct / out."""
+    return b.mul(conj(b, x), expand(b, _over(b, ct, out), x, axes))
+
+
+def _jvp(b: Builder, t: Any, out: Any, x: Any, *, axes: Axes) -> Any:
+    """The sum of Re(conj(x) t), over out."""
+    if not is_complex(b, x) and len(b.shape(x)) == len(axes) == 1:
+        return _over(b, b.dot(x, t), out)
+    return _over(b, b.reduce_sum(real(b, b.mul(conj(b, x), t)), axes=axes), out)
+
+
+norm2 = primitive("norm2", evaluate=_norm2, aval=_aval, vjp=(_vjp,), jvp=(_jvp,), traits=PURE)
