@@ -26,6 +26,8 @@ import numpy as np
 import irgrad.numpy as inp
 from irgrad.errors import DifferentiationError, MissingRuleError, RuntimeGuardError, TraceError
 from irgrad.frontend.context import CURRENT, current
+from irgrad.frontend.draws import fingerprint, watch
+from irgrad.frontend.generators import Foreign
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import Tracer
@@ -397,11 +399,16 @@ class UserPrimitive:
 
 def untraced(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call `fun`, which may do anything, while no trace records."""
+    trace = current()
+    if isinstance(trace, GraphTrace):
+        watch(trace)
     token = CURRENT.set(None)
     try:
         return fun(*args, **kwargs)
     finally:
         CURRENT.reset(token)
+        if isinstance(trace, GraphTrace):
+            trace.drawn = fingerprint()
 
 
 def record(trace: Trace, op: Primitive, operands: Sequence[Any], params: dict[str, Any], value: Any) -> Tracer:
@@ -429,7 +436,9 @@ def readable(operand: Any) -> Any:
 def outside(trace: GraphTrace, leaf: Any) -> Any:
     """A function or an instance as it is outside the trace, where compiled code will call it."""
     substitution = trace.substitution
-    if substitution is None or not (isinstance(leaf, (FunctionType, MethodType, functools.partial)) or issubclass(type(leaf), ObjectView)):
+    if substitution is None or not (
+        isinstance(leaf, (FunctionType, MethodType, functools.partial)) or issubclass(type(leaf), (ObjectView, Foreign))
+    ):
         return leaf
     substitution._originals = None  # noqa: SLF001  made anew: copies have been added since
     return substitution.unwrapped(leaf)

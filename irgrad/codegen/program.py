@@ -7,6 +7,7 @@ reentrant: what a call changes is in its `Context` (bases and arena), taken from
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 from irgrad.codegen.fortran import lapack_address
 from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
 from irgrad.codegen.library import blas_address
+from irgrad.ir.effects import Effects
+from irgrad.ir.primitive import EFFECT
 from irgrad.ops.routines import special_address
 
 ARENA, NUMBERS, FIRST_INPUT = 0, 1, 2
@@ -76,10 +79,11 @@ class Argument:
 class Context:
     """Bases and arena of one call in flight."""
 
-    __slots__ = ("address", "arena", "bases", "scratch")
+    __slots__ = ("address", "arena", "bases", "effects", "scratch")
 
     def __init__(self, program: Program) -> None:
         self.scratch: dict[int, Any] = {}
+        self.effects: Effects | None = None
         self.arena = np.empty(program.arena_bytes + 64, np.uint8)
         self.bases = program.initial_bases.copy()
         start = self.arena.ctypes.data
@@ -87,7 +91,7 @@ class Context:
         self.address = int(self.bases.ctypes.data)
 
 
-@dataclass(slots=True)
+@dataclass
 class Program:
     """Tables of one path tree for one signature."""
 
@@ -113,6 +117,10 @@ class Program:
     @property
     def nbytes(self) -> int:
         return sum(int(a.nbytes) for a in (self.rows, self.refs, self.sizes, self.tables, self.numbers, self.initial_bases, self.header))
+
+    @functools.cached_property
+    def has_effects(self) -> bool:
+        return any(call.op.has(EFFECT) for call in self.hosts.values())
 
     @property
     def num_rows(self) -> int:

@@ -21,6 +21,7 @@ from irgrad.frontend.sites import Site, Sites, source_of
 from irgrad.frontend.storage import note_view, resolve_all
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import Tracer
+from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import REGISTRY, VIEW, Primitive
 from irgrad.ir.value import Static
 
@@ -49,6 +50,9 @@ class GraphTrace(Trace):
         self.limit = CONFIG.max_nodes
         self.primals: dict[int, int] | None = None  # for graphs that people read: adjoint value -> primal value
         self.primal: int | None = None
+        self.effects = Effects()  # what this run has drawn
+        self.generators: list[Any] = []  # that the traced function made
+        self.drawn: bytes | None = None  # the state of numpy's global generator when the trace last looked
         self.written = Spans()  # what derivative rules recorded
 
     def locate(self, up: int = 1) -> None:

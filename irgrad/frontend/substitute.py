@@ -34,6 +34,7 @@ from irgrad.frontend.captured import (
     SelfOrigin,
     structure_of,
 )
+from irgrad.frontend.generators import bound_to, is_foreign, stand_for
 from irgrad.frontend.names import Names, builtins_of, default_names
 from irgrad.frontend.ownership import is_user_function, is_user_module
 from irgrad.frontend.scopes import Globals, ModuleView, outside_of
@@ -86,6 +87,7 @@ class Substitution:
         "_originals",
         "_spaces",
         "_views",
+        "effects",
         "guards",
         "inputs",
         "names",
@@ -97,6 +99,7 @@ class Substitution:
         self.names: Mapping[int, Any] = default_names() if names is None else names
         self.guards: list[Guard] = []
         self.inputs: list[tuple[Origin, Any]] = []
+        self.effects: list[str] = []  # what the run did outside itself by other means than assignment
         self._builtins = self.names.builtins if isinstance(self.names, Names) else builtins_of(self.names)
         self._spaces: dict[int, Globals] = {}  # by id of the true globals, which the value holds
         self._functions: dict[FunctionType, Any] = {}
@@ -335,6 +338,11 @@ class Substitution:
             if issubclass(kind, tuple) and hasattr(kind, "_fields"):
                 return self._container(kind, value, origin)
         self.guard(origin, value, "identity")
+        if is_foreign(value):
+            return self.foreign(value, origin)
+        owner = bound_to(value)
+        if owner is not None:
+            return getattr(self.foreign(owner, origin), value.__name__)
         if issubclass(kind, (type, BuiltinFunctionType)):
             return value
         if issubclass(kind, ModuleType):
@@ -390,9 +398,18 @@ class Substitution:
         self._views[id(value)] = (value, view)
         return view
 
+    def foreign(self, generator: Any, origin: Origin) -> Any:
+        """What stands for a random generator whose draws a trace does not see."""
+        known = self._views.get(id(generator))
+        if known is None:
+            known = self._views[id(generator)] = (generator, stand_for(generator, origin.describe()))
+        return known[1]
+
     def module(self, module: ModuleType) -> Any:
         """A user's module with substituted names; any other one as it is or as `names` has it."""
         found = self.names.get(id(module))
+        if is_foreign(module):
+            return self.foreign(module, SelfOrigin(module))
         if found is not None or not is_user_module(module):
             return module if found is None else found
         view = self._modules.get(module)
@@ -404,7 +421,7 @@ class Substitution:
 
     def finish(self) -> list[str]:
         """Put back what the run assigned outside itself; what it was. Copies made so far let true globals through from now on."""
-        reasons: list[str] = []
+        reasons = list(self.effects)
         for cell in self._cells.values():
             self._finish_cell(cell, reasons)
         for _, view in self._views.values():

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from irgrad.errors import RuntimeGuardError
+from irgrad.ir.effects import Effects
 from irgrad.ir.graph import Graph, Literal, Node, Operand
+from irgrad.ir.primitive import EFFECT
 
 
 def evaluate(graph: Graph, *inputs: Any) -> list[Any]:
@@ -27,10 +29,12 @@ def evaluate(graph: Graph, *inputs: Any) -> list[Any]:
     def read(operand: Operand) -> Any:
         return operand.value if isinstance(operand, Literal) else values[operand.index]
 
+    effects = Effects()
     for node in nodes:
         assert node.op is not None
         operands = [read(operand) for operand in node.operands]
-        value = node.op.evaluate(*operands, **node.params)
+        options = {**node.params, "effects": effects} if node.op.has(EFFECT) else node.params
+        value = node.op.evaluate(*operands, **options)
         if not node.is_guard:
             values[node.index] = value
         elif not value:

@@ -39,6 +39,7 @@ CREATION: Trait = 64  # no operands: the result comes from params
 UPDATE: Trait = 128  # the result is operand 0 with a region changed: done in place when it is dead
 GUARD: Trait = 256  # checks operand 0 against params; no result
 IDENTITY: Trait = 512  # marks operand 0
+EFFECT: Trait = 1024  # changes something outside: done exactly once, in program order; `evaluate` takes the run's `effects`
 
 
 @dataclass(frozen=True, slots=True)

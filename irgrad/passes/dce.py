@@ -1,8 +1,9 @@
-"""Dead code elimination: nodes that no output and no guard needs."""
+"""Dead code elimination: nodes that no output and no guard needs, and that have no effect."""
 
 from __future__ import annotations
 
 from irgrad.ir.graph import Graph, Node
+from irgrad.ir.primitive import EFFECT
 from irgrad.passes.result import PassResult
 
 
@@ -11,7 +12,8 @@ def dce(graph: Graph) -> PassResult:
     result = PassResult(graph)
     outputs = {output.index for output in graph.outputs if isinstance(output, Node)}
     for node in reversed(graph.nodes()):
-        if not node.is_guard and node.index not in outputs and not graph.num_users(node):
+        keeps = node.is_guard or (node.op is not None and node.op.has(EFFECT))
+        if not keeps and node.index not in outputs and not graph.num_users(node):
             graph.remove(node)
             result.count("removed")
     return result

@@ -30,9 +30,10 @@ from irgrad.frontend.names import default_names
 from irgrad.frontend.record import freeze
 from irgrad.frontend.sites import source_of
 from irgrad.frontend.substitute import Substitution
+from irgrad.ir.effects import Effects
 from irgrad.ir.recording import Recording, guard_outcome, is_guard
 from irgrad.ir.template import TemplateTable
-from irgrad.runtime.run import direct, run
+from irgrad.runtime.run import direct, interrupted, run
 from irgrad.runtime.signature import CallForm, call_form, normalise
 from irgrad.runtime.stats import Stats
 from irgrad.runtime.tracing import Traced, trace_call
@@ -87,13 +88,14 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         last = self._last
-        if last is not None and not kwargs and error_state() is _USUAL_ERRORS:
+        if last is not None and not kwargs and error_state() is _USUAL_ERRORS and current() is None:
             result = last(args)
             if result is not _MISS:
                 return result
         return self._dispatch(args, kwargs)
 
     def _dispatch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        effects = interrupted()
         trace = current()
         if trace is not None:
             fun = self.fun if trace.substitution is None else trace.substitution.function(self.fun)
@@ -112,7 +114,7 @@ class Jitted:
                 continue
             captured = variant.read()
             objects = (*leaves, *map(normalise, captured)) if captured else leaves
-            done, result = run(variant, tuple(objects), self._stats)
+            done, result = run(variant, tuple(objects), self._stats, effects)
             if done:
                 self._recent = variant
                 self._install(variant, args, kwargs, leaves)
@@ -122,7 +124,7 @@ class Jitted:
         self._stats.eager_calls += 1
         if CONFIG.explain:
             report(f"{self.__name__} is traced: {'; '.join(reasons) or 'a new signature'}")
-        return self._trace(variants, form, self.compile_after)
+        return self._trace(variants, form, self.compile_after, effects)
 
     def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:
         return call_form(args, kwargs, self.static_argnums, self.static_argnames)
@@ -186,10 +188,10 @@ class Jitted:
 
     # -- tracing -----------------------------------------------------------------------------------------------------
 
-    def _trace(self, variants: list[Variant], form: CallForm, needed: int) -> Any:
+    def _trace(self, variants: list[Variant], form: CallForm, needed: int, effects: Effects | None = None) -> Any:
         with self._lock, paused_gc():
             start = time.perf_counter()
-            traced = trace_call(self.fun, form)
+            traced = trace_call(self.fun, form, effects)
             self._stats.traces += 1
             self._stats.recorded_ops += len(traced.trace.tape)
             try:

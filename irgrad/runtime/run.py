@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from irgrad.codegen.layout import DONE, FAILED, HOST, MISMATCH, NUMBER
 from irgrad.codegen.program import FIRST_INPUT, Context, HostCall, Program
 from irgrad.errors import RuntimeGuardError
-from irgrad.ir.primitive import PURE
+from irgrad.ir.effects import Effects
+from irgrad.ir.primitive import EFFECT, PURE
 from irgrad.pytree import unflatten
 from irgrad.runtime.stats import Stats
 
@@ -72,8 +74,11 @@ def _nbytes(form: tuple[tuple[int, ...], np.dtype[Any]]) -> int:
     return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
-def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any]:
-    """Run a variant's program on normalised objects: (True, result), or (False, driver code) where Python has to trace."""
+def run(variant: Any, objects: tuple[Any, ...], stats: Stats, effects: Effects | None = None) -> tuple[bool, Any]:
+    """Run a variant's program on normalised objects: (True, result), or (False, driver code) where Python has to trace.
+
+    What it drew until then is in `effects`, or left for `interrupted` if none is given.
+    """
     program = variant.program
     native = _native or _load()
     results = variant.results
@@ -82,6 +87,8 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any
     made = results[1]
     outs = tuple([np.empty(shape, dtype) for shape, dtype in made.shapes])
     context = program.context()
+    if program.has_effects:
+        context.effects = Effects() if effects is None else effects.repeated()
     together = objects + outs
     try:
         if native is Portable:
@@ -95,12 +102,26 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats) -> tuple[bool, Any
             host(program.hosts[row], context)
             code = native.drive(program.address, context.address, row + 1)
     except (RuntimeGuardError, np.linalg.LinAlgError):  # a trace raises it again, with the line
-        return False, FAILED
+        code = FAILED
     finally:
+        drawn, context.effects = context.effects, None
         program.release(context)
     if code & 15 == DONE:
         return True, made.builders[code >> 4](outs)
+    if drawn is not None and drawn.log:
+        if effects is None:
+            _INTERRUPTED.effects = drawn
+        else:
+            effects.log = drawn.log
     return False, code
+
+
+_INTERRUPTED = threading.local()
+
+
+def interrupted() -> Effects:
+    """What the last `run` of this thread drew, where it did not come to its end; once."""
+    return vars(_INTERRUPTED).pop("effects", None) or Effects()
 
 
 def _load() -> Any:
@@ -176,6 +197,11 @@ def host(call: HostCall, context: Context) -> None:
     if call.op.has(PURE):
         with np.errstate(all="ignore"):
             result = call.op.evaluate(*values, **call.params)
+    elif call.op.has(EFFECT):
+        try:
+            result = call.op.evaluate(*values, effects=context.effects, **call.params)
+        except Exception as error:  # a parameter that numpy refuses
+            raise RuntimeGuardError(f"{call.op.name}: {error}") from error
     else:
         values = [value.copy() if isinstance(value, np.ndarray) else value for value in values]
         result = call.op.evaluate(*values, **call.params)

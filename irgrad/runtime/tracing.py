@@ -10,12 +10,14 @@ import numpy as np
 
 from irgrad.frontend.captured import SelfOrigin
 from irgrad.frontend.context import CURRENT
+from irgrad.frontend.draws import fingerprint, watch
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.names import default_names
 from irgrad.frontend.origins import Finder
 from irgrad.frontend.storage import check_written, resolve_all
 from irgrad.frontend.substitute import ATOMS, Substitution
 from irgrad.frontend.tracer import Tracer
+from irgrad.ir.effects import Effects
 from irgrad.pytree import flatten, unflatten
 from irgrad.runtime.signature import CallForm, StaticLeaf, normalise
 
@@ -42,9 +44,12 @@ class Traced:
         self.impure = impure
 
 
-def trace_call(fun: Callable[..., Any], form: CallForm, annotate: bool = False) -> Traced:
-    """Run `fun` on tracers of a call's data leaves."""
+def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None = None, annotate: bool = False) -> Traced:
+    """Run `fun` on tracers of a call's data leaves; `effects` has what the interrupted run that this one repeats has drawn."""
     trace = GraphTrace(sys._getframe(0))
+    if effects is not None:
+        trace.effects = effects.repeated()
+    trace.drawn = fingerprint()
     if annotate:
         trace.primals = {}
     token = CURRENT.set(trace)
@@ -72,6 +77,7 @@ def trace_call(fun: Callable[..., Any], form: CallForm, annotate: bool = False) 
             outputs = resolve_all(trace, outputs, True)
             check_written(trace, outputs)
         values = [_fresh(o) for o in outputs]
+        watch(trace)
         impure = substitution.finish()
         return Traced(
             trace, unflatten(out_structure, values), outputs, out_structure, [*substitution.guards, *finder.guards], captured, impure

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.ir.primitive import GUARD
+from irgrad.ir.primitive import EFFECT, GUARD
 from irgrad.ir.recording import Record, Recording, guard_outcome, is_guard
 from irgrad.ir.template import Instance, TemplateTable
 
@@ -174,7 +174,7 @@ def _analyse_node(node: PathNode, path: list[Record], table: TemplateTable) -> N
     uses = set(below)
     for index in range(end - 1, start - 1, -1):
         record = path[index]
-        if record.op is None or not (live[index - start] or record.op.traits & GUARD):
+        if record.op is None or not (live[index - start] or record.op.traits & (GUARD | EFFECT)):
             continue
         live[index - start] = 1
         for operand in record.operands:

@@ -16,6 +16,7 @@ from irgrad.frontend.handlers import (
     ordering,
     picking,
     pymath,
+    random,
     reduction,
     shaping,
     statistics,
@@ -28,5 +29,5 @@ from irgrad.frontend.handlers.pymath import MATH
 __all__ = [
     "MATH", "PUBLIC", "arranging", "contraction", "creation", "differences",
     "einsum", "elementwise", "fft", "indexing", "joining", "linalg", "methods",
-    "norms", "ordering", "picking", "pymath", "reduction", "shaping", "statistics", "ufuncs", "writing",
+    "norms", "ordering", "picking", "pymath", "random", "reduction", "shaping", "statistics", "ufuncs", "writing",
 ]  # fmt: skip
