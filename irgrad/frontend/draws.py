@@ -183,7 +183,7 @@ def _kinds(leaves: Sequence[Any], values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple([aval_of(v).kind if type(x) is Tracer or isinstance(v, np.ndarray) else _Static(v) for x, v in pairs])
 
 
-def make_generator(trace: GraphTrace, made: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def make_generator(trace: GraphTrace, made: Any, args: Sequence[Any], /, **kwargs: Any) -> Any:
     """Record that the program makes a generator, `made` on this run, from these arguments."""
     leaves, structure = flatten((tuple(args), dict(kwargs)))
     values = [leaf.value if type(leaf) is Tracer else leaf for leaf in leaves]

@@ -124,6 +124,23 @@ def test_a_loop_of_draws_costs_no_kernels() -> None:
     assert long.stats().host_calls == 150
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, lambda f: irgrad.jit(f, compile_after=1)], ids=["eager", "compiled"])
+def test_what_is_drawn_may_be_written_into(wrap: Any) -> None:
+    def f(x):
+        z = np.random.randn(3)
+        z[0] = x
+        z *= 2.0
+        scale = np.ones(3)
+        scale[1] = x
+        return np.sum(z**2) + np.sum(np.random.normal(0.0, scale))
+
+    got = reseeded(wrap(irgrad.value_and_grad(f)), 2.0)
+    np.random.seed(3)
+    for value, slope in got:
+        z, eps = np.random.randn(3), np.random.randn(3)
+        same((value, slope), (np.float64(16.0 + 4 * np.sum(z[1:] ** 2) + eps @ [1.0, 2.0, 1.0]), np.float64(16.0 + eps[1])))
+
+
 # ---- program order, and exactly once ----
 
 

@@ -30,6 +30,7 @@ from irgrad.frontend.handlers.core import (
     unsupported,
     unwrap,
 )
+from irgrad.frontend.storage import identity
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import REGISTRY
@@ -112,17 +113,18 @@ FORMULAS: dict[str, tuple[str, tuple[Any, ...], Formula]] = {
 def call_method(generator: Any, method: str, args: Sequence[Any], kwargs: Mapping[str, Any], plain: Callable[..., Any]) -> Any:
     """A method of a generator: `plain` outside a trace, recorded in a graph, by formula where a parameter is traced."""
     trace = current()
-    if trace is None or not trace.is_graph:
-        found = find_in_call(args, kwargs) if trace is not None else None
-        if found is None:
-            return plain(*args, **kwargs)
-        trace = found._trace
-    return run(trace, f"numpy.random.{method}", _record, (generator, method, tuple(args), dict(kwargs)), {})
-
-
-def _record(trace: Trace, generator: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if trace is None:
+        return plain(*args, **kwargs)
+    if not trace.is_graph and find_in_call(args, kwargs) is None:
+        made = plain(*args, **kwargs)
+        writable = type(made) is np.ndarray and made.dtype.kind in "fc" and not trace.raw
+        return identity(trace, made) if writable else made
     if kwargs.get("out") is not None:
         unsupported(f"random.{method}(out=)", "use the returned array")
+    return run(trace, f"numpy.random.{method}", _record, (generator, method, tuple(args)), kwargs)
+
+
+def _record(trace: Trace, generator: Any, method: str, args: tuple[Any, ...], /, **kwargs: Any) -> Any:
     given = _by_name(method, args, kwargs)
     if given is None:
         return record_draw(trace, generator, method, [_static(a) for a in args], kwargs)
@@ -253,7 +255,7 @@ def made_generator(generator: Any, args: Sequence[Any], kwargs: Mapping[str, Any
     if isinstance(trace, GraphTrace):
         simple = all(v is None or isinstance(unwrap(v), (int, np.integer, np.ndarray, list, tuple)) for v in (*args, *kwargs.values()))
         if simple:
-            run(trace, "numpy.random", make_generator, (generator, tuple(args), dict(kwargs)), {})
+            run(trace, "numpy.random", make_generator, (generator, tuple(args)), kwargs)
         else:
             note_effect(trace, "a generator made from another object in a traced function")
     return generator
