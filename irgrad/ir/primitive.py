@@ -55,11 +55,16 @@ def nondiff(reason: str) -> NonDiff:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A cotangent that is added into a buffer: ``buffer = primitive(buffer, *operands, **params)``."""
+    """A cotangent that is added into a buffer: ``buffer = primitive(buffer, *operands, **params)``.
+
+    With a `base`, the cotangent of the result, the buffer is that one: it is changed in place once the rules of all operands have
+    read it (so that N writes to an array of N entries cost O(N)), and becomes the operand's cotangent.
+    """
 
     primitive: str
     operands: tuple[Any, ...]
     params: Mapping[str, Any]
+    base: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,6 +307,15 @@ identity = primitive(
     emit="{0}",
     traits=IDENTITY | PURE | LINEAR | ELEMENTWISE,
 )
+copy = primitive(
+    "copy",
+    evaluate=lambda x: x.copy(order="K") if isinstance(x, np.ndarray) else x,
+    aval=same_aval,
+    vjp=(pass_on,),
+    jvp=(pass_on,),
+    emit="{0}",
+    traits=IDENTITY | PURE | LINEAR | ELEMENTWISE,
+)
 stop_gradient = primitive(
     "stop_gradient",
     evaluate=lambda x: x,

@@ -109,6 +109,12 @@ def _slice_add_jvp(b: Builder, tangents: tuple[Any, Any], out: Any, buffer: Any,
     return b.slice_add(b.zeros_like(buffer) if tb is None else tb, tx, **params)
 
 
+def _region_vjp(b: Builder, ct: Any, out: Any, buffer: Any, x: Any, **params: Any) -> Any:
+    """The cotangent of what was written to a region: a value of its own, as the buffer that it is read from changes."""
+    read = b.slice(ct, **params)
+    return b.copy(read) if b.shape(read) else read
+
+
 def _slice_update_jvp(b: Builder, tangents: tuple[Any, Any], out: Any, buffer: Any, x: Any, **params: Any) -> Any:
     tb, tx = tangents
     return b.slice_update(b.zeros_like(buffer) if tb is None else tb, 0.0 if tx is None else tx, **params)
@@ -118,7 +124,7 @@ slice_add = primitive(
     "slice_add",
     evaluate=_slice_add,
     aval=_slice_add_aval,
-    vjp=(lambda b, ct, out, buffer, x, **params: ct, lambda b, ct, out, buffer, x, **params: b.slice(ct, **params)),
+    vjp=(lambda b, ct, out, buffer, x, **params: ct, _region_vjp),
     jvp=_slice_add_jvp,
     traits=UPDATE | LINEAR | PURE,
     in_place=_slice_add_in_place,
@@ -128,8 +134,8 @@ slice_update = primitive(
     evaluate=_slice_update,
     aval=_slice_update_aval,
     vjp=(
-        lambda b, ct, out, buffer, x, **params: b.slice_update(ct, 0.0, **params),
-        lambda b, ct, out, buffer, x, **params: b.slice(ct, **params),
+        lambda b, ct, out, buffer, x, **params: Update("slice_update", (0.0,), params, ct),
+        _region_vjp,
     ),
     jvp=_slice_update_jvp,
     traits=UPDATE | LINEAR | PURE,
@@ -241,7 +247,7 @@ def _scatter_update_vjp(b: Builder, index: int, ct: Any, out: Any, buffer: Any, 
     if index > 1:
         return None
     if index == 0:
-        return b.scatter_update(ct, 0.0, *indices)
+        return Update("scatter_update", (0.0, *indices), {}, ct)
     mask = _last_writes(b, b.shape(buffer), indices)
     read = b.gather(ct, *indices)
     return read if mask is None else b.where(mask, read, 0.0)

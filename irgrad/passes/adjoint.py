@@ -116,6 +116,7 @@ class _Reverse:
         self.cts: dict[int, Any] = dict(seeds)
         self.masks: dict[int, Any] = {}
         self.owned: set[int] = set()
+        self.carried: tuple[int, Update] | None = None  # what is left to do with it once all operands have theirs
         self.blank: set[int] = set()  # cotangents that are still the zeros they began as
         self.start = start
         self.active = active
@@ -178,6 +179,8 @@ class _Reverse:
             c = rule(self.b, ct, out, *values, **node.params)
             if c is not None:
                 self.accept(op, rule, target, value, c, mask, out, values, node.params)
+        if self.carried is not None:
+            self.carry(node.index)
 
     def accept(
         self,
@@ -195,7 +198,10 @@ class _Reverse:
         kind = type(c)
         b = self.b
         if kind is Update:
-            self.update(target, value, c)
+            if c.base is None:
+                self.update(target, value, c)
+            else:
+                self.carried = (target, c)
             return
         if kind is Masked:
             c, mask = c.value, c.mask
@@ -278,6 +284,28 @@ class _Reverse:
             self.cts[target] = getattr(b, op.name)(buffer, ct, *change.operands[1:], **change.params)
             self.owned.add(target)
 
+    def carry(self, index: int) -> None:
+        """Make the cotangent of a result, changed in a region, that of the operand it was an update of."""
+        assert self.carried is not None
+        b: Any = self.b
+        (target, change), self.carried = self.carried, None
+        op = REGISTRY[change.primitive]
+        if index in self.owned:
+            made = b.update(op, change.base, *change.operands, **change.params)
+        else:
+            made = getattr(b, op.name)(change.base, *change.operands, **change.params)
+        self.hand_over(target, made)
+
+    def hand_over(self, target: int, buffer: Any) -> None:
+        """A buffer of the walk as (a part of) the cotangent of `target`."""
+        if target in self.cts and target not in self.blank:
+            self.add(target, buffer, None)
+            return
+        self.blank.discard(target)
+        self.masks.pop(target, None)
+        self.cts[target] = buffer
+        self.owned.add(target)
+
 
 class _ConcreteReverse(_Reverse):
     """The walk over numpy values, with the common case of each step in line."""
@@ -299,12 +327,11 @@ class _ConcreteReverse(_Reverse):
             rules = op.vjp
             operands = node.operands
             params = node.params
+            values = [o.value if type(o) is kind or type(o) is Static else o for o in operands]
             if type(rules) is not tuple:
-                values = [o.value if type(o) is kind or type(o) is Static else o for o in operands]
                 self.visit(kind, node, ct, values, node.value)
                 continue
             mask = masks.pop(i, None) if masks else None
-            values = [o.value if type(o) is kind or type(o) is Static else o for o in operands]
             out = node.value
             k = -1
             for operand in operands:
@@ -341,6 +368,15 @@ class _ConcreteReverse(_Reverse):
                     self.add(target, c, None)
                 else:
                     self.join(target, cts[target], c)
+            if self.carried is not None:
+                self.carry(i)
+
+    def carry(self, index: int) -> None:
+        assert self.carried is not None
+        (target, change), self.carried = self.carried, None
+        op = REGISTRY[change.primitive]
+        evaluate = (op.in_place if index in self.owned else None) or op.evaluate
+        self.hand_over(target, evaluate(change.base, *change.operands, **change.params))
 
     def join(self, target: int, old: Any, c: Any) -> None:
         if target in self.owned:

@@ -8,6 +8,8 @@ gathers and other special operations are clusters of their own. The graph is leg
 
 from __future__ import annotations
 
+import math
+
 from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, view_through
 from irgrad.ir.primitive import REGISTRY, UPDATE
@@ -101,6 +103,7 @@ class _Clustering:
         if free and view.strides != contiguous(buffer.aval.shape):
             free = False
         if free:
+            self.copy_small_views(buffer, node)
             free = not self.read_later(buffer, node)
         if not free:
             buffer = self.copy_before(node, buffer)
@@ -108,6 +111,29 @@ class _Clustering:
             self.view(buffer)
         self.updates[node.index] = buffer
         self.views[node.index] = View(node, contiguous(node.aval.shape))
+
+    def copy_small_views(self, buffer: Node, update: Node) -> None:
+        """Copy parts of the buffer that are read after the update, where that is less than to copy the buffer."""
+        position = self.position
+        stack, room = [buffer], buffer.aval.size // 2
+        while stack:
+            for view in [user for user, _ in self.graph.users(stack.pop())]:
+                if not is_view(view) or self.is_scalar(view) or position[view.index] > position[update.index]:
+                    continue
+                late = [(user, k) for user, k in self.graph.users(view) if position[user.index] > position[update.index]]
+                if (late or self.graph.is_output(view)) and view.aval.size <= room:
+                    room -= view.aval.size
+                    self.copy_view(view, late)
+                stack.append(view)
+
+    def copy_view(self, view: Node, late: list[tuple[Node, int]]) -> None:
+        """Let `late` uses of a view, and the outputs, read a copy made beside it."""
+        graph = self.graph
+        made = graph.add(REGISTRY["identity"], (view,), {}, view.aval, view.source, view.primal, view.section, before=view.next)
+        self.position[made.index] = self.position[view.index] + 0.25
+        for user, k in late:
+            graph.set_operand(user, k, made)
+        graph.set_outputs([made if output is view else output for output in graph.outputs])
 
     def read_later(self, buffer: Node, update: Node) -> bool:
         """Is the buffer (or a view of it) read after the update, by program order?"""
@@ -254,10 +280,11 @@ class _Clustering:
         for operand in operands:
             first = max(first, self.ready(operand, want, space))
         buffer = self.updates.get(node.index)
-        if buffer is not None:  # all of it is in memory before a region is changed
-            first = max(first, self.ready(buffer, "own", None), self.after_readers(node, want == "scalar"))
+        if buffer is not None:  # all of it is in memory before a region is changed; a chain of small updates is straight-line code
+            chained = want == "scalar" and buffer.index in self.updates
+            first = max(first, self.ready(buffer, want if chained else "own", None), self.after_readers(node, want == "scalar"))
             self.need_memory(buffer)
-        cost = max(node.aval.size, 1) if want == "scalar" else 1
+        cost = (math.prod(node.params["count"]) if buffer is not None else max(node.aval.size, 1)) if want == "scalar" else 1
         for number in range(first, len(self.clusters)):
             if self.fits(number, node, want, space, reduced, cost):
                 break

@@ -25,54 +25,10 @@ from irgrad.ir.template import Instance, Template, TemplateTable, template_graph
 from irgrad.passes.cluster import cluster
 from irgrad.passes.legalize import legalize
 from irgrad.passes.pipeline import optimize
+from irgrad.runtime.memory import Arena, Buffer, Place, copied
 from irgrad.runtime.tree import PathNode, PathTree, analyse
 
 _GUARDED = {"bool": np.dtype(bool), "int": np.dtype(np.int64), "bits": np.dtype(np.float64)}
-
-
-@dataclass(slots=True)
-class Place:
-    """Where a value is: base and byte offset, strides in elements, and the arena buffer that it lives in."""
-
-    base: int
-    offset: int
-    strides: tuple[int, ...]
-    buffer: Buffer | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Buffer:
-    """A piece of the arena; free when its last value is dead."""
-
-    offset: int
-    size: int
-    values: int = 0
-
-
-class Arena:
-    """Bump allocation with free lists by size."""
-
-    def __init__(self) -> None:
-        self.top = 0
-        self.free: dict[int, list[int]] = {}
-
-    def allocate(self, nbytes: int) -> Buffer:
-        size = max(-(-nbytes // 64) * 64 if nbytes >= 64 else -(-nbytes // 16) * 16, 16)
-        known = self.free.get(size)
-        if known:
-            return Buffer(known.pop(), size)
-        offset = self.top if size < 64 else -(-self.top // 64) * 64
-        self.top = offset + size
-        return Buffer(offset, size)
-
-    def release(self, buffer: Buffer) -> None:
-        self.free.setdefault(buffer.size, []).append(buffer.offset)
-
-    def copy(self) -> Arena:
-        made = Arena()
-        made.top = self.top
-        made.free = {size: list(offsets) for size, offsets in self.free.items()}
-        return made
 
 
 @dataclass
@@ -223,22 +179,23 @@ class Linker:
                 dying[position].append(value)
         for value in list(places):  # values of the prefix that this branch does not need
             if value not in last_use and value not in later:
-                self.drop(places.pop(value), arena)
+                self.drop(value, places.pop(value), arena)
         direct = self.direct_outputs(node, outputs) if node.is_leaf else {}
         for position, instance in enumerate(node.instances):
             self.instance(instance, path, places, arena, last_use, position, direct)
             for value in dying[position]:
                 place = places.pop(value, None)
                 if place is not None:
-                    self.drop(place, arena)
+                    self.drop(value, place, arena)
         if node.guard is not None:
             self.guard(node, path, places, arena)
         else:
             self.leaf(node, path, places, outputs, direct)
 
-    def drop(self, place: Place, arena: Arena) -> None:
+    def drop(self, value: int, place: Place, arena: Arena) -> None:
         buffer = place.buffer
         if buffer is not None:
+            buffer.holders.discard(value)
             buffer.values -= 1
             if buffer.values == 0:
                 arena.release(buffer)
@@ -269,7 +226,7 @@ class Linker:
             slots.append((NUMBERS, self.numbers.offset(data.value, data.dtype)))
         slot_buffers: list[Buffer | None] = [p.buffer for p in bound]
         for slot in sorted(lowered.changed):
-            self.own(instance, slot, path, bound, slots, slot_buffers, arena, last_use, position)
+            self.own(instance, slot, path, places, bound, slots, slot_buffers, arena, last_use, position)
         buffers = self.buffers(instance, lowered, arena, direct)
         starts = instance.starts
         for row in lowered.rows:
@@ -297,6 +254,7 @@ class Linker:
             )
             if buffer is not None:
                 buffer.values += 1
+                buffer.holders.add(value)
             places[value] = Place(base, offset, export.strides, buffer)
         for _, _, buffer in buffers:
             if buffer is not None:
@@ -347,6 +305,7 @@ class Linker:
         instance: Instance,
         slot: int,
         path: list[Record],
+        places: dict[int, Place],
         bound: list[Place],
         slots: list[tuple[int, int]],
         slot_buffers: list[Buffer | None],
@@ -354,19 +313,55 @@ class Linker:
         last_use: dict[int, int],
         position: int,
     ) -> None:
-        """Give a slot that is changed in place memory that nobody else reads: its own if it dies here, a copy otherwise."""
+        """Give a slot that is changed in place memory that nobody else reads: its own if it dies here, a copy otherwise.
+
+        Where others have small parts of it (elements that an adjoint reads later), these get copies in its place.
+        """
         place = bound[slot]
         value = instance.externals[slot]
         buffer = place.buffer
-        alone = buffer is not None and buffer.values == 1 and last_use.get(value, -1) == position
-        if alone and sum(p.buffer is buffer for p in bound) == 1:
-            return
+        if buffer is not None and last_use.get(value, -1) == position:
+            if buffer.values > 1:
+                self.move_parts(instance, value, buffer, path, places, bound, slots, slot_buffers, arena)
+            if buffer.values == 1 and sum(p.buffer is buffer for p in bound) == 1:
+                return
         aval = INTERNED.avals[path[value].aval]
         fresh = arena.allocate(aval.nbytes)
         fresh.values = 0
         self.copy_row(slots[slot], place.strides, (ARENA, fresh.offset), aval.shape, aval.dtype)
         slots[slot] = (ARENA, fresh.offset)
         slot_buffers[slot] = fresh
+
+    def move_parts(
+        self,
+        instance: Instance,
+        value: int,
+        buffer: Buffer,
+        path: list[Record],
+        places: dict[int, Place],
+        bound: list[Place],
+        slots: list[tuple[int, int]],
+        slot_buffers: list[Buffer | None],
+        arena: Arena,
+    ) -> None:
+        """Copy what other values have of a buffer elsewhere, if that is at most half of it."""
+        parts = sorted(buffer.holders - {value})
+        avals = [INTERNED.avals[path[part].aval] for part in parts]
+        if len(parts) + 1 != buffer.values or 2 * sum(aval.nbytes for aval in avals) > buffer.size:
+            return
+        used = {part: instance.externals.index(part) for part in parts if part in instance.externals}
+        if any(bound[k].strides != contiguous(path_shape(path, part)) for part, k in used.items()):
+            return  # the instance's kernels are of these strides
+        for part, aval in zip(parts, avals, strict=True):
+            place, fresh = places[part], arena.allocate(aval.nbytes)
+            fresh.values, fresh.holders = 1, {part}
+            self.copy_row((place.base, place.offset), place.strides, (ARENA, fresh.offset), aval.shape, aval.dtype)
+            places[part] = made = Place(ARENA, fresh.offset, contiguous(aval.shape), fresh)
+            buffer.holders.discard(part)
+            buffer.values -= 1
+            if part in used:
+                k = used[part]
+                bound[k], slots[k], slot_buffers[k] = made, (ARENA, fresh.offset), fresh
 
     def copy_row(
         self, source: tuple[int, int], strides: tuple[int, ...], target: tuple[int, int], shape: tuple[int, ...], dtype: np.dtype[Any]
@@ -534,18 +529,8 @@ class Linker:
         return program
 
 
-def copied(places: dict[int, Place]) -> dict[int, Place]:
-    """Places of a branch of its own: siblings count the lives of shared buffers separately."""
-    buffers: dict[Buffer, Buffer] = {}
-    made: dict[int, Place] = {}
-    for value, place in places.items():
-        buffer = place.buffer
-        if buffer is not None:
-            if buffer not in buffers:
-                buffers[buffer] = Buffer(buffer.offset, buffer.size, buffer.values)
-            buffer = buffers[buffer]
-        made[value] = Place(place.base, place.offset, place.strides, buffer)
-    return made
+def path_shape(path: list[Record], value: int) -> tuple[int, ...]:
+    return INTERNED.avals[path[value].aval].shape
 
 
 def instance_shape(lowered: Lowered, number: int) -> tuple[int, ...]:

@@ -156,6 +156,7 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((np.float64(1.5),), {"dtype": "float32"}, 0),
         Sample((np.arange(3),), {"dtype": "float64"}),
     ],
+    "copy": unary(),
     "identity": unary(),
     "stop_gradient": unary(order=0),
     # elementwise, two operands

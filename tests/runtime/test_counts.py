@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -194,3 +195,46 @@ def test_a_threshold_met_by_rounding_is_counted() -> None:
     table[1] = 1 - table[1]  # plant: the compiled guard expects the other outcome
     np.testing.assert_array_equal(jitted(x), 2.0 * x)
     assert jitted.stats().guard_rounding == 1
+
+
+def recurrence(x: Any) -> Any:
+    a = np.zeros(len(x))
+    a[0] = x[0]
+    for i in range(1, len(x)):
+        a[i] = np.sin(a[i - 1]) + x[i] * a[i - 1]
+    return np.sum(a * a)
+
+
+def gauss_seidel(a: Any) -> Any:
+    a = a * 1.0
+    n = a.shape[0]
+    for i in range(1, n - 1):
+        for j in range(1, n - 1):
+            a[i, j] = 0.25 * (a[i - 1, j] + a[i + 1, j] + a[i, j - 1] + a[i, j + 1])
+    return np.sum(a * a)
+
+
+@pytest.mark.parametrize(
+    ("f", "shapes", "writes"),
+    [(recurrence, ((100,), (700,)), lambda n: n), (gauss_seidel, ((8, 8), (26, 26)), lambda n: (n - 2) ** 2)],
+)
+def test_element_writes_cost_what_they_write(f: Any, shapes: Any, writes: Any, rng: np.random.Generator) -> None:
+    """Forward and adjoint: a row each per write, no buffer twice, and no kernel that depends on the size."""
+    small, large = (compiled(irgrad.grad(f), rng.normal(size=shape) * 0.3) for shape in shapes)
+    assert small.stats().kernels == large.stats().kernels
+    for jitted, shape in ((small, shapes[0]), (large, shapes[1])):
+        assert num_rows(jitted) <= 2 * writes(shape[0]) + 6
+        assert jitted.stats().arena_bytes <= 8 * 7 * np.prod(shape) + 2048
+
+
+def test_eager_adjoint_of_element_writes_is_linear_in_memory(rng: np.random.Generator) -> None:
+    x = rng.normal(size=2000) * 0.3
+    gradient = irgrad.grad(recurrence)
+    gradient(x[:10])
+    tracemalloc.start()
+    try:
+        gradient(x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3000 * len(x) < 0.2 * 8 * len(x) ** 2

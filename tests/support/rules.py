@@ -116,7 +116,8 @@ def vjp(b: Builder, op: Primitive, index: int, ct: Any, out: Any, operands: tupl
         require(not value[~mask].any(), f"{op.name}: cotangent is not zero outside its mask")
         given = given.value
     if isinstance(given, Update):
-        return getattr(b, given.primitive)(b.zeros_like(operands[index]), *given.operands, **given.params)
+        base = b.zeros_like(operands[index]) if given.base is None else given.base
+        return getattr(b, given.primitive)(base, *given.operands, **given.params)
     return None if given is None else sum_to(b, given, operands[index])
 
 

@@ -1,0 +1,65 @@
+"""Memory of a program: where each value is while its program is linked, and the arena that local buffers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a value is: base and byte offset, strides in elements, and the arena buffer that it lives in."""
+
+    base: int
+    offset: int
+    strides: tuple[int, ...]
+    buffer: Buffer | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Buffer:
+    """A piece of the arena; free when its last value is dead."""
+
+    offset: int
+    size: int
+    values: int = 0
+    holders: set[int] = field(default_factory=set)  # the values among them; others are of the instance at hand
+
+
+class Arena:
+    """Bump allocation with free lists by size."""
+
+    def __init__(self) -> None:
+        self.top = 0
+        self.free: dict[int, list[int]] = {}
+
+    def allocate(self, nbytes: int) -> Buffer:
+        size = max(-(-nbytes // 64) * 64 if nbytes >= 64 else -(-nbytes // 16) * 16, 16)
+        known = self.free.get(size)
+        if known:
+            return Buffer(known.pop(), size)
+        offset = self.top if size < 64 else -(-self.top // 64) * 64
+        self.top = offset + size
+        return Buffer(offset, size)
+
+    def release(self, buffer: Buffer) -> None:
+        self.free.setdefault(buffer.size, []).append(buffer.offset)
+
+    def copy(self) -> Arena:
+        made = Arena()
+        made.top = self.top
+        made.free = {size: list(offsets) for size, offsets in self.free.items()}
+        return made
+
+
+def copied(places: dict[int, Place]) -> dict[int, Place]:
+    """Places of a branch of its own: siblings count the lives of shared buffers separately."""
+    buffers: dict[Buffer, Buffer] = {}
+    made: dict[int, Place] = {}
+    for value, place in places.items():
+        buffer = place.buffer
+        if buffer is not None:
+            if buffer not in buffers:
+                buffers[buffer] = Buffer(buffer.offset, buffer.size, buffer.values, set(buffer.holders))
+            buffer = buffers[buffer]
+        made[value] = Place(place.base, place.offset, place.strides, buffer)
+    return made
