@@ -15,11 +15,11 @@ import numpy as np
 from irgrad.codegen import library
 from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
-from irgrad.codegen.nest import Nest, NestText, Reduction
+from irgrad.codegen.nest import Nest, NestText, Reduction, Stage
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, operand_dtypes, plus, times
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, view_through
-from irgrad.ir.primitive import UPDATE
+from irgrad.ir.primitive import UPDATE, VIEW
 
 Names = Any  # an object array of variable names, shaped like the value
 
@@ -76,6 +76,16 @@ class _Lowering:
         self.buffers[self.work] = max(self.buffers[self.work], nbytes)
         return ("buffer", self.work)
 
+    def row_buffer(self, node: Node, cluster: Cluster) -> None:
+        """Give a value of a nest memory for one row, which every row uses."""
+        assert cluster.space is not None
+        assert cluster.reduced is not None
+        length = tuple(n if axis in cluster.reduced else 1 for axis, n in enumerate(cluster.space))
+        strides = tuple(s if axis in cluster.reduced else 0 for axis, s in enumerate(contiguous(length)))
+        self.homes[node.index] = ("buffer", len(self.buffers))
+        self.buffers.append(math.prod(length) * node.aval.dtype.itemsize)
+        self.plan.views[node.index] = View(node, strides)
+
     def view(self, node: Node) -> View:
         known = self.plan.views.get(node.index)
         if known is None:
@@ -126,6 +136,7 @@ class _Writer:
         self.plan = lowering.plan
         self.cluster = cluster
         self.pointers: dict[Any, str] = {}
+        self.scopes: dict[tuple[str, int], int] = {}  # pointers into one home may overlap, others never
         self.table: list[Ref | str] = []
         self.head: list[str] = []
         self.lines: list[str] = []
@@ -133,6 +144,7 @@ class _Writer:
         self.loads: dict[int, Names] = {}
         self.inside: dict[int, str] = {}
         self.inside_loads: dict[Any, str] = {}
+        self.by_row: set[int] = set()  # what is in variables for a whole row: totals and code once a row
         self.count = 0
         self.sizes: list[int] = []
         self.flops = 0
@@ -146,7 +158,8 @@ class _Writer:
             self.scalar(node)
         if not self.table:
             return None
-        source = "def kernel(p, n):\n" + "".join(f"    {line}\n" for line in [*self.head, *self.lines, "return 0"])
+        head = [line.replace("{scopes}", str(len(self.scopes))) for line in self.head]
+        source = "def kernel(p, n):\n" + "".join(f"    {line}\n" for line in [*head, *self.lines, "return 0"])
         what = " ".join(dict.fromkeys(node.op.name for node in self.cluster.nodes if node.op is not None))
         return Row(source, self.table, self.sizes, what, self.flops)
 
@@ -160,7 +173,11 @@ class _Writer:
         known = self.pointers.get(key)
         if known is None:
             known = self.pointers[key] = f"p{len(self.table)}"
-            self.head.append(f"{known} = pointer_{dtype.name}(p, {len(self.table)})")
+            if self.cluster.inside:
+                scope = self.scopes.setdefault(ref.home, len(self.scopes))
+                self.head.append(f"{known} = scoped_{dtype.name}(p, {len(self.table)}, {scope}, {{scopes}})")
+            else:
+                self.head.append(f"{known} = pointer_{dtype.name}(p, {len(self.table)})")
             self.table.append(ref)
         return known
 
@@ -364,8 +381,11 @@ class _Writer:
         cluster = self.cluster
         assert cluster.space is not None
         nest = Nest(cluster.space, cluster.reduced or ())
-        for node in cluster.inside:
-            self.in_nest(nest, node)
+        if cluster.has_rows:
+            self.stages(nest)
+        else:
+            for node in cluster.inside:
+                self.in_nest(nest, node)
         text = NestText(nest, len(self.sizes))
         lines, sizes = text.write()
         self.sizes.extend(sizes)
@@ -373,7 +393,8 @@ class _Writer:
         self.flops += math.prod(cluster.space) * len(cluster.inside)
         for node in cluster.inside:
             total = self.inside.get(node.index)
-            if total is not None and node.op is not None and node.op.name.startswith("reduce_") and node.aval.size == 1:
+            total_of_all = node.op is not None and (node.op.name.startswith("reduce_") or node.index in cluster.by_row)
+            if total is not None and total_of_all and node.aval.size == 1:
                 made = np.empty(node.aval.shape, object)
                 made[...] = total
                 self.values[node.index] = made
@@ -402,9 +423,71 @@ class _Writer:
         name = self.fresh()
         nest.body.append(f"{name} = {text}")
         self.inside[node.index] = name
-        if node.index in self.plan.stored:
+        at = len(nest.stages) - 1
+        if self.cluster.stage[node.index] == at and (node.index in self.plan.stored or node.index in self.cluster.row_buffers):
             number = self.access(nest, self.lowering.view(node), node.aval.dtype)
             nest.body.append(f"store({nest.accesses[number].pointer}, @{number}@, {name})")
+
+    def stages(self, nest: Nest) -> None:
+        """The stages of a nest with rows: what is computed once a row, and what each loop over the row computes."""
+        cluster = self.cluster
+        for node in cluster.inside:
+            if node.index in cluster.row_buffers:
+                self.lowering.row_buffer(node, cluster)
+        for number, loop in enumerate(cluster.loops):
+            if number:
+                nest.stages.append(Stage())
+            self.inside = {k: name for k, name in self.inside.items() if k in self.by_row}
+            self.inside_loads = {}
+            for node in cluster.inside:
+                if node.index in cluster.by_row and cluster.stage[node.index] == number:
+                    self.once_a_row(nest, node)
+            for node in cluster.inside:
+                if node.index in loop:
+                    self.in_nest(nest, node)
+
+    def once_a_row(self, nest: Nest, node: Node) -> None:
+        """Code in front of a stage's loop."""
+        assert node.op is not None
+        operands = [self.row_operand(nest, node, o, d) for o, d in zip(node.operands, operand_dtypes(node), strict=True)]
+        name = self.fresh()
+        nest.stages[-1].row.append(f"{name} = {operands[0] if node.op.has(VIEW) else self.text(node, operands)}")
+        self.inside[node.index] = name
+        self.by_row.add(node.index)
+        if node.index in self.plan.stored and node.aval.size != 1:
+            number = self.row_access(nest, node, self.lowering.view(node), node)
+            nest.stages[-1].row.append(f"store({nest.accesses[number].pointer}, @{number}@, {name})")
+
+    def row_operand(self, nest: Nest, node: Node, operand: Operand, dtype: np.dtype[Any]) -> str:
+        """The text of an operand of code once a row."""
+        if isinstance(operand, Literal):
+            return literal(operand.value, dtype)
+        known = self.row_name(operand)
+        if known is not None:
+            return known
+        if operand.aval.size == 1:
+            return str(self.names(operand, dtype).reshape(-1)[0])
+        number = self.row_access(nest, node, self.lowering.view(operand), operand)
+        name = self.fresh()
+        nest.stages[-1].row.append(f"{name} = load({nest.accesses[number].pointer}, @{number}@)")
+        return name
+
+    def row_name(self, operand: Node) -> str | None:
+        """The variable that holds a value of the row, read as it is or through views."""
+        view = self.plan.views.get(operand.index)
+        root = operand if view is None else view.root
+        return self.inside.get(root.index) if root.index in self.by_row else None
+
+    def row_access(self, nest: Nest, node: Node, view: View, operand: Node) -> int:
+        """An access by rows: the axes of `node` that are not 1 are those of the space that are not reduced."""
+        shape, extra = operand.aval.shape, node.aval.ndim - operand.aval.ndim
+        steps = iter(
+            0 if axis < extra or shape[axis - extra] == 1 else view.strides[axis - extra]
+            for axis, n in enumerate(node.aval.shape)
+            if n != 1
+        )
+        strides = tuple(0 if n == 1 or axis in nest.reduced else next(steps) for axis, n in enumerate(nest.space))
+        return nest.access(self.pointer(view, operand.aval.dtype), strides)
 
     def access(self, nest: Nest, view: View, dtype: np.dtype[Any]) -> int:
         pointer = self.pointer(view, dtype)
@@ -415,7 +498,7 @@ class _Writer:
         """The text of an operand inside the nest: a variable, a literal, or a load through an access."""
         if isinstance(operand, Literal):
             return literal(operand.value, dtype)
-        known = self.inside.get(operand.index)
+        known = self.inside.get(operand.index) or self.row_name(operand)
         if known is not None:
             return known
         if operand.index in self.values:
@@ -451,16 +534,17 @@ class _Writer:
         value = _enter(node, value, operand.aval.dtype)
         initial, combine = _fold(node, operand.aval.dtype)
         kind = "sum" if node.op.name == "reduce_sum" and node.aval.dtype.kind in "fc" else "fold"
-        name = f"a{len(nest.reductions)}"
+        name = f"a{nest.num_reductions}"
         out = None
         axes = node.params["axes"]
-        if node.aval.size != 1:
+        if node.aval.size != 1 and node.index in self.plan.stored:
             strides = iter(contiguous(node.aval.shape))
             spread = tuple(0 if axis in axes else next(strides) for axis in range(len(nest.space)))
             view = self.lowering.view(node)
             out = nest.access(self.pointer(view, node.aval.dtype), spread)
         nest.reductions.append(Reduction(name, kind, node.aval.dtype.name, initial, value, combine, out))
         self.inside[node.index] = name
+        self.by_row.add(node.index)
 
 
 def _region(params: dict[str, Any]) -> tuple[Any, ...]:

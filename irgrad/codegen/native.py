@@ -11,7 +11,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 
 from irgrad.codegen import arithmetic, special
 
@@ -25,21 +25,62 @@ TYPES: dict[str, Any] = {
 }  # fmt: skip
 
 
+class ScopedPointer(types.CPointer):
+    """A pointer whose accesses do not overlap those of another scope: LLVM then needs no checks to vectorise a loop."""
+
+    def __init__(self, element: Any, scope: int, scopes: int) -> None:
+        super().__init__(element)
+        self.scope = scope
+        self.scopes = scopes
+        self.name = f"{element}*[{scope}/{scopes}]"
+
+    @property
+    def key(self) -> Any:
+        return (self.dtype, self.scope, self.scopes)
+
+
+register_model(ScopedPointer)(models.PointerModel)
+
+
 def _pointer_intrinsic(element: Any) -> Any:
     @intrinsic
     def pointer(typing_context: Any, table: Any, index: Any) -> Any:
         """The index-th pointer of a pointer table."""
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            address = builder.load(builder.gep(builder.inttoptr(args[0], I64.as_pointer()), [args[1]]))
-            return builder.inttoptr(address, context.get_value_type(signature.return_type))
-
-        return types.CPointer(element)(types.int64, types.int64), codegen
+        return types.CPointer(element)(types.int64, types.int64), _read_pointer
 
     return pointer
 
 
+def _scoped_intrinsic(element: Any) -> Any:
+    @intrinsic(prefer_literal=True)
+    def scoped(typing_context: Any, table: Any, index: Any, scope: Any, scopes: Any) -> Any:
+        """The index-th pointer of a pointer table, in scope number `scope` of `scopes`, both literal."""
+        if not isinstance(scope, types.IntegerLiteral):
+            return None
+        pointer = ScopedPointer(element, scope.literal_value, scopes.literal_value)
+        return pointer(types.int64, types.int64, types.int64, types.int64), _read_pointer
+
+    return scoped
+
+
+def _read_pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    address = builder.load(builder.gep(builder.inttoptr(args[0], I64.as_pointer()), [args[1]]))
+    return builder.inttoptr(address, context.get_value_type(signature.return_type))
+
+
 POINTERS = {name: _pointer_intrinsic(type_) for name, type_ in TYPES.items()}
+SCOPED = {name: _scoped_intrinsic(type_) for name, type_ in TYPES.items()}
+
+
+def _scoped(builder: Any, pointer: Any, instruction: Any) -> Any:
+    """Say in LLVM's words that an access of a scoped pointer overlaps no access of the other scopes."""
+    if isinstance(pointer, ScopedPointer) and pointer.scopes > 1:
+        module = builder.module
+        domain = module.add_metadata(["irgrad"])
+        scopes = [module.add_metadata([f"irgrad {k}", domain]) for k in range(pointer.scopes)]
+        instruction.set_metadata("alias.scope", module.add_metadata([scopes[pointer.scope]]))
+        instruction.set_metadata("noalias", module.add_metadata([s for k, s in enumerate(scopes) if k != pointer.scope]))
+    return instruction
 
 
 @intrinsic
@@ -48,7 +89,12 @@ def load(typing_context: Any, pointer: Any, index: Any) -> Any:
     element = pointer.dtype
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return context.unpack_value(builder, element, builder.gep(args[0], [args[1]]))
+        at = builder.gep(args[0], [args[1]])
+        if isinstance(element, types.Complex):
+            z = context.make_complex(builder, element)
+            z.real, z.imag = [_scoped(builder, pointer, builder.load(cgutils.gep_inbounds(builder, at, 0, part))) for part in (0, 1)]
+            return z._getvalue()  # noqa: SLF001
+        return context.data_model_manager[element].from_data(builder, _scoped(builder, pointer, builder.load(at)))
 
     return element(pointer, types.int64), codegen
 
@@ -59,7 +105,13 @@ def store(typing_context: Any, pointer: Any, index: Any, value: Any) -> Any:
     element = pointer.dtype
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        context.pack_value(builder, element, args[2], builder.gep(args[0], [args[1]]))
+        at = builder.gep(args[0], [args[1]])
+        if isinstance(element, types.Complex):
+            z = context.make_complex(builder, element, value=args[2])
+            for part, number in enumerate((z.real, z.imag)):
+                _scoped(builder, pointer, builder.store(number, cgutils.gep_inbounds(builder, at, 0, part)))
+        else:
+            _scoped(builder, pointer, builder.store(context.data_model_manager[element].as_data(builder, args[2]), at))
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64, element), codegen
@@ -174,6 +226,86 @@ def add_any_order(typing_context: Any, a: Any, b: Any) -> Any:
     return a(a, b), codegen
 
 
+def _parts(context: Any, builder: Any, dtype: Any, pointer: Any, index: Any) -> list[Any]:
+    """Addresses of the real numbers that pointer[index] consists of."""
+    at = builder.gep(pointer, [index])
+    return [cgutils.gep_inbounds(builder, at, 0, part) for part in (0, 1)] if isinstance(dtype, types.Complex) else [at]
+
+
+def _numbers(context: Any, builder: Any, dtype: Any, value: Any) -> list[Any]:
+    if isinstance(dtype, types.Complex):
+        z = context.make_complex(builder, dtype, value=value)
+        return [z.real, z.imag]
+    return [value]
+
+
+def _fold_parts(builder: Any, context: Any, dtype: Any, pointer: Any, top: Any, totals: list[Any], carry: Any) -> tuple[Any, list[Any]]:
+    """Add partial sums from the top of a stack into `totals`: all of them, or (given a counter) one for each trailing zero bit."""
+    zero, one = ll.Constant(I64, 0), ll.Constant(I64, 1)
+    before = builder.block
+    check, body, after = [builder.append_basic_block(name) for name in ("fold.check", "fold.body", "fold.after")]
+    builder.branch(check)
+    builder.position_at_end(check)
+    at = builder.phi(I64)
+    sums = [builder.phi(total.type) for total in totals]
+    at.add_incoming(top, before)
+    for number, total in zip(sums, totals, strict=True):
+        number.add_incoming(total, before)
+    if carry is None:
+        more = builder.icmp_signed(">", at, zero)
+    else:
+        bits = builder.phi(I64)
+        bits.add_incoming(carry, before)
+        more = builder.icmp_signed("==", builder.and_(bits, one), zero)
+    builder.cbranch(more, body, after)
+    builder.position_at_end(body)
+    below = builder.sub(at, one)
+    at.add_incoming(below, body)
+    parts = [builder.load(part) for part in _parts(context, builder, dtype, pointer, below)]
+    for number, part in zip(sums, parts, strict=True):
+        number.add_incoming(builder.fadd(part, number) if carry is not None else builder.fadd(number, part), body)
+    if carry is not None:
+        bits.add_incoming(builder.lshr(bits, one), body)
+    builder.branch(check)
+    builder.position_at_end(after)
+    return at, sums
+
+
+@intrinsic
+def push(typing_context: Any, parts: Any, count: Any, value: Any) -> Any:
+    """Add the sum of the count-th block to a stack of partial sums, which combine pairwise like the bits of a binary counter."""
+    dtype = parts.dtype
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer, number, total = args
+        top = builder.ctpop(builder.sub(number, ll.Constant(I64, 1)))
+        at, sums = _fold_parts(builder, context, dtype, pointer, top, _numbers(context, builder, dtype, total), number)
+        for place, part in zip(_parts(context, builder, dtype, pointer, at), sums, strict=True):
+            builder.store(part, place)
+        return context.get_dummy_value()
+
+    return types.void(parts, types.int64, dtype), codegen
+
+
+@intrinsic
+def collect(typing_context: Any, parts: Any, count: Any) -> Any:
+    """The sum of what `count` calls of `push` gave."""
+    dtype = parts.dtype
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer, number = args
+        real = context.get_value_type(dtype.underlying_float) if isinstance(dtype, types.Complex) else context.get_value_type(dtype)
+        zeros = [ll.Constant(real, 0.0)] * (2 if isinstance(dtype, types.Complex) else 1)
+        _, sums = _fold_parts(builder, context, dtype, pointer, builder.ctpop(number), zeros, None)
+        if not isinstance(dtype, types.Complex):
+            return sums[0]
+        z = context.make_complex(builder, dtype)
+        z.real, z.imag = sums
+        return z._getvalue()  # noqa: SLF001
+
+    return dtype(parts, types.int64), codegen
+
+
 @intrinsic
 def half_put(typing_context: Any, table: Any, index: Any, value: Any) -> Any:
     """Store an int32 at 8 * index of a table given by address: an integer argument of BLAS."""
@@ -207,10 +339,12 @@ def names() -> dict[str, Any]:
         **arithmetic.names(),
         **special.names(),
         "load": load, "store": store, "size": size, "put": put, "select": select, "add_any_order": add_any_order,
+        "push": push, "collect": collect,
         "stack": stack, "call_blas": call_blas, "half_put": half_put, "call_kernel": call_kernel,
     }  # fmt: skip
     for name, type_ in TYPES.items():
         found[f"pointer_{name}"] = POINTERS[name]
+        found[f"scoped_{name}"] = SCOPED[name]
         found[f"as_{name}"] = type_
     for name, scratch in SCRATCH.items():
         found[f"scratch_{name}"] = scratch

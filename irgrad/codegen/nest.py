@@ -4,12 +4,15 @@ The nest runs over a space; every memory access is a pointer and strides over th
 access allows, so that most elementwise kernels are one flat loop; extents and outer strides are run-time sizes, while the class
 of each innermost stride (0, 1, other) is text, because the vectoriser needs it.
 
+A nest whose totals are in variables may have several stages: code once a row, then a loop over the row, in one loop over the rows.
+
 Sums keep numpy's pairwise bound: within blocks of 128 elements LLVM may reassociate, block sums combine pairwise by a binary
 counter (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -40,20 +43,47 @@ class Reduction:
     out: int | None = None  # number of the access that stores the totals
 
 
+@dataclass(slots=True)
+class Stage:
+    """Code once a row, the body of a loop over the row, the totals of that loop: lines with ``@k@`` for the index of access k."""
+
+    row: list[str] = field(default_factory=list)
+    body: list[str] = field(default_factory=list)
+    reductions: list[Reduction] = field(default_factory=list)
+
+    def accesses(self) -> set[int]:
+        """Numbers of the accesses in the body."""
+        return {int(k) for line in self.body for k in line.split("@")[1::2]}
+
+
 @dataclass
 class Nest:
-    """What goes into a nest before it is text: accesses by number, body lines with ``@k@`` for the index of access k."""
+    """What goes into a nest before it is text: accesses by number, and stages; `body` and `reductions` are those of the last."""
 
     space: tuple[int, ...]
     reduced: tuple[int, ...]
     accesses: list[Access] = field(default_factory=list)
-    body: list[str] = field(default_factory=list)
-    reductions: list[Reduction] = field(default_factory=list)
-    uses_index: bool = False
+    stages: list[Stage] = field(default_factory=lambda: [Stage()])
 
     def access(self, pointer: str, strides: tuple[int, ...]) -> int:
         self.accesses.append(Access(pointer, strides))
         return len(self.accesses) - 1
+
+    @property
+    def body(self) -> list[str]:
+        return self.stages[-1].body
+
+    @property
+    def reductions(self) -> list[Reduction]:
+        return self.stages[-1].reductions
+
+    @property
+    def num_reductions(self) -> int:
+        return sum(len(stage.reductions) for stage in self.stages)
+
+    @property
+    def has_rows(self) -> bool:
+        return len(self.stages) > 1 or bool(self.stages[0].row)
 
 
 class NestText:
@@ -68,6 +98,7 @@ class NestText:
         self.axes = self._merged()
         self.extents = [self._size(f"n{i}", extent) for i, (extent, _, _) in enumerate(self.axes)]
         self.inner_kept = bool(self.axes) and not self.axes[-1][1]
+        self.strides: dict[tuple[int, int], str] = {}
 
     def _size(self, name: str, value: int) -> str:
         self.head.append(f"{name} = size(n, {self.first + len(self.sizes)})")
@@ -79,6 +110,8 @@ class NestText:
         nest = self.nest
         axes: list[tuple[int, bool, list[int]]] = []
         order = sorted(range(len(nest.space)), key=lambda axis: -sum(abs(a.strides[axis]) for a in nest.accesses))
+        if nest.has_rows:
+            order.sort(key=lambda axis: axis in nest.reduced)
         for axis in order:
             extent = nest.space[axis]
             if extent == 1:
@@ -89,15 +122,14 @@ class NestText:
                 axes[-1] = (axes[-1][0] * extent, reduced, strides)
             else:
                 axes.append((extent, reduced, strides))
-        if nest.reductions and axes and axes[-1][1]:  # totals in registers: kept axes outside
+        if nest.num_reductions and axes and axes[-1][1]:  # totals in registers: kept axes outside
             axes.sort(key=lambda a: a[1])
         return axes
 
     def write(self) -> tuple[list[str], list[int]]:
-        reductions = self.nest.reductions
-        if reductions and self.inner_kept:
+        if self.nest.num_reductions and self.inner_kept and not self.nest.has_rows:
             self._accumulate_in_memory()
-        elif reductions:
+        elif self.nest.num_reductions:
             self._accumulate_in_registers()
         else:
             self._loops(range(len(self.axes)), 1, {}, self._body)
@@ -151,10 +183,16 @@ class NestText:
         return new
 
     def _stride(self, axis: int, number: int, stride: int) -> str:
-        return self._size(f"s{number}_{axis}", stride)
+        known = self.strides.get((number, axis))
+        if known is None:
+            known = self.strides[number, axis] = self._size(f"s{number}_{axis}", stride)
+        return known
 
     def _body(self, depth: int, bases: dict[int, str]) -> None:
-        for line in self.nest.body:
+        self._write(self.nest.body, depth, bases)
+
+    def _write(self, lines: list[str], depth: int, bases: dict[int, str]) -> None:
+        for line in lines:
             self._line(depth, self._fill(line, bases))
 
     def _fill(self, line: str, bases: dict[int, str]) -> str:
@@ -197,62 +235,69 @@ class NestText:
 
     def _accumulate_in_registers(self) -> None:
         """Totals in scalar variables: kept axes outside, reduced axes inside, the innermost in blocks."""
-        kept = range(sum(not reduced for _, reduced, _ in self.axes))
-        inner = range(len(kept), len(self.axes))
-        sums = [r for r in self.nest.reductions if r.kind == "sum" and inner]
+        count = sum(not reduced for _, reduced, _ in self.axes)
+        inner = range(count, len(self.axes))
+        length = math.prod(self.axes[axis][0] for axis in inner)
 
-        def totals(depth: int, bases: dict[int, str]) -> None:
-            for r in self.nest.reductions:
+        def stages(depth: int, bases: dict[int, str]) -> None:
+            for stage in self.nest.stages:
+                self._write(stage.row, depth, bases)
+                if stage.body or stage.reductions:
+                    self._stage(stage, inner, length, depth, bases)
+                for r in stage.reductions:
+                    if r.out is not None:
+                        self._line(depth, f"store({self.nest.accesses[r.out].pointer}, {bases.get(r.out, '0')}, {r.name})")
+
+        for r in [r for stage in self.nest.stages for r in stage.reductions]:
+            if r.kind == "sum" and length > BLOCK:
+                self.head.append(f"part_{r.name} = scratch_{r.dtype}(0)")
+        self._loops(range(count), 1, {}, stages)
+
+    def _stage(self, stage: Stage, inner: range, length: int, depth: int, bases: dict[int, str]) -> None:
+        """One loop over a row, with its totals."""
+        sums = [r for r in stage.reductions if r.kind == "sum" and inner]
+        blocked = sums if length > BLOCK else []
+        only = stage.accesses() if len(self.nest.stages) > 1 else None
+        for r in stage.reductions:
+            if r not in blocked:
                 self._line(depth, f"{r.name} = {r.initial}")
-            if sums:
-                self._line(depth, "count = 0")
-                for r in sums:
-                    self._line(depth, f"top_{r.name} = 0")
-            if not inner:
-                self._fold(depth, bases)
-            else:
-                self._loops(inner[:-1], depth, bases, lambda d, b: self._blocks(inner[-1], d, b, sums))
-            for r in sums:
-                self._collect(depth, r)
-            for r in self.nest.reductions:
-                if r.out is not None:
-                    self._line(depth, f"store({self.nest.accesses[r.out].pointer}, {bases.get(r.out, '0')}, {r.name})")
+        if blocked:
+            self._line(depth, "count = 0")
+        if not inner:
+            self._fold(stage, depth, bases, sums)
+        else:
+            self._loops(inner[:-1], depth, bases, lambda d, b: self._blocks(stage, inner[-1], d, b, sums, blocked, only), only)
+        for r in blocked:
+            self._line(depth, f"{r.name} = collect(part_{r.name}, count)")
 
-        for r in sums:
-            self.head.append(f"part_{r.name} = scratch_{r.dtype}(0)")
-        self._loops(kept, 1, {}, totals)
-
-    def _fold(self, depth: int, bases: dict[int, str], sums: list[Reduction] | None = None) -> None:
-        self._body(depth, bases)
-        for r in self.nest.reductions:
-            if sums and r in sums:
+    def _fold(self, stage: Stage, depth: int, bases: dict[int, str], sums: list[Reduction]) -> None:
+        self._write(stage.body, depth, bases)
+        for r in stage.reductions:
+            if r in sums:
                 self._line(depth, f"{r.name} = add_any_order({r.name}, {r.value})")
             else:
                 self._line(depth, f"{r.name} = {r.combine(r.name, r.value)}")
 
-    def _blocks(self, axis: int, depth: int, bases: dict[int, str], sums: list[Reduction]) -> None:
+    def _blocks(
+        self,
+        stage: Stage,
+        axis: int,
+        depth: int,
+        bases: dict[int, str],
+        sums: list[Reduction],
+        blocked: list[Reduction],
+        only: set[int] | None,
+    ) -> None:
         extent = self.extents[axis]
-        if not sums:
+        if not blocked:
             self._line(depth, f"for i{axis} in range({extent}):")
-            self._fold(depth + 1, self._advance(axis, depth + 1, bases, True, None))
+            self._fold(stage, depth + 1, self._advance(axis, depth + 1, bases, True, only), sums)
             return
         self._line(depth, f"for j{axis} in range(0, {extent}, {BLOCK}):")
-        for r in sums:
+        for r in blocked:
             self._line(depth + 1, f"{r.name} = {r.initial}")
         self._line(depth + 1, f"for i{axis} in range(j{axis}, min(j{axis} + {BLOCK}, {extent})):")
-        self._fold(depth + 2, self._advance(axis, depth + 2, bases, True, None), sums)
+        self._fold(stage, depth + 2, self._advance(axis, depth + 2, bases, True, only), sums)
         self._line(depth + 1, "count += 1")
-        for r in sums:
-            self._line(depth + 1, "carry = count")
-            self._line(depth + 1, "while carry & 1 == 0:")
-            self._line(depth + 2, f"top_{r.name} -= 1")
-            self._line(depth + 2, f"{r.name} = load(part_{r.name}, top_{r.name}) + {r.name}")
-            self._line(depth + 2, "carry >>= 1")
-            self._line(depth + 1, f"store(part_{r.name}, top_{r.name}, {r.name})")
-            self._line(depth + 1, f"top_{r.name} += 1")
-
-    def _collect(self, depth: int, r: Reduction) -> None:
-        self._line(depth, f"{r.name} = {r.initial}")
-        self._line(depth, f"while top_{r.name} > 0:")
-        self._line(depth + 1, f"top_{r.name} -= 1")
-        self._line(depth + 1, f"{r.name} = {r.name} + load(part_{r.name}, top_{r.name})")
+        for r in blocked:
+            self._line(depth + 1, f"push(part_{r.name}, count, {r.name})")

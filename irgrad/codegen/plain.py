@@ -46,6 +46,22 @@ def put(table: int, index: int, value: int) -> None:
     Pointer(table, "int64").at(index)[0] = value
 
 
+def push(parts: Any, count: int, value: Any) -> None:
+    top = (count - 1).bit_count()
+    while count & 1 == 0:
+        top -= 1
+        value = load(parts, top) + value
+        count >>= 1
+    store(parts, top, value)
+
+
+def collect(parts: Any, count: int) -> Any:
+    total = parts.data.dtype.type(0)
+    for top in reversed(range(count.bit_count())):
+        total = total + load(parts, top)
+    return total
+
+
 _kept: list[Any] = []
 
 
@@ -106,13 +122,14 @@ def _as(name: str) -> Any:
 
 
 def _pointer(name: str) -> Any:
-    return lambda table, index: Pointer(size(table, index), name)
+    return lambda table, index, *scope: Pointer(size(table, index), name)
 
 
 def names() -> dict[str, Any]:
     """The same names as `native.names`, in numpy."""
     found: dict[str, Any] = {
         "load": load, "store": store, "size": size, "select": select, "add_any_order": lambda a, b: a + b,
+        "push": push, "collect": collect,
         "math": math, "inf": math.inf, "nan": math.nan,
         "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
         "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,
@@ -145,7 +162,7 @@ def names() -> dict[str, Any]:
         "complex64",
         "complex128",
     ):
-        found[f"pointer_{name}"] = _pointer(name)
+        found[f"pointer_{name}"] = found[f"scoped_{name}"] = _pointer(name)
         found[f"as_{name}"] = _as(name)
         found[f"scratch_{name}"] = _scratch(name)
     return found

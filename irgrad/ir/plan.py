@@ -6,10 +6,11 @@ A `Cluster` is one kernel: nodes before, inside and after at most one loop nest 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from irgrad.ir.graph import Graph, Node
-from irgrad.ir.primitive import VIEW
+from irgrad.ir.primitive import ELEMENTWISE, VIEW
 from irgrad.ir.recording import TINY
 
 Terms = tuple[tuple[int, tuple[int, ...]], ...]
@@ -31,7 +32,11 @@ class View:
 
 @dataclass
 class Cluster:
-    """One kernel. `kind` is "scalar", "nest" or the name of a primitive with a kernel of its own (or "host")."""
+    """One kernel. `kind` is "scalar", "nest" or the name of a primitive with a kernel of its own (or "host").
+
+    A nest may have several loops over each row of its space, one a stage: `stage` numbers the nodes inside, those `by_row` are
+    code in front of the stage's loop, `loops` has the nodes that each loop computes, `row_buffers` what is kept for later loops.
+    """
 
     kind: str
     space: tuple[int, ...] | None = None
@@ -39,6 +44,15 @@ class Cluster:
     before: list[Node] = field(default_factory=list)
     inside: list[Node] = field(default_factory=list)
     after: list[Node] = field(default_factory=list)
+    stage: dict[int, int] = field(default_factory=dict)
+    by_row: set[int] = field(default_factory=set)
+    loops: list[set[int]] = field(default_factory=list)
+    row_buffers: set[int] = field(default_factory=set)
+
+    @property
+    def has_rows(self) -> bool:
+        """Is there more than one loop over each row, or code once a row?"""
+        return bool(self.by_row) or any(self.stage.values())
 
     @property
     def nodes(self) -> list[Node]:
@@ -139,6 +153,25 @@ def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple
 
 def is_view(node: Node) -> bool:
     return node.op is not None and node.op.has(VIEW)
+
+
+_CALL = re.compile(r"([A-Za-z_]\w*)\(")
+_CHEAP_CALLS = frozenset({"select", "fabs", "maximum", "minimum", "fmax", "fmin", "real", "imag", "conj", "sign", "square"})
+
+
+def is_cheap(node: Node) -> bool:
+    """Does an elementwise operation cost no more than a load or two?"""
+    op = node.op
+    if op is None:
+        return False
+    if op.name in ("convert", "full", "zeros"):
+        return True
+    if op.name == "integer_pow":
+        return 1 <= node.params["n"] <= 3 and node.aval.dtype.kind == "f"
+    texts = [op.emit] if isinstance(op.emit, str) else list((op.emit or {}).values())
+    if not op.has(ELEMENTWISE) or not texts:
+        return False
+    return all("/" not in text and set(_CALL.findall(text)) <= _CHEAP_CALLS for text in texts)
 
 
 def is_tiny(node: Node) -> bool:

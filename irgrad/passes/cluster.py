@@ -15,6 +15,7 @@ from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, view_throug
 from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.ir.recording import TINY
 from irgrad.passes.forms import FILLS, LAPACK, REDUCTIONS, has_kernel_dtypes, has_own_kernel, has_text, is_reduction, is_scalar_form
+from irgrad.passes.rows import Rows, is_total, plan_stages, spread
 
 MAX_POINTERS = 48
 MAX_STATEMENTS = 500
@@ -38,6 +39,8 @@ class _Clustering:
         self.scalars: dict[int, bool] = {}
         self.costs: list[int] = []
         self.readers: list[set[tuple[int, ...]]] = []
+        self.strides: list[set[tuple[int, ...]]] = []  # of what each nest reads, over its space
+        self.rows = Rows(self)
 
     def run(self) -> Plan:
         self.legalize_memory()
@@ -50,6 +53,9 @@ class _Clustering:
         for output in self.graph.outputs:
             if isinstance(output, Node):
                 self.need_memory(output)
+        for made in self.clusters:
+            if made.kind == "nest":
+                self.finish(made)
         return Plan(self.graph, [c for c in self.clusters if c.nodes], self.views, self.stored, self.updates)
 
     # -- memory: views, copies, updates -----------------------------------------------------------------------------
@@ -172,7 +178,7 @@ class _Clustering:
             known = is_scalar_form(node)
             if known and is_view(node):
                 source = node.operands[0]
-                known = isinstance(source, Literal) or (not source.is_input and self.is_scalar(source))
+                known = isinstance(source, Literal) or (not source.is_input and (self.is_scalar(source) or is_total(source)))
             self.scalars[node.index] = known
         return known
 
@@ -193,7 +199,10 @@ class _Clustering:
     def assign(self, node: Node) -> None:
         op = node.op
         assert op is not None
-        if self.is_scalar(node):
+        by_row = self.rows.once_a_row(node) if node.aval.size > 1 or not self.is_scalar(node) else None
+        if by_row is not None:
+            self.enter(by_row[0], node, "row", None, None, 1, by_row[1])
+        elif self.is_scalar(node):
             self.join(node, "scalar", None, None)
         elif not has_kernel_dtypes(node):
             self.alone(node, "host")
@@ -235,6 +244,7 @@ class _Clustering:
         self.clusters.append(made)
         self.costs.append(0)
         self.readers.append(set())
+        self.strides.append(set())
         return len(self.clusters) - 1
 
     def ready(self, operand: Node, want: str, space: tuple[int, ...] | None) -> int:
@@ -251,7 +261,7 @@ class _Clustering:
         if through_view or want == "own":
             return number + 1
         if section == "inside":
-            if root.op is not None and root.op.name in REDUCTIONS:
+            if root.op is not None and (root.op.name in REDUCTIONS or root.index in self.clusters[number].by_row):
                 return number if want == "scalar" and root.aval.size == 1 else number + 1
             return number if want == "nest" and root.aval.shape == space else number + 1
         if want == "scalar":
@@ -274,43 +284,57 @@ class _Clustering:
                 first = max(first, number if scalar and section in ("before", "after") else number + 1)
         return first
 
+    def soonest(self, operand: Node, want: str, space: tuple[int, ...] | None) -> int:
+        """The earliest cluster in which a consumer may be: that of the operand where a later stage can read it."""
+        root = self.rows.root(operand)
+        ready = self.ready(operand, want, space)
+        if want == "nest" and not root.is_input and self.place[root.index][1] in ("inside", "after"):
+            return min(ready, max(self.place[root.index][0], 0))
+        return ready
+
     def join(self, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None) -> None:
         operands = [operand for operand in node.operands if isinstance(operand, Node)]
         first = 0
         for operand in operands:
-            first = max(first, self.ready(operand, want, space))
+            first = max(first, self.soonest(operand, want, space))
         buffer = self.updates.get(node.index)
         if buffer is not None:  # all of it is in memory before a region is changed; a chain of small updates is straight-line code
             chained = want == "scalar" and buffer.index in self.updates
             first = max(first, self.ready(buffer, want if chained else "own", None), self.after_readers(node, want == "scalar"))
             self.need_memory(buffer)
         cost = (math.prod(node.params["count"]) if buffer is not None else max(node.aval.size, 1)) if want == "scalar" else 1
+        stage: int | None = 0
         for number in range(first, len(self.clusters)):
-            if self.fits(number, node, want, space, reduced, cost):
+            stage = self.fits(number, node, want, space, reduced, cost)
+            if stage is not None:
                 break
         else:
-            number = self.open(first, Cluster(want, space, reduced))
-        self.enter(number, node, want, space, reduced, cost)
+            number, stage = self.open(first, Cluster(want, space, reduced)), 0
+        self.enter(number, node, want, space, reduced, cost, stage)
 
-    def fits(self, number: int, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None, cost: int) -> bool:
+    def has_room(self, number: int, node: Node, cost: int) -> bool:
+        if self.costs[number] + cost > MAX_STATEMENTS:
+            return False
+        return len(self.readers[number] | self.pointers(node, number)) <= MAX_POINTERS
+
+    def fits(
+        self, number: int, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None, cost: int
+    ) -> int | None:
+        """The stage in which a cluster takes the node, None where it cannot."""
         found = self.clusters[number]
-        if found.kind not in ("scalar", "nest") or self.costs[number] + cost > MAX_STATEMENTS:
-            return False
-        if len(self.readers[number] | self.pointers(node, number)) > MAX_POINTERS:
-            return False
+        if found.kind not in ("scalar", "nest") or not self.has_room(number, node, cost):
+            return None
         if want == "scalar":
-            return True
+            return 0
+        assert space is not None
         if found.kind == "scalar":
-            return not found.after and self.before_is_ready(number, node)
-        if found.space != space:
-            return False
-        if any(
-            self.place.get(o.index, (-1, ""))[0] == number and self.place[o.index][1] == "after"
-            for o in node.operands
-            if isinstance(o, Node)
-        ):
-            return False
-        return reduced is None or found.reduced is None or found.reduced == reduced
+            fit = not found.after and self.before_is_ready(number, node)
+            return 0 if fit and all(self.ready(o, want, space) <= number for o in node.operands if isinstance(o, Node)) else None
+        if found.space != space or (reduced is not None and found.reduced is not None and found.reduced != reduced):
+            return None
+        if found.has_rows and node.op is not None and node.op.name == "iota":
+            return None
+        return self.rows.stage(number, node, space)
 
     def before_is_ready(self, number: int, node: Node) -> bool:
         """A scalar cluster may grow a nest where nothing in it needs memory that the nest reads."""
@@ -325,7 +349,9 @@ class _Clustering:
                 found.add((operand.index,) if view is None else view.where)  # type: ignore[arg-type]
         return found
 
-    def enter(self, number: int, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None, cost: int) -> None:
+    def enter(
+        self, number: int, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None, cost: int, stage: int
+    ) -> None:
         found = self.clusters[number]
         self.readers[number] |= self.pointers(node, number)
         self.costs[number] += cost
@@ -341,12 +367,36 @@ class _Clustering:
                 found.kind, found.space = "nest", space
             found.reduced = found.reduced if reduced is None else reduced
             found.inside.append(node)
+            found.stage[node.index] = stage
             section = "inside"
+            if want == "row":
+                found.by_row.add(node.index)
+            else:
+                self.note_strides(number, node)
         self.place[node.index] = (number, section)
-        reduction = node.op is not None and node.op.name in REDUCTIONS and want == "nest"
-        if node.index in self.updates or (reduction and node.aval.size != 1):
+        if node.index in self.updates:
             self.stored.add(node.index)
             self.view(node)
+
+    def note_strides(self, number: int, node: Node) -> None:
+        """Remember how a nest walks the memory that a node of its loops reads."""
+        space = self.clusters[number].space
+        assert space is not None
+        for position, operand in enumerate(node.operands):
+            if isinstance(operand, Node) and (position or node.index not in self.updates):
+                root = self.rows.root(operand)
+                if root.is_input or self.place[root.index][0] != number:
+                    self.strides[number].add(spread(operand.aval.shape, self.rows.view(operand).strides, space))
+
+    def finish(self, made: Cluster) -> None:
+        """Stages of a nest with rows; memory for the totals of one without, which may be accumulated there."""
+        if made.has_rows:
+            plan_stages(made, self.stored)
+            return
+        for node in made.inside:
+            if node.op is not None and node.op.name in REDUCTIONS and node.aval.size != 1:
+                self.stored.add(node.index)
+                self.view(node)
 
     def needs_after(self, node: Node, number: int) -> bool:
         """Does scalar code in a nest cluster depend on the nest (or change what the nest reads)?"""
@@ -364,8 +414,6 @@ class _Clustering:
         """A value read from memory needs memory."""
         if operand.is_input:
             return
-        if self.is_memory_view(operand):
-            self.need_memory(operand)
-            return
-        if self.place[operand.index][0] != number:
+        at = self.place.get(self.rows.root(operand).index)
+        if at is None or at[0] != number:
             self.need_memory(operand)

@@ -38,9 +38,9 @@ def test_one_loop() -> None:
     assert row(made).source == textwrap.dedent(
         """\
         def kernel(p, n):
-            p0 = pointer_float64(p, 0)
-            p1 = pointer_float64(p, 1)
-            p2 = pointer_float64(p, 2)
+            p0 = scoped_float64(p, 0, 0, 3)
+            p1 = scoped_float64(p, 1, 1, 3)
+            p2 = scoped_float64(p, 2, 2, 3)
             n0 = size(n, 0)
             n1 = size(n, 1)
             s0_0 = size(n, 2)

@@ -19,7 +19,7 @@ def text(
     nest = Nest(space, reduced)
     for k, strides in enumerate(accesses):
         nest.access(f"p{k}", strides)
-    nest.body += body
+    nest.body.extend(body)
     if reduction:
         nest.reductions.append(Reduction("a0", combine=lambda a, v: f"{a} + {v}", **reduction))
     lines, sizes = NestText(nest, 0).write()
@@ -109,26 +109,15 @@ def test_a_sum_along_the_inner_axis_is_in_registers_and_blocks() -> None:
         for i0 in range(n0):
             b0_0 = i0 * s0_0
             b1_0 = i0 * s1_0
-            a0 = 0.0
             count = 0
-            top_a0 = 0
             for j1 in range(0, n1, {BLOCK}):
                 a0 = 0.0
                 for i1 in range(j1, min(j1 + {BLOCK}, n1)):
                     v1 = load(p0, (b0_0 + i1))
                     a0 = add_any_order(a0, v1)
                 count += 1
-                carry = count
-                while carry & 1 == 0:
-                    top_a0 -= 1
-                    a0 = load(part_a0, top_a0) + a0
-                    carry >>= 1
-                store(part_a0, top_a0, a0)
-                top_a0 += 1
-            a0 = 0.0
-            while top_a0 > 0:
-                top_a0 -= 1
-                a0 = a0 + load(part_a0, top_a0)
+                push(part_a0, count, a0)
+            a0 = collect(part_a0, count)
             store(p1, b1_0, a0)
         """,
         [4, 500, 500, 1],

@@ -1,0 +1,152 @@
+"""Rows: what depends on totals of a row is in later stages of the nest that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irgrad
+from irgrad.codegen.lower import lower
+from irgrad.codegen.lowered import Row
+from irgrad.config import CONFIG
+from irgrad.ir.plan import Cluster, Plan, contiguous
+from irgrad.passes.cluster import cluster
+from irgrad.passes.legalize import legalize
+from irgrad.passes.pipeline import optimize
+
+
+def plan(f: Callable[..., Any], *arguments: Any) -> Plan:
+    """The plan of a function's graph for contiguous arguments; the others are numbers."""
+    graph = irgrad.trace(f)(*arguments)
+    optimize(graph)
+    legalize(graph)
+    return cluster(graph, [contiguous(node.aval.shape) for node in graph.inputs])
+
+
+def names(nodes: list[Any]) -> str:
+    return " ".join(node.op.name for node in nodes)
+
+
+def staged(each: Cluster) -> list[str]:
+    """One text per stage: ``once a row | in the loop``."""
+    found: list[str] = []
+    for number, loop in enumerate(each.loops):
+        row = [node for node in each.inside if node.index in each.by_row and each.stage[node.index] == number]
+        found.append(f"{names(row)} | {names([node for node in each.inside if node.index in loop])}".strip())
+    return found
+
+
+def softmax(x: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+def log_softmax(x: Any) -> Any:
+    moved = x - np.max(x, axis=-1, keepdims=True)
+    return moved - np.log(np.sum(np.exp(moved), axis=-1, keepdims=True))
+
+
+def logsumexp(x: Any) -> Any:
+    high = np.max(x, axis=-1)
+    return high + np.log(np.sum(np.exp(x - high[:, None]), axis=-1))
+
+
+def layer_norm(x: Any) -> Any:
+    centred = x - np.mean(x, axis=-1, keepdims=True)
+    return centred / np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + 1e-5)
+
+
+def variance(x: Any) -> Any:
+    return np.var(x, axis=-1)
+
+
+def standard(x: Any) -> Any:
+    return (x - np.mean(x)) / np.std(x)
+
+
+ROWS = [softmax, log_softmax, logsumexp, layer_norm, variance]
+
+
+def test_softmax_has_three_stages() -> None:
+    (only,) = plan(softmax, np.ones((9, 20))).clusters
+    assert staged(only) == ["| reduce_max", "| sub exp reduce_sum", "| div"]
+    assert names([node for node in only.inside if node.index in only.row_buffers]) == "exp"
+
+
+def test_cheap_values_are_computed_again() -> None:
+    (only,) = plan(log_softmax, np.ones((9, 20))).clusters
+    assert staged(only) == ["| reduce_max", "| sub exp reduce_sum", "log | sub sub"]
+    assert not only.row_buffers
+
+
+def test_totals_that_nobody_else_reads_have_no_memory() -> None:
+    made = plan(logsumexp, np.ones((9, 20)))
+    (only,) = made.clusters
+    assert staged(only) == ["| reduce_max", "| sub exp reduce_sum", "log add |"]
+    assert len(made.stored) == 1
+
+
+@pytest.mark.parametrize("f", ROWS)
+def test_one_nest_and_memory_for_one_row(f: Callable[..., Any]) -> None:
+    """Values, and all of the gradient: one kernel, and no buffer but the result longer than a row."""
+    x = np.ones((9, 20))
+    for each in (f, irgrad.grad(lambda x: np.sum(f(x) ** 2))):
+        made = plan(each, x)
+        assert len(made.clusters) == 1
+        lowered = lower(made)
+        result = lowered.graph.outputs[0].aval.nbytes
+        assert sorted(lowered.buffers)[-1:] == [result]
+        assert all(size <= x[0].nbytes for size in sorted(lowered.buffers)[:-1])
+
+
+def test_totals_of_everything_are_rows_where_the_array_is_small() -> None:
+    assert len(plan(standard, np.arange(500.0)).clusters) == 1
+    assert len(plan(standard, np.arange(50_000.0)).clusters) == 3
+
+
+def test_totals_of_columns_are_no_rows() -> None:
+    assert len(plan(lambda x: x / np.sum(x, axis=0), np.ones((200, 300))).clusters) == 2
+    assert len(plan(lambda x: x.T / np.sum(x.T, axis=1, keepdims=True), np.ones((200, 300))).clusters) == 2
+
+
+def test_costly_code_once_a_short_row_stays_a_loop_of_its_own() -> None:
+    assert len(plan(logsumexp, np.ones((900, 10))).clusters) == 2
+
+
+def test_a_total_of_another_row_is_no_total_of_this_row() -> None:
+    """The same shapes, but the totals run along the columns or backwards."""
+    x = np.arange(400.0).reshape(20, 20)
+    for f in (lambda x: x / np.sum(x, axis=1), lambda x: x / np.sum(x, axis=1)[::-1, None]):
+        assert len(plan(f, x).clusters) == 2
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("shape", [(9, 20), (4, 300), (1, 40), (40, 1), (3, 2, 130), (2, 129)], ids=str)
+def test_values_and_gradients(shape: tuple[int, ...], native: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CONFIG, "evaluate", not native)
+    if not native and np.prod(shape) > 400:
+        pytest.skip("slow as plain Python")
+    x, w = rng.normal(size=(2, *shape))
+    centre = rng.normal(size=shape[-1])
+
+    def parts(x: Any) -> tuple[Any, ...]:
+        moved = x - np.mean(x, axis=-1, keepdims=True)
+        scale = np.sqrt(np.sum(moved**2, axis=-1) + 1.0)
+        y = softmax(x * centre) * w + log_softmax(x) * centre
+        return y, scale, np.max(np.abs(moved / scale[..., None]), axis=-1), np.exp(-scale) * np.min(x, axis=-1), standard(x)
+
+    def loss(x: Any) -> Any:
+        y, scale, high, low, far = parts(x)
+        return np.sum(y**2) + np.sum(scale * high) + np.sum(np.sin(low)) + np.sum(far**3)
+
+    for f in (parts, irgrad.grad(loss)):
+        want = f(x)
+        jitted = irgrad.jit(f, compile_after=1)
+        jitted(x)
+        got = jitted(x)
+        for g, want_part in zip(got, want, strict=True):
+            np.testing.assert_allclose(g, want_part, rtol=1e-10, atol=1e-12)
+    assert isinstance(lower(plan(softmax, x)).rows[0], Row)
