@@ -38,7 +38,7 @@ from irgrad.runtime.signature import CallForm, call_form, normalise
 from irgrad.runtime.stats import Stats
 from irgrad.runtime.tracing import Traced, trace_call
 from irgrad.runtime.tree import PathTree
-from irgrad.runtime.variant import Variant
+from irgrad.runtime.variant import REFUND, Variant
 
 SEEN_PATHS = 64  # recordings of paths seen once that are kept to be compared with a second sighting
 SEEN_RECORDS = 2_000_000
@@ -107,6 +107,7 @@ class Jitted:
         leaves = form.leaves
         variants = self._variants(form)
         reasons: list[str] = []
+        left: Variant | None = None  # whose program was left on a path of its own
         for variant in variants:
             if variant.program is None or not variant.check():
                 if CONFIG.explain:
@@ -119,9 +120,13 @@ class Jitted:
                 self._recent = variant
                 self._install(variant, args, kwargs, leaves)
                 return result
+            if result & 15 == NEW_PATH:
+                left = variant
             if CONFIG.explain:
                 reasons.append(reason_of(variant, result))
         self._stats.eager_calls += 1
+        if left is not None and not effects.log and not left.may_trace():
+            return self._eager(args, kwargs)
         if CONFIG.explain:
             report(f"{self.__name__} is traced: {'; '.join(reasons) or 'a new signature'}")
         return self._trace(variants, form, self.compile_after, effects)
@@ -266,6 +271,7 @@ class Jitted:
                 f"{self.__name__}: path {variant.tree.num_paths} linked in {total:.3f} s, of it passes {counts.passes:.3f} s and "
                 f"kernels {counts.kernels.seconds:.3f} s ({counts.kernels.compiled} compiled, {counts.kernels.loaded} loaded)"
             )
+        variant.credit += REFUND
         stats = self._stats
         stats.paths += 1
         stats.pass_seconds += counts.passes

@@ -16,6 +16,11 @@ from irgrad.runtime.tracing import Traced
 from irgrad.runtime.tree import PathTree
 
 
+CREDIT = 16.0  # traces of new paths before any of them has been seen again
+REFUND = 2.0  # when a path is seen again: its two traces
+GAIN = 0.125  # at each call that ran eagerly for lack of credit
+
+
 class Variant:
     """Programs of one signature for captured values of one shape: input numbering, path tree, program."""
 
@@ -29,11 +34,13 @@ class Variant:
         self.constants: list[np.ndarray[Any, Any]] = []
         self.constant_numbers: dict[Any, int] = {}
         self.guards: list[Any] = []
+        self.checked = (0, 0)  # how many guards and origins `check` and `read` are of
         self.check: Callable[[], bool] = lambda: True
         self.read: Callable[[], tuple[Any, ...]] = tuple
         self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
         self.results: Any = None
         self.declined = ""
+        self.credit = CREDIT
 
     def number_input(self, tracer: Tracer) -> int:
         """The number of an input: argument leaf, captured value (appended where new), or a constant (negative)."""
@@ -55,6 +62,16 @@ class Variant:
             self.arguments.append(argument(normalise(tracer.value)))
         return known
 
+    def may_trace(self) -> bool:
+        """Is a call on a new path to be traced? Where most paths are seen once, few are: a trace costs a few times what the call does."""
+        if self.declined:
+            return False
+        if self.credit >= 1:
+            self.credit -= 1
+            return True
+        self.credit += GAIN
+        return False
+
     @property
     def num_calls(self) -> int:
         """Compiled calls so far."""
@@ -73,4 +90,6 @@ class Variant:
     def guard(self, guards: Sequence[Any]) -> None:
         """Add the guards of a trace to those that are checked at each call."""
         self.guards = list(dict.fromkeys([*self.guards, *guards]))
-        self.check, self.read = compile_checks(self.guards, self.origins)
+        if self.checked != (len(self.guards), len(self.origins)):
+            self.checked = len(self.guards), len(self.origins)
+            self.check, self.read = compile_checks(self.guards, self.origins)
