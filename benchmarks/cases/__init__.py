@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.case import Case
-from benchmarks.cases import dense, loops, scalar
+from benchmarks.cases import derivatives, elementwise, gather, inplace, loops, matmul, scalar, sequences, signals, solves
 
-CASES: dict[str, Case] = {case.name: case for family in (scalar, loops, dense) for case in family.CASES}
+FAMILIES = (scalar, elementwise, matmul, signals, solves, gather, derivatives, loops, sequences, inplace)
+CASES: dict[str, Case] = {case.name: case for family in FAMILIES for case in family.CASES}

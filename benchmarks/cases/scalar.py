@@ -113,6 +113,39 @@ def rosenbrock_n_by_hand(size: int) -> Callable[[Any], Any]:
     return gradient
 
 
+def decay(np: Any, size: int) -> Callable[[Any, Any, Any], Any]:
+    """Least squares with six parameters: two exponentials and a line."""
+
+    def loss(p: Any, t: Any, y: Any) -> Any:
+        model = p[0] * np.exp(-p[1] * t) + p[2] * np.exp(-p[3] * t) + p[4] + p[5] * t
+        return np.sum((model - y) ** 2)
+
+    return loss
+
+
+def decay_by_hand(size: int) -> Callable[[Any, Any, Any], Any]:
+    def gradient(p: Any, t: Any, y: Any) -> Any:
+        result = numpy.zeros(6)
+        for i in range(t.shape[0]):
+            a, b = numpy.exp(-p[1] * t[i]), numpy.exp(-p[3] * t[i])
+            r = 2.0 * (p[0] * a + p[2] * b + p[4] + p[5] * t[i] - y[i])
+            result[0] += r * a
+            result[1] -= r * p[0] * a * t[i]
+            result[2] += r * b
+            result[3] -= r * p[2] * b * t[i]
+            result[4] += r
+            result[5] += r * t[i]
+        return result
+
+    return gradient
+
+
+def _decay_data(count: int) -> tuple[Any, ...]:
+    t = numpy.linspace(0.0, 3.0, count)
+    p = numpy.array([1.0, 0.5, 0.7, 2.0, 0.1, -0.2])
+    return p, t, 1.2 * numpy.exp(-0.4 * t) + 0.5 * numpy.exp(-3.0 * t) + 0.01 * numpy.sin(50.0 * t)
+
+
 CASES = (
     Case(
         "taylor_sine",
@@ -132,4 +165,5 @@ CASES = (
         {"tiny": 5, "S": 100},
         numba=rosenbrock_n_by_hand,
     ),
+    Case("least_squares_6", decay, _decay_data, {"tiny": 7, "S": 50}, numba=decay_by_hand),
 )

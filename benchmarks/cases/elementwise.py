@@ -1,4 +1,4 @@
-"""Arrays: whether elementwise work is fused, reductions are shared with it, and products go to BLAS."""
+"""Large elementwise functions and reductions: whether work is fused, and how fast exp and tanh are."""
 
 from __future__ import annotations
 
@@ -8,32 +8,7 @@ from typing import Any
 import numpy
 
 from benchmarks.case import Case
-
-
-def small_loss(np: Any, size: Any) -> Callable[[Any, Any, Any], Any]:
-    def loss(w: Any, x: Any, y: Any) -> Any:
-        return np.sum((np.tanh(x @ w) - y) ** 2)
-
-    return loss
-
-
-def logistic_regression(np: Any, size: Any) -> Callable[[Any, Any, Any], Any]:
-    def loss(w: Any, x: Any, y: Any) -> Any:
-        return np.mean(np.log1p(np.exp(-y * (x @ w)))) + 0.001 * np.sum(w**2)
-
-    return loss
-
-
-def mlp(np: Any, size: Any) -> Callable[[Any, Any, Any], Any]:
-    """Cross-entropy of a network with one hidden layer; the parameters are a list of pairs."""
-
-    def loss(layers: Any, x: Any, targets: Any) -> Any:
-        (w1, b1), (w2, b2) = layers
-        scores = np.tanh(x @ w1 + b1) @ w2 + b2
-        shifted = scores - np.max(scores, axis=1, keepdims=True)
-        return -np.mean(np.sum(targets * (shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))), axis=1))
-
-    return loss
+from benchmarks.cases.data import labels, rng
 
 
 def black_scholes(np: Any, size: Any) -> Callable[[Any, Any, Any, Any], Any]:
@@ -129,62 +104,109 @@ def softmax_cross_entropy_by_hand(size: Any) -> Callable[[Any, Any], Any]:
     return gradient
 
 
-def _rng() -> numpy.random.Generator:
-    return numpy.random.default_rng(7)
+def tanh_chain(np: Any, size: Any) -> Callable[[Any], Any]:
+    def total(x: Any) -> Any:
+        for _ in range(5):
+            x = np.tanh(1.1 * x + 0.1)
+        return np.sum(x)
+
+    return total
 
 
-def _regression(size: tuple[int, int]) -> tuple[Any, ...]:
-    rng = _rng()
-    x = rng.normal(size=size)
-    return rng.normal(size=size[1]) / numpy.sqrt(size[1]), x, numpy.where(x[:, 0] + rng.normal(size=size[0]) > 0, 1.0, -1.0)
+def tanh_chain_by_hand(size: Any) -> Callable[[Any], Any]:
+    def gradient(x: Any) -> Any:
+        result = numpy.empty(x.shape[0])
+        for i in range(x.shape[0]):
+            value, slope = x[i], 1.0
+            for _ in range(5):
+                value = numpy.tanh(1.1 * value + 0.1)
+                slope *= 1.1 * (1.0 - value * value)
+            result[i] = slope
+        return result
+
+    return gradient
 
 
-def _classes(rng: numpy.random.Generator, rows: int, columns: int) -> Any:
-    return numpy.eye(columns)[rng.integers(0, columns, rows)]
+def huber(np: Any, size: Any) -> Callable[[Any, Any], Any]:
+    def loss(x: Any, y: Any) -> Any:
+        r = x - y
+        return np.mean(np.where(np.abs(r) <= 1.0, 0.5 * r**2, np.abs(r) - 0.5))
+
+    return loss
 
 
-def _network(size: tuple[int, int, int, int]) -> tuple[Any, ...]:
-    batch, features, units, classes = size
-    rng = _rng()
-    first = rng.normal(size=(features, units)) / numpy.sqrt(features), numpy.zeros(units)
-    second = rng.normal(size=(units, classes)) / numpy.sqrt(units), numpy.zeros(classes)
-    return [first, second], rng.normal(size=(batch, features)), _classes(rng, batch, classes)
+def huber_by_hand(size: Any) -> Callable[[Any, Any], Any]:
+    def gradient(x: Any, y: Any) -> Any:
+        count = x.shape[0]
+        result = numpy.empty(count)
+        for i in range(count):
+            result[i] = min(max(x[i] - y[i], -1.0), 1.0) / count
+        return result
+
+    return gradient
+
+
+def phase_fit(np: Any, size: Any) -> Callable[[Any, Any, Any], Any]:
+    """Squared distance of complex signals; the logarithm of the amplitudes is what is fitted."""
+
+    def loss(z: Any, w: Any, y: Any) -> Any:
+        return np.sum(np.abs(np.exp(z) * w - y) ** 2)
+
+    return loss
+
+
+def layer_norm(np: Any, size: Any) -> Callable[[Any, Any, Any, Any], Any]:
+    def loss(x: Any, scale: Any, shift: Any, y: Any) -> Any:
+        centred = x - np.mean(x, axis=1, keepdims=True)
+        normal = centred / np.sqrt(np.mean(centred**2, axis=1, keepdims=True) + 1e-5)
+        return np.sum((normal * scale + shift) * y)
+
+    return loss
 
 
 def _options(count: int) -> tuple[Any, ...]:
-    rng = _rng()
-    return rng.uniform(80, 120, count), rng.uniform(0.1, 0.5, count), rng.uniform(80, 120, count), rng.uniform(0.2, 2.0, count)
+    r = rng()
+    return r.uniform(80, 120, count), r.uniform(0.1, 0.5, count), r.uniform(80, 120, count), r.uniform(0.2, 2.0, count)
+
+
+def _options_single(count: int) -> tuple[Any, ...]:
+    return tuple(value.astype(numpy.float32) for value in _options(count))
 
 
 def _scores(size: tuple[int, int]) -> tuple[Any, ...]:
-    rng = _rng()
-    return 3.0 * rng.normal(size=size), _classes(rng, *size)
+    r = rng()
+    return 3.0 * r.normal(size=size), labels(r, *size)
 
+
+def _vector(count: int) -> tuple[Any, ...]:
+    return (rng().normal(size=count),)
+
+
+def _two_vectors(count: int) -> tuple[Any, ...]:
+    r = rng()
+    return 2.0 * r.normal(size=count), r.normal(size=count)
+
+
+def _signals(count: int) -> tuple[Any, ...]:
+    r = rng()
+    return tuple(r.normal(size=count) + 1j * r.normal(size=count) for _ in range(3))
+
+
+def _features(size: tuple[int, int]) -> tuple[Any, ...]:
+    r = rng()
+    return r.normal(size=size), r.normal(size=size[1]), r.normal(size=size[1]), r.normal(size=size)
+
+
+LENGTHS = {"tiny": 6, "S": 1000, "M": 1_000_000}
+TABLES = {"tiny": (4, 5), "S": (64, 32), "M": (4096, 256)}
 
 CASES = (
-    Case("small_loss", small_loss, _regression, {"tiny": (7, 3), "S": (64, 16), "M": (20_000, 100)}),
-    Case("logistic_regression", logistic_regression, _regression, {"tiny": (9, 3), "S": (200, 10), "M": (10_000, 100)}),
-    Case("mlp", mlp, _network, {"tiny": (5, 4, 6, 3), "S": (32, 16, 32, 4), "M": (128, 784, 256, 10)}),
-    Case(
-        "black_scholes",
-        black_scholes,
-        _options,
-        {"tiny": 6, "S": 100_000, "M": 1_000_000},
-        argnum=(0, 1),
-        numba=black_scholes_by_hand,
-    ),
-    Case(
-        "logsumexp_rows",
-        logsumexp_rows,
-        lambda size: _scores(size)[:1],
-        {"tiny": (4, 5), "S": (128, 32), "M": (4096, 256)},
-        numba=logsumexp_rows_by_hand,
-    ),
-    Case(
-        "softmax_cross_entropy",
-        softmax_cross_entropy,
-        _scores,
-        {"tiny": (4, 5), "S": (128, 32), "M": (4096, 256)},
-        numba=softmax_cross_entropy_by_hand,
-    ),
+    Case("black_scholes", black_scholes, _options, LENGTHS, argnum=(0, 1), numba=black_scholes_by_hand),
+    Case("black_scholes_f32", black_scholes, _options_single, LENGTHS, argnum=(0, 1)),
+    Case("tanh_chain", tanh_chain, _vector, LENGTHS, numba=tanh_chain_by_hand),
+    Case("logsumexp_rows", logsumexp_rows, lambda size: _scores(size)[:1], TABLES, numba=logsumexp_rows_by_hand),
+    Case("softmax_cross_entropy", softmax_cross_entropy, _scores, TABLES, numba=softmax_cross_entropy_by_hand),
+    Case("layer_norm", layer_norm, _features, TABLES, argnum=(0, 1, 2)),
+    Case("huber", huber, _two_vectors, LENGTHS, numba=huber_by_hand),
+    Case("phase_fit", phase_fit, _signals, LENGTHS),
 )
