@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fresh, report
-from benchmarks.machine import facts, pin, thread_settings
+from benchmarks.machine import facts, limits, pin, thread_settings
 
 DEFAULT_PEERS = "autograd,jax,jax-lax,numba"
 SMOKE_CASES = ("rosenbrock_2", "rk4_10", "small_loss")
@@ -23,12 +23,18 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--case", nargs="+", metavar="NAME", help="these cases only; 'list' prints their names")
     add("--peers", metavar="A,B", help=f"besides irgrad (default {DEFAULT_PEERS}); slow ones run where named")
-    add("--size", choices=("S", "M"), default="S", help="kilobytes or megabytes of data")
+    add(
+        "--size",
+        choices=("S", "M", "L"),
+        default="S",
+        help="kilobytes or megabytes of data, or more; cases without a size of their own there are left out",
+    )
     add("--threads", type=int, default=1, metavar="N", help="threads for every peer (default 1)")
     add("--cold", action=argparse.BooleanOptionalAction, help="fresh processes for time to compiled and memory (on without --smoke)")
     add("--runs", type=int, default=3, metavar="N", help="fresh processes of each kind, the median counts (default 3)")
     add("--smoke", action="store_true", help="three small cases in this process: does everything run and agree")
-    add("--json", type=Path, metavar="FILE", help="write everything there")
+    add("--json", type=Path, metavar="FILE", help="write everything there, case by case")
+    add("--plot", type=Path, metavar="FILE.svg", help="draw the ratios (needs matplotlib)")
     return parser.parse_args(argv)
 
 
@@ -47,7 +53,8 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     from benchmarks.peers import MEANING, OTHERS, OURS, is_installed
     from benchmarks.result import case_result
 
-    names = options.case or (list(SMOKE_CASES) if options.smoke else list(CASES))
+    sized = [name for name, case in CASES.items() if case.has_size(options.size)]
+    names = options.case or (list(SMOKE_CASES) if options.smoke else sized)
     if names == ["list"]:
         print("\n".join(CASES))
         return 0
@@ -56,7 +63,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     if unknown:
         print(f"no {', no '.join(unknown)}; cases: {', '.join(CASES)}; peers: {', '.join(OTHERS)}", file=sys.stderr)
         return 2
-    machine = {**facts(), "pinned": pin(options.threads)}
+    machine = {**facts(), "pinned": pin(options.threads), "limits": limits()}
     settings = {
         "size": "tiny" if options.smoke else options.size,
         "threads": options.threads,
@@ -74,9 +81,13 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     for name in names:
         results.append(case_result(CASES[name], installed, settings, options.peers is not None, scratch))
         print("\n" + "\n".join(report.case_lines(results[-1])), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps({"machine": machine, "settings": settings, "results": results}, indent=1))
     print(f"\n{report.summary(results)}")
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "settings": settings, "results": results}, indent=1))
+    if options.plot:
+        from benchmarks.plot import draw
+
+        draw(results, options.plot)
     return int(any("failed" in found for result in results for found in result["peers"].values()))
 
 

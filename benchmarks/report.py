@@ -52,6 +52,7 @@ def case_lines(result: Mapping[str, Any]) -> list[str]:
         shown = [_many(counts[f"{noun}s"], noun) for noun in ("trace", "kernel", "row")]
         shown += [_many(counts["host_calls"], "host call")] if counts["host_calls"] else []
         lines = [f"{result['case']}: {', '.join(shown)}"]
+    lines += [f"  {where_text(result)}"[:WIDTH]] if result["peers"].get("irgrad", {}).get("where") else []
     for peer, found in result["peers"].items():
         if found.get("skipped") == NOT_WRITTEN:
             continue
@@ -80,6 +81,17 @@ def _peer_line(peer: str, found: Mapping[str, Any]) -> str:
     note = f"  fresh process: {failed[0]}" if failed else ""
     line = f"  {peer}".ljust(COLUMNS[0][1]) + "".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS[1:], strict=True))
     return (line + note)[:WIDTH].rstrip()
+
+
+def where_text(result: Mapping[str, Any]) -> str:
+    """Where irgrad's call spends its time: entry and driver are what the others leave."""
+    ours = result["peers"]["irgrad"]
+    where, call = ours["where"], ours["steady"]["call"]
+    rest = max(0.0, call - where["loops"] - where["library"] - where["host"])
+    parts = [("entry and driver", rest), ("kernels", where["loops"]), ("BLAS and LAPACK", where["library"]), ("host calls", where["host"])]
+    shown = [f"{name} {seconds_text(seconds)}" for name, seconds in parts if seconds > 0]
+    slowest = [f"{seconds_text(k['seconds'])} in {_many(k['rows'], 'row')} of {k['what']}" for k in where["kernels"][:1]]
+    return "; ".join([*shown, *slowest])
 
 
 def summary(results: Sequence[Mapping[str, Any]]) -> str:

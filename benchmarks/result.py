@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks import fresh
 from benchmarks.case import Case
 from benchmarks.peers import Call, disagreement, load, prepare
+from benchmarks.profile import profile
 from benchmarks.steady import ROUNDS, Steady, measure
 
 SMOKE_ROUNDS = 7
@@ -17,8 +18,10 @@ def case_result(case: Case, peers: list[str], settings: dict[str, Any], named: b
     """What the table and the JSON file are made of; a peer that cannot do a case, or disagrees, has a reason instead of figures."""
     size = settings["size"]
     found, calls = _ready(case, peers, size, named)
+    moved = _bytes((calls["irgrad"].arguments, calls["irgrad"]())) if "irgrad" in calls else None
     if "irgrad" in calls:
         steady = measure(_with_conversions(calls), "irgrad", SMOKE_ROUNDS if size == "tiny" else ROUNDS)
+        found["irgrad"]["where"] = profile(calls["irgrad"].jitted, calls["irgrad"].arguments)
         for peer in calls:
             found[peer]["steady"] = _steady(steady[peer])
             converted = steady.get(f"{peer} to numpy")
@@ -26,8 +29,19 @@ def case_result(case: Case, peers: list[str], settings: dict[str, Any], named: b
                 found[peer]["to_numpy"] = _steady(converted)
     if settings["cold"]:
         for peer in calls:
+            if peer == "eager":  # nothing to compile; its memory is autograd's question
+                continue
             found[peer] |= fresh.runs(case.name, peer, size, scratch, settings["runs"])
-    return {"case": case.name, "size": size, "peers": found, "counts": calls["irgrad"].counts() if "irgrad" in calls else None}
+    counts = calls["irgrad"].counts() if "irgrad" in calls else None
+    flops = case.flops(case.size(size)) if case.flops is not None else None
+    return {"case": case.name, "size": size, "peers": found, "counts": counts, "moved": moved, "flops": flops}
+
+
+def _bytes(values: Any) -> int:
+    """Of all arrays: what a derivative has to read and write at least."""
+    if isinstance(values, (list, tuple)):
+        return sum(map(_bytes, values))
+    return int(getattr(values, "nbytes", 8))
 
 
 def _ready(case: Case, peers: list[str], size: str, named: bool) -> tuple[dict[str, dict[str, Any]], dict[str, Call]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
 
@@ -11,24 +13,27 @@ import pytest
 
 import irgrad
 from benchmarks import __main__ as command
-from benchmarks import report
-from benchmarks.case import SIZES, Case
+from benchmarks import page, report
+from benchmarks.case import DERIVATIVES, SIZES, Case
 from benchmarks.cases import CASES
 from benchmarks.machine import facts, thread_settings
 from benchmarks.peers import disagreement, flat, prepare
+from benchmarks.profile import describe, profile
 from benchmarks.steady import interval, measure
 
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-def moved(arguments: tuple[Any, ...], argnum: int | tuple[int, ...], by: float, rng: np.random.Generator) -> tuple[tuple[Any, ...], Any]:
-    """`arguments` with the differentiated ones moved along a random direction, and that direction as a flat vector."""
+def moved(
+    arguments: tuple[Any, ...], argnum: int | tuple[int, ...], by: float, rng: np.random.Generator, along: Any = None
+) -> tuple[tuple[Any, ...], Any]:
+    """`arguments` with the differentiated ones moved along a direction, random unless given, and that direction as a flat vector."""
     parts: list[np.ndarray[Any, Any]] = []
 
     def move(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return type(value)(move(part) for part in value)
-        direction = rng.normal(size=np.shape(value))
+        direction = rng.normal(size=np.shape(value)) if along is None else along
         parts.append(np.ravel(direction))
         return value + by * direction
 
@@ -37,22 +42,44 @@ def moved(arguments: tuple[Any, ...], argnum: int | tuple[int, ...], by: float, 
     return result, np.concatenate(parts)
 
 
+def along(case: Case, loss: Any, arguments: tuple[Any, ...], direction: Any) -> Any:
+    """What the derivative of a case gives along a direction, by differences: of the function, or of its gradient for a Hessian."""
+    function = irgrad.grad(loss, case.argnum) if case.derivative == "hvp" else loss
+    values = []
+    for by in (1e-5, -1e-5):
+        there, _ = moved(arguments, case.argnum, by, np.random.default_rng(1), direction)
+        values.append(flat(function(*there)).astype(np.complex128 if case.name in COMPLEX else np.float64))
+    return (values[0] - values[1]) / 2e-5
+
+
+def is_single(arguments: Any) -> bool:
+    if isinstance(arguments, (list, tuple)):
+        return any(map(is_single, arguments))
+    return getattr(arguments, "dtype", None) == np.float32
+
+
+COMPLEX = ("phase_fit",)
+HOST = ("deconvolution",)  # Fourier transforms have no kernel
+
+
 @cases
-def test_irgrad_computes_the_gradient_of_every_case(case: Case) -> None:
+def test_irgrad_computes_the_derivative_of_every_case(case: Case) -> None:
     """Eager against central differences along one direction; compiled, autograd and the explicit loops against eager."""
     size = case.size("tiny")
     arguments, loss = case.inputs(size), case.make(np, size)
-    eager = irgrad.grad(loss, case.argnum)
-    expected = eager(*arguments)
-    values = []
-    for by in (1e-5, -1e-5):
-        there, direction = moved(arguments, case.argnum, by, np.random.default_rng(1))
-        values.append(loss(*there))
-    np.testing.assert_allclose(direction @ flat(expected), (values[0] - values[1]) / 2e-5, rtol=1e-5, atol=1e-8)
+    expected = prepare("eager", case, "tiny")()
+    if case.derivative == "hvp":
+        *point, direction = arguments
+        np.testing.assert_allclose(flat(expected), along(case, loss, tuple(point), direction), rtol=1e-5, atol=1e-8)
+    elif not is_single(arguments):
+        _, direction = moved(arguments, case.argnum, 1.0, np.random.default_rng(1))
+        product = flat(expected) @ direction if case.derivative == "grad" else np.asarray(expected) @ direction
+        np.testing.assert_allclose(np.ravel(product).real, along(case, loss, arguments, None).real, rtol=1e-5, atol=1e-8)
     call = prepare("irgrad", case, "tiny")
     found = {"eager": expected, "irgrad": [call() for _ in range(3)][-1]}
     counts = call.counts()
-    assert (counts["eager_calls"], counts["host_calls"]) == (2, 0)
+    assert counts["eager_calls"] == 2
+    assert (counts["host_calls"] > 0) == (case.name in HOST)
     if case.numba is not None:
         found["numba"] = case.numba(size)(*arguments)
     if importlib.util.find_spec("autograd") is not None:
@@ -64,14 +91,59 @@ def test_irgrad_computes_the_gradient_of_every_case(case: Case) -> None:
 def test_cases_are_well_formed(case: Case) -> None:
     assert "S" in case.sizes
     assert set(case.sizes) <= set(SIZES)
+    assert case.derivative in DERIVATIVES
     assert len(case.name) < 30
     assert case.why_not("irgrad", "S") == case.why_not("autograd", "S") == ""
     assert bool(case.why_not("jax-lax", "S")) == (case.lax is None)
 
 
+def test_there_are_enough_cases_and_the_limits_are_written() -> None:
+    assert len(CASES) >= 40
+    by_hand = ("rosenbrock_2", "rosenbrock_100", "black_scholes", "logsumexp_rows", "softmax_cross_entropy", "k_means", "jacobi_128")
+    for name in (*by_hand, "rk4_1000", "n_body_100", "segment_sums"):
+        assert CASES[name].numba is not None
+
+
+def test_a_size_that_a_case_does_not_have_is_the_next_smaller_one() -> None:
+    case = CASES["mlp"]
+    assert case.size("L") == case.size("M") == (128, 784, 256, 10)
+    assert case.has_size("M")
+    assert not case.has_size("L")
+    assert CASES["rosenbrock_2"].size("tiny") is None
+
+
+def test_what_irgrad_cannot_do_yet_is_said() -> None:
+    case = replace(CASES["huber"], pending="not yet")
+    assert case.why_not("irgrad", "S") == case.why_not("eager", "S") == "not yet"
+    assert case.why_not("autograd", "S") == ""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the time-stamp counter of x86-64")
+def test_a_profile_runs_the_program_and_accounts_for_kernels_libraries_and_host_calls() -> None:
+    for name in ("mlp", "deconvolution"):
+        call = prepare("irgrad", CASES[name], "S")
+        before = [call() for _ in range(3)][-1]
+        where = profile(call.jitted, call.arguments)
+        assert where is not None
+        assert np.array_equal(flat(call()), flat(before))  # the driver is back, and nothing has changed
+        assert sum(kernel["rows"] for kernel in where["kernels"]) == call.counts()["rows"] - 1 - (4 if name in HOST else 0)
+        assert len({kernel["name"] for kernel in where["kernels"]}) == call.counts()["kernels"]
+        assert where["loops"] > 0
+        assert (where["library"] > 0) == (name == "mlp")
+        assert (where["host"] > 0) == (name in HOST)
+
+
+def test_a_kernel_is_described_by_its_text() -> None:
+    source = (
+        "def kernel(p, n):\n    for i in range(n0):\n        v1 = load(p0, i)\n        v2 = exp(v1)\n        a0 = add_any_order(a0, v2)\n"
+    )
+    assert describe(source) == "1 operations; exp; 1 loop deep with sums"
+    assert describe("call_blas(size(p, 3), t)") == "BLAS or LAPACK"
+
+
 def test_a_slow_peer_runs_where_it_is_asked_for() -> None:
     case = CASES["rk4_10"]
-    assert case.why_not("jax", "S").endswith("only with --size M or --peers jax")
+    assert case.why_not("jax", "S").endswith("only from --size M on or with --peers jax")
     assert case.why_not("jax", "S", named=True) == case.why_not("jax", "M") == ""
 
 
@@ -167,3 +239,31 @@ def test_an_unknown_name_is_answered_with_the_known_ones(capsys: pytest.CaptureF
     error = capsys.readouterr().err
     assert error.startswith("no case 'nonsense', no peer 'torch'; cases: taylor_sine, rosenbrock_2, ")
     assert error.endswith("peers: autograd, jax, jax-lax, numba\n")
+
+
+def test_the_page_names_the_machine_the_targets_and_what_falls_short() -> None:
+    where = {
+        "kernels": [{"name": "kernel_1", "what": "2 operations", "rows": 3, "seconds": 1e-6}],
+        "loops": 1e-6,
+        "library": 0.0,
+        "host": 0.0,
+    }
+    slow = {
+        "case": "slow_case",
+        "size": "S",
+        "counts": {"kernels": 1},
+        "peers": {
+            "irgrad": {"steady": {"call": 2e-5, "ratio": 1.0, "interval": None}, "where": where, "cold": COLD, "warm": COLD},
+            "autograd": {"steady": {"call": 1e-3, "ratio": 50.0, "interval": (49.0, 51.0)}, "cold": COLD},
+            "jax": {"steady": {"call": 1e-5, "ratio": 0.5, "interval": (0.4, 0.6)}, "cold": {**COLD, "seconds": 2.0}},
+            "jax-lax": {"steady": {"call": 2e-5, "ratio": 0.9, "interval": (0.8, 1.1)}},
+        },
+    }
+    machine = {**facts(), "pinned": 1, "limits": {"bytes": 2e10, "flops": 3e10}}
+    text = page.page([{"machine": machine, "settings": {"size": "S", "threads": 1}, "results": [slow]}], ["plot_S.svg"])
+    assert "20.0 GB/s of a large copy, 30 Gflop/s" in text
+    assert "| size S: call, against eager autograd | 50.0 over 1 cases | at least 100 |" in text
+    assert "| size S: intervals against JAX wholly below 1 | 1: slow_case | none |" in text
+    assert "| size S: time to compiled (cold) over JAX's first call | 0.25 over 1 cases | at most 0.5 |" in text
+    assert "| slow_case | 20.0 us |  | 50.0 | 0.50 [0.40, 0.60] |  |" in text
+    assert "- **slow_case**, size S: 0.50 [0.40, 0.60] of JAX. entry and driver 19.0 us; kernels 1.00 us;" in text

@@ -142,7 +142,6 @@ CASES = (
         forms={"autograd": segment_sums_by_members, "jax": segment_sums_by_members},
         numba=segment_sums_by_hand,
         lax=segment_sums_lax,
-        pending="np.add.at on a traced array is not supported yet",
     ),
     Case("k_means", k_means, _points, {"tiny": (8, 3, 2), "S": (300, 5, 3), "M": (50_000, 10, 8)}, numba=k_means_by_hand),
 )

@@ -92,7 +92,7 @@ def _ratings(size: tuple[int, int, int]) -> tuple[Any, ...]:
 
 def _sequence(size: tuple[int, int]) -> tuple[Any, ...]:
     r = rng()
-    length, width = size
+    width = size[1]
     weights = tuple(r.normal(size=(width, width)) / numpy.sqrt(width) for _ in range(3))
     return weights, r.normal(size=size), r.normal(size=size)
 

@@ -223,7 +223,11 @@ def soft_distance_by_hand(size: Any) -> Callable[[Any, Any], Any]:
 def _network(size: tuple[int, int, int, int], gates: int = 1) -> tuple[Any, ...]:
     steps, batch, features, units = size
     r = rng()
-    weights = r.normal(size=(features, gates * units)), r.normal(size=(units, gates * units)) / numpy.sqrt(units), numpy.zeros(gates * units)
+    weights = (
+        r.normal(size=(features, gates * units)),
+        r.normal(size=(units, gates * units)) / numpy.sqrt(units),
+        numpy.zeros(gates * units),
+    )
     return weights, r.normal(size=(steps, batch, features)), r.normal(size=(batch, units))
 
 
