@@ -308,7 +308,7 @@ def _number_aval(op: str, a: Aval, factor: tuple[Aval, ...]) -> Aval:
 
 def _spread(b: Builder, ct: Any) -> Any:
     """A number per matrix, to be multiplied with the matrices."""
-    return column(b, column(b, ct))
+    return column(b, column(b, ct)) if b.shape(ct) else ct
 
 
 def _full_sum(b: Builder, x: Any) -> Any:
@@ -326,17 +326,41 @@ det = primitive(
 )
 
 
+_LIMITS = {char: 10.0 / float(np.sqrt(np.finfo(char).eps)) for char in "fdFD"}
+
+
+def _by_inverse(a: Any) -> Any:
+    """det(a) a^-T; None where a matrix, by its norm and that of its inverse, is close to a singular one."""
+    limit = _LIMITS[a.dtype.char]
+    if a.ndim == 2:  # one factorisation for both; that of a^T, which is in LAPACK's order
+        getrf, getri = _routines(("getrf", "getri"), a.dtype.char)
+        lu, pivots, singular = getrf(a.T)
+        if singular:
+            return None
+        inverse = getri(lu, pivots)[0]
+        if not np.vdot(a, a).real * np.vdot(inverse, inverse).real < limit * limit:
+            return None
+        odd = np.count_nonzero(pivots != np.arange(len(pivots))) % 2
+        det = lu.diagonal().prod()
+        return (-det if odd else det) * inverse
+    try:
+        inverse = np.linalg.inv(a)
+    except np.linalg.LinAlgError:
+        return None
+    if np.all(np.abs(a).sum(-2).max(-1) * np.abs(inverse).sum(-2).max(-1) < limit):
+        return np.linalg.det(a)[..., None, None] * np.swapaxes(inverse, -1, -2)
+    return None
+
+
 def _cofactor(a: Any) -> Any:
     """det(a) a^-T, the gradient of det: by the inverse, or where the matrix is close to singular by its singular values."""
     if a.shape[-1] == 0:
         return a.copy()
-    limit = 10.0 / np.sqrt(np.finfo(a.dtype).eps)
-    try:
-        inverse = np.linalg.inv(a)
-        if np.all(np.abs(a).sum(-2).max(-1) * np.abs(inverse).sum(-2).max(-1) < limit):
-            return np.linalg.det(a)[..., None, None] * np.swapaxes(inverse, -1, -2)
-    except np.linalg.LinAlgError:
-        pass
+    made = _by_inverse(a)
+    if made is not None:
+        return made
+    if not np.isfinite(a).all():
+        return np.full_like(a, np.nan)
     u, s, vh = np.linalg.svd(a)
     others = np.stack([np.prod(np.delete(s, i, -1), -1) for i in range(s.shape[-1])], -1)
     sign = np.linalg.det(u) * np.linalg.det(vh)

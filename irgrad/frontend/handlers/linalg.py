@@ -55,6 +55,9 @@ def matrices(trace: Trace, *arrays: Any) -> list[Any]:
     """
     made = [as_array(trace, a) for a in arrays]
     dtypes = [dtype_of(x) for x in made]
+    first = dtypes[0]
+    if first.char in "dfDF" and (len(dtypes) == 1 or all(dtype is first for dtype in dtypes)):
+        return made
     for dtype in dtypes:
         if dtype.kind not in "biufc" or dtype.name in ("float16", "longdouble", "clongdouble", "float128", "complex256"):
             raise TypeError(f"array type {dtype.name} is unsupported in linalg")
@@ -133,6 +136,9 @@ def solve_system(trace: Trace, a: Any, b: Any, name: str, *extra: Any, shared: b
     left, right = squares(a), stacked(b)
     if left[-1] != right[-2]:
         raise ValueError(f"solve: Input operand 1 has a mismatch in its core dimension 0 (size {right[-2]} is different from {left[-1]})")
+    if len(left) == len(right) == 2:
+        made = call(trace, name, a, b, *(factor(trace, a) if shared and not extra else extra), **params)
+        return reshape(trace, made, right[:1]) if is_vector else made
     if len(left) == 2 and len(right) > 2:
         *lead, n, m = right
         axes = (len(lead), *range(len(lead)), len(lead) + 1)
