@@ -134,7 +134,7 @@ def names() -> dict[str, Any]:
         "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
         "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,
         "erf": _special("erf"), "erfc": _special("erfc"), "lgamma": _special("gammaln"), "tgamma": _special("gamma"),
-        "hurwitz_zeta": _hurwitz_zeta, **{f"call_real{n}": _call_real for n in (1, 2, 3)},
+        "hurwitz_zeta": _hurwitz_zeta, **{f"call_real{n}": _call_real for n in (1, 2, 3, 4)},
         "greatest": np.maximum, "least": np.minimum, "complex_of": _complex_of, "divide_complex": np.divide,
         "reciprocal_complex": np.reciprocal, "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
     }  # fmt: skip

@@ -16,7 +16,7 @@ import llvmlite.ir as ll
 from numba.core import types
 from numba.extending import intrinsic
 
-MAX_ARITY = 3
+MAX_ARITY = 4
 
 
 def _real_result(operands: tuple[Any, ...]) -> Any:
@@ -43,7 +43,11 @@ def _typed(arity: int, signature: Callable[[tuple[Any, ...]], Any]) -> Any:
     def four(typing_context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
         return signature((a, b, c, d))
 
-    return (one, two, three, four)[arity - 1]
+    @intrinsic
+    def five(typing_context: Any, a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
+        return signature((a, b, c, d, e))
+
+    return (one, two, three, four, five)[arity - 1]
 
 
 def _call_by_address(operands: tuple[Any, ...]) -> Any:

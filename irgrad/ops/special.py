@@ -185,11 +185,11 @@ poch = function(
 # ---- incomplete gamma and beta functions (DLMF 8.8.13, 8.17.20) ----
 
 
-def _gamma_density(b: Builder, a: Any, x: Any) -> Any:
+def gamma_density(b: Builder, a: Any, x: Any) -> Any:
     return b.exp(b.sub(b.sub(b.xlogy(b.sub(a, 1.0), x), x), b.gammaln(a)))
 
 
-def _beta_density(b: Builder, p: Any, q: Any, x: Any) -> Any:
+def beta_density(b: Builder, p: Any, q: Any, x: Any) -> Any:
     powers = b.add(b.xlogy(b.sub(p, 1.0), x), b.xlog1py(b.sub(q, 1.0), b.neg(x)))
     return b.exp(b.sub(powers, b.betaln(p, q)))
 
@@ -201,40 +201,40 @@ def _beta_by_shape(b: Builder, index: int, p: Any, q: Any, x: Any) -> Any:
 gammainc = function(
     "gammainc",
     lambda b, ct, out, a, x: b.mul(ct, incomplete.gamma_by_shape(b, a, x)),
-    lambda b, ct, out, a, x: b.mul(ct, _gamma_density(b, a, x)),
+    lambda b, ct, out, a, x: b.mul(ct, gamma_density(b, a, x)),
 )
 gammaincc = function(
     "gammaincc",
     lambda b, ct, out, a, x: b.neg(b.mul(ct, incomplete.gamma_by_shape(b, a, x))),
-    lambda b, ct, out, a, x: b.neg(b.mul(ct, _gamma_density(b, a, x))),
+    lambda b, ct, out, a, x: b.neg(b.mul(ct, gamma_density(b, a, x))),
 )
 gammaincinv = function(  # of the inverse x(a, p): dx/dp = 1 / density, dx/da = -(dP/da) / density
     "gammaincinv",
-    lambda b, ct, out, a, p: b.neg(b.mul(ct, b.div(incomplete.gamma_by_shape(b, a, out), _gamma_density(b, a, out)))),
-    lambda b, ct, out, a, p: b.div(ct, _gamma_density(b, a, out)),
+    lambda b, ct, out, a, p: b.neg(b.mul(ct, b.div(incomplete.gamma_by_shape(b, a, out), gamma_density(b, a, out)))),
+    lambda b, ct, out, a, p: b.div(ct, gamma_density(b, a, out)),
 )
 gammainccinv = function(
     "gammainccinv",
-    lambda b, ct, out, a, p: b.neg(b.mul(ct, b.div(incomplete.gamma_by_shape(b, a, out), _gamma_density(b, a, out)))),
-    lambda b, ct, out, a, p: b.neg(b.div(ct, _gamma_density(b, a, out))),
+    lambda b, ct, out, a, p: b.neg(b.mul(ct, b.div(incomplete.gamma_by_shape(b, a, out), gamma_density(b, a, out)))),
+    lambda b, ct, out, a, p: b.neg(b.div(ct, gamma_density(b, a, out))),
 )
 betainc = function(
     "betainc",
     lambda b, ct, out, p, q, x: b.mul(ct, _beta_by_shape(b, 0, p, q, x)),
     lambda b, ct, out, p, q, x: b.mul(ct, _beta_by_shape(b, 1, p, q, x)),
-    lambda b, ct, out, p, q, x: b.mul(ct, _beta_density(b, p, q, x)),
+    lambda b, ct, out, p, q, x: b.mul(ct, beta_density(b, p, q, x)),
 )
 betaincc = function(
     "betaincc",
     lambda b, ct, out, p, q, x: b.neg(b.mul(ct, _beta_by_shape(b, 0, p, q, x))),
     lambda b, ct, out, p, q, x: b.neg(b.mul(ct, _beta_by_shape(b, 1, p, q, x))),
-    lambda b, ct, out, p, q, x: b.neg(b.mul(ct, _beta_density(b, p, q, x))),
+    lambda b, ct, out, p, q, x: b.neg(b.mul(ct, beta_density(b, p, q, x))),
 )
 betaincinv = function(
     "betaincinv",
-    lambda b, ct, out, p, q, y: b.neg(b.mul(ct, b.div(_beta_by_shape(b, 0, p, q, out), _beta_density(b, p, q, out)))),
-    lambda b, ct, out, p, q, y: b.neg(b.mul(ct, b.div(_beta_by_shape(b, 1, p, q, out), _beta_density(b, p, q, out)))),
-    lambda b, ct, out, p, q, y: b.div(ct, _beta_density(b, p, q, out)),
+    lambda b, ct, out, p, q, y: b.neg(b.mul(ct, b.div(_beta_by_shape(b, 0, p, q, out), beta_density(b, p, q, out)))),
+    lambda b, ct, out, p, q, y: b.neg(b.mul(ct, b.div(_beta_by_shape(b, 1, p, q, out), beta_density(b, p, q, out)))),
+    lambda b, ct, out, p, q, y: b.div(ct, beta_density(b, p, q, out)),
 )
 
 
@@ -310,20 +310,20 @@ def _expn_rule(b: Builder, ct: Any, out: Any, n: Any, x: Any) -> Any:
     return b.neg(b.mul(ct, b.where(first, lowest, b.expn(b.where(first, 1, b.sub(n, 1)), x))))
 
 
-def _exprel_rule(b: Builder, ct: Any, out: Any, x: Any) -> Any:
-    """(exp(x) - out) / x; near 0, where that cancels, the series of sum (k+1) x**k / (k+2)!."""
+def exprel_slope(b: Builder, x: Any) -> Any:
+    """(exp(x) - exprel(x)) / x; near 0, where that cancels, the series of sum (k+1) x**k / (k+2)!."""
     small = b.less(b.abs(x), 0.5)
     near, far = b.where(small, x, 0.0), b.where(small, 1.0, x)
     series: Any = 0.0
     for k in reversed(range(14)):
         series = b.add(b.mul(series, near), (k + 1) / math.factorial(k + 2))
-    return b.mul(ct, b.where(small, series, b.div(b.sub(b.exp(far), b.exprel(far)), far)))
+    return b.where(small, series, b.div(b.sub(b.exp(far), b.exprel(far)), far))
 
 
 expi = function("expi", lambda b, ct, out, x: b.mul(ct, b.div(b.exp(x), x)))
 exp1 = function("exp1", lambda b, ct, out, x: b.neg(b.mul(ct, b.div(b.exp(b.neg(x)), x))))
 expn = function("expn", no_rule("expn", 0, "the order is a whole number"), _expn_rule)
-exprel = function("exprel", _exprel_rule)
+exprel = function("exprel", lambda b, ct, out, x: b.mul(ct, exprel_slope(b, x)))
 exp10 = function("exp10", lambda b, ct, out, x: b.mul(ct, b.mul(LN10, out)))
 
 # ---- logistic functions; the tails have full relative accuracy ----

@@ -12,6 +12,7 @@ import scipy
 from scipy import special
 
 import irgrad
+import irgrad.numpy as inp
 import irgrad.scipy.special as isp
 from irgrad.errors import MissingRuleError, UnsupportedError
 from irgrad.frontend.graph_trace import GraphTrace
@@ -35,6 +36,7 @@ Case = tuple[str, Callable[..., Any], tuple[Any, ...]]
 CASES: list[Case] = [
     (f"{name}", lambda sp, *xs, name=name: getattr(sp, name)(*xs), sample.operands)
     for name, rows in samples_special.SAMPLES.items()
+    if hasattr(special, name)
     for sample in rows[:7]
 ]
 for _x in (M, F, V, N, INFINITE, TIED, FAR, 0.5):
@@ -69,8 +71,27 @@ CASES += [
     ("comb", lambda sp, n: (sp.comb(n, 2), sp.comb(4, n), sp.comb(n, 2, repetition=True), sp.perm(n, 2), sp.perm(4, n)), (N,)),
     ("comb float", lambda sp, n: (sp.comb(n, 1.5), sp.perm(n, 1.5)), (V + 1.0,)),
     ("scipy's own loops", lambda sp, x: (sp.exp2(x), sp.expm1(x), sp.log1p(x), sp.cbrt(x), sp.exp10(x), sp.sinc(x)), (V,)),
+    ("two results", lambda sp, x: (*sp.sici(x), *sp.shichi(x), *sp.fresnel(x)), (V,)),
+    ("two results of a number", lambda sp, x: (*sp.sici(x), *sp.shichi(x), *sp.fresnel(x)), (0.5,)),
+    ("two results single", lambda sp, x: (*sp.sici(x), *sp.shichi(x), *sp.fresnel(x)), (F,)),
+    ("lambertw", lambda sp, x: (sp.lambertw(x), sp.lambertw(x, -1), sp.lambertw(x + 1j, k=2)), (V,)),
+    ("bessel derivatives", lambda sp, x: [sp.jvp(2, x), sp.jvp(1.5, x, 2), sp.yvp(1, x), sp.ivp(2, x, 3), sp.kvp(0.5, x, 2)], (V,)),
+    ("bessel derivatives single", lambda sp, x: [sp.jvp(2, x), sp.jvp(1, x, 0), sp.kvp(1, x)], (F**2 + 0.5,)),
     ("names", lambda sp, x: (sp.digamma(x), sp.jn(2, x), sp.j0(x)), (V,)),
 ]  # fmt: skip
+POLYNOMIALS = {"legendre": 0, "chebyt": 0, "chebyu": 0, "hermite": 0, "hermitenorm": 0, "laguerre": 0, "genlaguerre": 1, "gegenbauer": 1,
+               "jacobi": 2}  # fmt: skip
+
+
+def polynomial(sp: Any, name: str, degree: Any, x: Any, *parameters: Any) -> Any:
+    return getattr(sp, f"eval_{name}")(degree, *(parameters or (0.3, 0.7)[: POLYNOMIALS[name]]), x)
+
+
+for _name in POLYNOMIALS:
+    for _x in (V - 1.0, M, F, 0.3, N):
+        CASES.append((_name, lambda sp, x, n=_name: [polynomial(sp, n, k, x) for k in (0, 1, 2, 5, 9)], (_x,)))
+    if not _name.startswith("hermite"):
+        CASES.append((f"{_name} degree", lambda sp, x, n=_name: polynomial(sp, n, 3.0, x), (F,)))
 
 
 @pytest.mark.parametrize("kind", [GraphTrace, EagerTrace])
@@ -98,6 +119,11 @@ DERIVATIVES: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
     ("multigammaln", lambda x: isp.multigammaln(x + 1.0, 3), (V,)),
     ("factorial", lambda x: isp.factorial(x), (V,)),
     ("comb", lambda n, k: isp.comb(n, k) + isp.perm(n, k) + isp.comb(n, k, repetition=True), (V + 3.0, V)),
+    ("two results", lambda x: sum(isp.sici(x)) + sum(isp.shichi(x)) + sum(isp.fresnel(x)), (V,)),
+    ("lambertw", lambda x: inp.real(isp.lambertw(x)) + inp.real(isp.lambertw(-x / 10.0, -1)), (V,)),
+    ("jvp", lambda x: isp.jvp(1, x, 2) * isp.kvp(2, x) + isp.ivp(0.5, x) * isp.yvp(1, x), (V,)),
+    ("polynomials", lambda x: sum(polynomial(isp, name, 4, x) for name in POLYNOMIALS), (V - 1.0,)),
+    ("jacobi", lambda a, b, x: isp.eval_jacobi(4, a, b, x) + isp.eval_genlaguerre(3, a, x) + isp.eval_gegenbauer(3, b, x), (V, V[::-1], V)),
     ("exp2", lambda x: isp.exp2(x) * isp.cbrt(x) + isp.log1p(isp.expm1(x)), (V,)),
 ]
 
@@ -140,13 +166,17 @@ def test_plain_scipy_and_the_drop_in_trace(f: Callable[..., Any]) -> None:
 def test_plain_values_are_scipys_own() -> None:
     assert isp.logsumexp([1.0, 2.0]) == special.logsumexp([1.0, 2.0])
     assert isp.erf(0.5) == special.erf(0.5)
+    assert type(isp.elliprc(0.5, 0.5)) is np.float64
     assert type(isp.ellipk(0.5)) is np.float64
 
 
 def test_what_is_not_traced_is_refused_with_its_line() -> None:
-    for function in (lambda x: isp.ellipk(x), lambda x: special.ellipk(x), lambda x: isp.lambertw(x)):
-        with pytest.raises(UnsupportedError, match=r"scipy\.special\.(ellipk|lambertw) is not traced yet \(.*test_handlers_special.py:\d+"):
+    for function in (lambda x: isp.elliprf(x, x, x), lambda x: special.agm(x, x), lambda x: isp.spherical_jn(1, x)):
+        with pytest.raises(UnsupportedError, match=r"special\.(elliprf|agm|spherical_jn) is not traced yet \(.*_special\.py:\d+"):
             irgrad.grad(function)(0.5)
+    for function in (lambda x: isp.eval_legendre(2.5, x), lambda x: isp.eval_hermite(x, 0.5), lambda x: isp.lambertw(1.0, x)):
+        with pytest.raises(UnsupportedError, match=r"as one plain"):
+            irgrad.grad(lambda x, f=function: np.real(f(x)))(3.0)
     for function in (lambda x: isp.zeta(x), lambda x: isp.factorial(x, exact=True), lambda x: isp.comb(x, 2, exact=True)):
         with pytest.raises(UnsupportedError, match=r"scipy\.special"):
             irgrad.grad(function)(3.0)
@@ -175,6 +205,17 @@ EDGES: list[tuple[Callable[..., Any], Any, Any]] = [
     (lambda x: isp.log_softmax(x)[0], np.array([0.0, -np.inf]), [0.0, 0.0]),
     (lambda x: isp.softmax(x)[0], np.array([0.0, -np.inf, 0.0]), [0.25, 0.0, -0.25]),
     (lambda x: isp.softplus(x), -800.0, 0.0),
+    (lambda x: isp.sici(x)[0], 0.0, 1.0),
+    (irgrad.grad(irgrad.grad(lambda x: isp.sici(x)[0])), 0.0, -1.0 / 3.0),
+    (lambda x: isp.shichi(x)[0], 0.0, 1.0),
+    (lambda x: isp.spence(x), 1.0, -1.0),
+    (irgrad.grad(isp.spence), 1.0, 0.5),
+    (lambda x: isp.ellipk(x), 0.0, math.pi / 8.0),
+    (lambda x: isp.ellipkm1(x), 1.0, -math.pi / 8.0),
+    (lambda x: isp.boxcox(2.0, x), 0.0, math.log(2.0) ** 2 / 2.0),
+    (lambda x: isp.inv_boxcox(2.0, x), 0.0, -2.0 * math.exp(2.0)),
+    (lambda x: inp.real(isp.lambertw(x)), 0.0, 1.0),
+    (lambda x: isp.eval_legendre(3, x), 1.0, 6.0),
     (lambda x: isp.softplus(x), 800.0, 1.0),
     (lambda x: isp.log_expit(x), -800.0, 1.0),
     (lambda x: isp.factorial(x), -2.0, 0.0),

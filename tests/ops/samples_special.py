@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-import irgrad.ops.special  # noqa: F401  (declares the primitives)
+import irgrad.ops.special
+import irgrad.ops.special_integrals  # noqa: F401  (both declare the primitives)
 from tests.ops.samples import Bad, Sample, draw
 
 INF, NAN = float("inf"), float("nan")
@@ -122,6 +123,43 @@ SAMPLES: dict[str, list[Sample]] = {
     "rel_entr": two((0.3, 2.0), (0.3, 2.0), ENTROPY),
     "kl_div": two((0.3, 2.0), (0.3, 2.0), ENTROPY),
     "huber": two((0.9, 1.0), (-0.8, 0.8), (np.array([-1.0, 0.0, 1.0]), np.array([1.0, 2.0, 1.0]))) + two((0.5, 0.6), (1.0, 2.0)),
+    "ellipk": one(-2.0, 0.8),
+    "ellipkm1": one(0.2, 0.45) + one(0.55, 2.0),
+    "ellipe": one(-2.0, 0.8),
+    "ellipkinc": [Sample((draw((3,), 0.2, 1.4), 0.4)), Sample((EDGES, 0.5), order=0),
+                  Sample((draw((3,), 0.2, 1.4, "float32"), 0.4), order=0)],
+    "ellipeinc": [Sample((draw((3,), 0.2, 1.4), 0.4)), Sample((EDGES, 0.5), order=0)],
+    "hyp0f1": [Sample((1.5, draw((3,), -2.0, 2.0))), Sample((0.5, draw((3,), -2.0, 2.0, "float32")), order=0)],
+    "hyp1f1": [Sample((1.2, 2.3, draw((3,), -2.0, 2.0))), Sample((0.5, 1.5, np.array([0.0, 1.0, NAN])), order=0)],
+    "hyp2f1": [Sample((0.4, 1.3, 2.2, draw((3,), -2.0, 0.8))), Sample((1.0, 1.0, 2.0, np.array([0.0, 0.9, -5.0, NAN])), order=0)],
+    "hyperu": [Sample((1.2, 0.7, draw((3,), 0.5, 3.0)))],
+    "spence": [*one(0.2, 3.0), Sample((np.array([1.0, 1.0 + 1e-9]),))],
+    "struve": by_order((0.5, 1.5), 0.5, 3.0)[:-1],
+    "modstruve": by_order((0.5, 1.5), 0.5, 3.0)[:-1],
+    "owens_t": two((-2.0, 2.0), (-2.0, 2.0)),
+    "wrightomega": one(-2.0, 2.0),
+    **{name: one(0.3, 2.5) for name in ("sine_integral", "cosine_integral", "sinh_integral", "cosh_integral")},
+    **{name: one(-1.5, 1.5) for name in ("fresnel_sine", "fresnel_cosine")},
+    "lambert": [Sample((draw((3,), 0.1, 2.0) + 0j,), {"branch": 0}), Sample((np.array([0.5 - 0.2j, 0.0, -0.1]),), {"branch": 0}),
+                Sample((np.array([0.5 - 0.2j, -0.1 + 0.3j]),), {"branch": -1})],
+    "boxcox": two((0.3, 2.0), (-1.0, 1.0)) + [Sample((draw((3,), 0.3, 2.0), np.zeros(3)))],
+    "boxcox1p": two((-0.5, 2.0), (-1.0, 1.0)) + [Sample((draw((3,), 0.3, 2.0), np.zeros(3)))],
+    "inv_boxcox": two((-0.5, 0.9), (-1.0, 1.0)) + [Sample((draw((3,), 0.3, 2.0), np.zeros(3)))],
+    "inv_boxcox1p": two((-0.5, 0.9), (-1.0, 1.0)) + [Sample((draw((3,), 0.3, 2.0), np.zeros(3)))],
+    "powm1": two((0.3, 2.0), (-1.0, 1.0), (np.array([0.0, 0.0, -2.0]), np.array([0.0, 2.0, 2.0]))),
+    "cosm1": one(-2.0, 2.0),
+    "chdtr": shapes((0.6, 5.0), (0.5, 5.0)),
+    "chdtrc": shapes((0.6, 5.0), (0.5, 5.0)),
+    "chdtri": shapes((1.0, 5.0), (0.2, 0.8)),
+    "fdtr": shapes((1.0, 5.0), (1.0, 5.0), (0.3, 3.0)),
+    "fdtrc": shapes((1.0, 5.0), (1.0, 5.0), (0.3, 3.0)),
+    "fdtri": shapes((1.0, 5.0), (1.0, 5.0), (0.2, 0.8)),
+    "gdtr": shapes((0.5, 2.0), (0.5, 3.0), (0.3, 3.0)),
+    "gdtrc": shapes((0.5, 2.0), (0.5, 3.0), (0.3, 3.0)),
+    **{name: [Sample((2.0, draw((3,), 0.5, 3.0))), Sample((np.array([0.5, 1.5]), 2.5))] for name in ("pdtr", "pdtrc")},
+    **{name: [Sample((2.0, 5, draw((3,), 0.2, 0.8))), Sample((0.0, 3, draw((2,), 0.2, 0.8)))] for name in ("bdtr", "bdtrc", "bdtri")},
+    **{name: [Sample((2, 3, draw((3,), 0.2, 0.8)))] for name in ("nbdtr", "nbdtrc")},
+    "betainccinv": shapes((0.8, 3.0), (0.8, 3.0), (0.2, 0.8)),
     "pseudo_huber": two((0.5, 1.5), (-2.0, 2.0), (np.array([-1.0, 0.0, 1.0]), np.array([1.0, 2.0, 0.0]))),
 }  # fmt: skip
 
@@ -129,7 +167,7 @@ BAD: list[tuple[str, Bad]] = []
 
 # what kernel text calls
 NAMES: dict[str, Any] = {"erf": special.erf, "erfc": special.erfc, "log1p": np.log1p, "hurwitz_zeta": special.zeta, "inf": INF}
-NAMES |= {f"special_{name}": getattr(special, name) for name in SAMPLES if isinstance(getattr(special, name), np.ufunc)}
+NAMES |= {f"special_{name}": getattr(special, name) for name in SAMPLES if isinstance(getattr(special, name, None), np.ufunc)}
 
 SLOPES: list[tuple[str, tuple[Any, ...], dict[str, Any], int, Any]] = [
     ("xlogy", (0.0, 0.0), {}, 0, 0.0),

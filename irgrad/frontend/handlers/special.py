@@ -32,12 +32,16 @@ from irgrad.frontend.handlers.ufuncs import Binary, Ufunc, Unary, enter
 from irgrad.frontend.trace import Trace
 from irgrad.ir.primitive import REGISTRY
 from irgrad.ops import special as _ops
+from irgrad.ops import special_integrals as _more
 
 # ---- one primitive each ----
 
-_SAME_NAME = sorted(name for name, op in vars(_ops).items() if REGISTRY.get(name) is op and isinstance(getattr(special, name), np.ufunc))
+_DECLARED = vars(_ops) | vars(_more)
+_SAME_NAME = sorted(
+    name for name, op in _DECLARED.items() if REGISTRY.get(name) is op and isinstance(getattr(special, name, None), np.ufunc)
+)
 _CORE_NAMES = ("exp2", "expm1", "log1p", "cbrt")  # scipy's loops, numpy's primitives
-_KINDS = {1: Unary, 2: Binary, 3: Ufunc}
+_KINDS = {1: Unary, 2: Binary, 3: Ufunc, 4: Ufunc}
 
 for _name in (*_SAME_NAME, *_CORE_NAMES):
     _ufunc: np.ufunc = getattr(special, _name)
@@ -225,3 +229,6 @@ if hasattr(special, "softplus"):
     def softplus(trace: Trace, x: Any) -> Any:
         """log(1 + exp(x))."""
         return PUBLIC[np.logaddexp](0.0, operand(trace, x))
+
+
+import irgrad.frontend.handlers.special_functions as _functions  # noqa: E402, F401  (registers its handlers, with the pieces above)
