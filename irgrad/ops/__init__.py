@@ -13,6 +13,7 @@ from irgrad.ops import (
     linalg,
     matrix_functions,
     norms,
+    opaque,
     reduce,
     shape,
     solves,
@@ -21,5 +22,5 @@ from irgrad.ops import (
 __all__ = [
     "compare", "control", "convolve", "create", "decompositions", "elementwise",
     "fft", "index", "least_squares", "linalg", "matrix_functions", "norms",
-    "reduce", "shape", "solves",
+    "opaque", "reduce", "shape", "solves",
 ]  # fmt: skip

@@ -432,6 +432,28 @@ def take_slice(trace: Trace, x: Any, axis: int, start: int, count: int, step: in
     return call(trace, "slice", x, start=tuple(starts), count=counts, step=tuple(steps), drop=(axis,) if drop else ())
 
 
+def opaque(trace: Trace, function: str, *operands: Any, part: int | None = None, **options: Any) -> Any:
+    """A host call of numpy's own function, without derivative; a scalar where numpy answers one. Its shape belongs to the path."""
+    made = getattr(np, function)(*[unwrap(x) for x in operands], **options)
+    made = made if part is None else made[part]
+    shape, dtype = np.shape(made), np.asarray(made).dtype.name
+    found = call(trace, "opaque", *operands, function=function, options=tuple(sorted(options.items())), part=part, shape=shape, dtype=dtype)
+    return found if isinstance(made, np.ndarray) else alias(found, made)
+
+
+class _Forms:
+    """The traced forms of a module's functions by name, for handlers that are composed of others."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return PUBLIC[getattr(self._module, name)]
+
+
+NP: Any = _Forms(np)
+LA: Any = _Forms(np.linalg)
+
 # ---- arguments ----
 
 

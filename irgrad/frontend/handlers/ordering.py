@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
+    NP,
     apply,
     as_array,
     axis_index,
@@ -18,14 +20,17 @@ from irgrad.frontend.handlers.core import (
     dtype_of,
     handles,
     handles_method,
+    opaque,
     refuse,
     reshape,
     shape_of,
     take_slice,
     transpose,
     unsupported,
+    unwrap,
 )
 from irgrad.frontend.trace import Trace
+from irgrad.frontend.tracer import Tracer
 
 
 def _along(trace: Trace, a: Any, axis: Any) -> tuple[Any, int]:
@@ -52,6 +57,55 @@ def _sorter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 sort = _sorter("sort", np.sort)
 argsort = _sorter("argsort", np.argsort)
 handles_method("argsort")(argsort)
+
+
+def lexsorted(trace: Trace, keys: Sequence[Any]) -> Any:
+    """The order by the last of flat keys, then the one before it, ...: stable sorts by one key after the other."""
+    order = call(trace, "argsort", keys[0], axis=0)
+    for key in keys[1:]:
+        order = call(trace, "gather", order, call(trace, "argsort", call(trace, "gather", key, order), axis=0))
+    return order
+
+
+@handles(np.lexsort)
+def lexsort(trace: Trace, keys: Any, axis: Any = -1) -> Any:
+    rows = [as_array(trace, key) for key in (keys if isinstance(keys, (list, tuple)) and type(keys) is not Tracer else NP.unstack(keys))]
+    if not rows:
+        raise TypeError("need sequence of keys with len > 0 in lexsort")
+    shape = shape_of(rows[0])
+    if any(shape_of(row) != shape for row in rows):
+        raise ValueError("all keys need to be the same shape")
+    if not shape:
+        return call(trace, "argsort", reshape(trace, rows[0], (1,)), axis=0)
+    at = axis_index(axis, len(shape))
+    order = call(trace, "argsort", rows[0], axis=at)
+    for row in rows[1:]:
+        again = call(trace, "argsort", NP.take_along_axis(row, order, axis=at), axis=at)
+        order = NP.take_along_axis(order, again, axis=at)
+    return order
+
+
+@handles(np.argpartition)
+def argpartition(trace: Trace, a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Any:
+    """numpy's own, so that the order inside the parts is numpy's."""
+    refuse("argpartition", order=order)
+    x = as_array(trace, a)
+    return opaque(trace, "argpartition", x, kth=_whole(kth), axis=axis)
+
+
+def _whole(kth: Any) -> Any:
+    return tuple(operator.index(k) for k in kth) if np.ndim(unwrap(kth)) else operator.index(kth)
+
+
+handles_method("argpartition")(argpartition)
+
+
+@handles(np.sort_complex)
+def sort_complex(trace: Trace, a: Any) -> Any:
+    made = sort(trace, as_array(trace, a))
+    if dtype_of(made).kind == "c":
+        return made
+    return cast(trace, made, np.complex64 if dtype_of(made).char in "bhBH" else np.complex128)
 
 
 @handles(np.partition)
