@@ -240,12 +240,12 @@ def test_shape_mismatch_without_grad() -> None:
 # ---- what is not traced ----
 
 
-def roots(x):
-    return np.sum(np.real(np.roots(x)))  # @roots
+def workdays(x):
+    return np.sum(np.is_busday(x))  # @workdays
 
 
-def public_roots(x):
-    return np.sum(inp.roots(x))  # @public roots
+def public_workdays(x):
+    return np.sum(inp.is_busday(x))  # @public workdays
 
 
 def shuffled(x):
@@ -267,9 +267,9 @@ UNSUPPORTED = (NotImplementedError, errors.UnsupportedError, TypeError)
 
 
 @cases({
-    "function": Case(irgrad.grad(roots), (X,), UNSUPPORTED, rf"numpy.roots is not traced yet \({at('roots')}\); {ADVICE}"),
-    "irgrad.numpy": Case(irgrad.grad(public_roots), (X,), UNSUPPORTED,
-                         rf"numpy.roots is not traced yet \({at('public roots')}\); {ADVICE}"),
+    "function": Case(irgrad.grad(workdays), (X,), UNSUPPORTED, rf"numpy.is_busday is not traced yet \({at('workdays')}\); {ADVICE}"),
+    "irgrad.numpy": Case(irgrad.grad(public_workdays), (X,), UNSUPPORTED,
+                         rf"numpy.is_busday is not traced yet \({at('public workdays')}\); {ADVICE}"),
     "submodule": Case(irgrad.grad(shuffled), (X,), UNSUPPORTED, rf"numpy.random.permutation is not traced yet \({at('permutation')}\); {ADVICE}"),  # noqa: E501
     "method": Case(irgrad.grad(to_bytes), (X,), UNSUPPORTED,
                    rf"numpy.ndarray.tobytes is not traced yet \({at('tobytes')}\); compute it outside"),
@@ -284,7 +284,7 @@ def test_unsupported_on_one_branch(wrap: Any) -> None:
     def f(x):
         if x[0] > 0:
             return np.sum(x**2)
-        return np.roots(x)[0]  # @branch
+        return np.is_busday(x)[0]  # @branch
 
     g = wrap(irgrad.grad(f))
     works(g, (X,), 2 * X)

@@ -14,7 +14,9 @@ from irgrad.ir.aval import Aval
 from irgrad.ir.primitive import PURE, nondiff, primitive
 
 
-def _opaque(*operands: Any, function: str, options: tuple[tuple[str, Any], ...], part: int | None, shape: tuple[int, ...], dtype: str) -> Any:
+def _opaque(
+    *operands: Any, function: str, options: tuple[tuple[str, Any], ...], part: int | None, shape: tuple[int, ...], dtype: str
+) -> Any:
     made = getattr(np, function)(*operands, **dict(options))
     found = np.asarray(made if part is None else made[part])
     if found.shape != shape or found.dtype != dtype:

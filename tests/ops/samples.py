@@ -296,6 +296,11 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((X, np.float64(1.0), np.int64(1), np.array([0, 0]))),
         Sample((X, 0.5, np.array(1))),
     ],
+    "opaque": [
+        Sample((np.array([6, 4]), 4), {"function": "gcd", "options": (), "part": None, "shape": (2,), "dtype": "int64"}, 0),
+        Sample((np.array([0.5, 3.0]),), {"function": "frexp", "options": (), "part": 1, "shape": (2,), "dtype": "int32"}, 0),
+        Sample((draw((2, 3)),), {"function": "argpartition", "options": (("kth", 1),), "part": None, "shape": (2, 3), "dtype": "int64"}, 0),
+    ],
     "mask_indices": [Sample((np.array([True, False, True]),), {"count": 2}), Sample((np.zeros((2, 2), bool),), {"count": 0})],
     # linalg
     "dot": [

@@ -232,6 +232,11 @@ def test_mask_indices_refuses_another_count() -> None:
         EVAL.mask_indices(np.array([True, False]), count=2)
 
 
+def test_opaque_refuses_another_shape() -> None:
+    with pytest.raises(RuntimeGuardError, match=r"bincount answers int64\(3,\); expected int64\(2,\)"):
+        EVAL.opaque(np.array([0, 2]), function="bincount", options=(), part=None, shape=(2,), dtype="int64")
+
+
 def test_rules_keep_float32(rng: np.random.Generator) -> None:
     """No Python number in a rule widens a float32 cotangent."""
     for name in CORE:

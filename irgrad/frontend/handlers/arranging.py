@@ -16,26 +16,22 @@ from irgrad.frontend.handlers.core import (
     axis_tuple,
     broadcast,
     call,
-    cast,
     dtype_of,
     fresh,
     handles,
     join,
-    operand,
     refuse,
     reshape,
     shape_of,
     shape_tuple,
     take_slice,
     transpose,
-    unsupported,
     unwrap,
 )
 from irgrad.frontend.handlers.creation import band
 from irgrad.frontend.handlers.reduction import sum_
 from irgrad.frontend.handlers.shaping import size_of, swapaxes
 from irgrad.frontend.trace import Trace
-from irgrad.frontend.tracer import Tracer
 
 # ---- order along axes ----
 
@@ -158,58 +154,6 @@ def gather_axis(trace: Trace, x: Any, index: Any, axis: int) -> Any:
     made = call(trace, "gather", front, index)
     n = len(shape_of(index))
     return transpose(trace, made, (*range(n, n + axis), *range(n), *range(n + axis, n + len(shape) - 1)))
-
-
-# ---- padding ----
-
-
-@handles(np.pad)
-def pad(trace: Trace, array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
-    x = as_array(trace, array)
-    ndim = len(shape_of(x))
-    widths = _widths(pad_width, ndim)
-    if mode == "constant":
-        return _pad_constant(trace, x, widths, kwargs.pop("constant_values", 0))
-    if mode not in ("edge", "reflect", "symmetric", "wrap") or kwargs.get("reflect_type", "even") != "even":
-        unsupported(f"pad(mode={mode!r})", "use mode constant, edge, reflect, symmetric or wrap")
-    for axis, (low, high) in enumerate(widths):
-        if low or high:
-            places = np.pad(np.arange(shape_of(x)[axis]), (low, high), mode)
-            x = gather_axis(trace, x, trace.lift(places), axis)
-    return fresh(trace, x)
-
-
-def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
-    if isinstance(pad_width, dict):
-        table = [(0, 0)] * ndim
-        for axis, width in pad_width.items():
-            table[axis] = (width, width) if isinstance(width, int) else width
-        pad_width = table
-    plain = np.asarray(unwrap(pad_width) if type(pad_width) is not Tracer else operator.index(pad_width))
-    if plain.dtype.kind not in "iu":
-        raise TypeError("`pad_width` must be of integral type.")
-    table = np.broadcast_to(plain, (ndim, 2)).tolist()
-    if any(n < 0 for pair in table for n in pair):
-        raise ValueError("index can't contain negative values")
-    return [(low, high) for low, high in table]
-
-
-def _pad_constant(trace: Trace, x: Any, widths: list[tuple[int, int]], values: Any) -> Any:
-    low, high = tuple(w[0] for w in widths), tuple(w[1] for w in widths)
-    if np.ndim(unwrap(values)) == 0:
-        value = cast(trace, operand(trace, values), dtype_of(x))
-        return call(trace, "pad", x, value, low=low, high=high)
-    table = np.broadcast_to(np.asarray(unwrap(values)), (len(widths), 2))
-    if type(values) is Tracer:
-        unsupported("pad(constant_values=) with several traced values", "use np.concatenate")
-    zero = (0,) * len(widths)
-    for axis in range(len(widths)):  # later axes fill the corners, as in numpy
-        for side, amounts in enumerate((low, high)):
-            if amounts[axis]:
-                only = tuple(n if i == axis else 0 for i, n in enumerate(amounts))
-                value = dtype_of(x).type(table[axis, side])
-                x = call(trace, "pad", x, value, low=zero if side else only, high=only if side else zero)
-    return fresh(trace, x)
 
 
 # ---- diagonals ----

@@ -21,6 +21,7 @@ from irgrad.frontend.handlers.core import (
     unsupported,
     unwrap,
 )
+from irgrad.frontend.handlers.joining import unstack
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.trace import Trace
 
@@ -127,8 +128,8 @@ def histogram(trace: Trace, a: Any, bins: Any = 10, range: Any = None, density: 
         raise ValueError("weights should have the same shape as a.")
     edges = _edges(trace, x, bins, range)
     count = _cells(trace, [x], [edges], w)
-    if w is not None and dtype_of(w).kind == "b":
-        count = cast(trace, count, np.int64)
+    if w is not None:
+        count = cast(trace, count, dtype_of(w))
     if not density:
         return count, edges
     return NP.divide(NP.divide(count, NP.diff(edges)), NP.sum(count)), edges
@@ -161,8 +162,8 @@ def histogramdd(trace: Trace, sample: Any, bins: Any = 10, range: Any = None, de
     rows = as_array(trace, sample)
     rows = reshape(trace, rows, (shape_of(rows)[0], 1)) if len(shape_of(rows)) == 1 else rows
     ndim = shape_of(rows)[1]
-    columns = NP.unstack(rows, axis=1)
-    wanted = [bins] * ndim if np.ndim(unwrap(bins)) == 0 and not isinstance(bins, (list, tuple)) else list(bins)
+    columns = unstack(trace, rows, axis=1)
+    wanted = list(bins) if hasattr(bins, "__len__") else [bins] * ndim
     if len(wanted) != ndim:
         raise ValueError("The dimension of bins must be equal to the dimension of the sample x.")
     ranges = [None] * ndim if range is None else list(range)
@@ -197,7 +198,7 @@ def histogram2d(
 ) -> tuple[Any, Any, Any]:
     if len(x) != len(y):
         raise ValueError("x and y must have the same length.")
-    one_grid = np.ndim(unwrap(bins)) == 1 and len(bins) not in (1, 2)
+    one_grid = hasattr(bins, "__len__") and np.ndim(unwrap(bins[0])) == 0 and len(bins) not in (1, 2)
     both = [as_array(trace, bins)] * 2 if one_grid else bins
     hist, edges = histogramdd(trace, [x, y], both, range, density, weights)
     return hist, edges[0], edges[1]

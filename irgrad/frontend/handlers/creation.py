@@ -10,6 +10,7 @@ import numpy as np
 
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
+    NP,
     PUBLIC,
     alias,
     apply,
@@ -278,6 +279,55 @@ def linspace(
     return (made, step) if retstep else made
 
 
+@handles(np.logspace, creates=True)
+def logspace(
+    trace: Trace, start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+) -> Any:
+    if np.ndim(unwrap(base)):
+        shape = np.broadcast_shapes(*[np.shape(unwrap(v)) for v in (start, stop, base)])
+        start, stop, base = (NP.broadcast_to(v, shape) for v in (start, stop, base))
+        base = NP.expand_dims(base, axis)
+    made = NP.power(base, linspace(trace, start, stop, num, endpoint, axis=axis))
+    return made if dtype is None else cast(trace, made, dtype)
+
+
+@handles(np.geomspace, creates=True)
+def geomspace(trace: Trace, start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    """Real ends of one sign; the ends themselves are exact."""
+    first, last = operand(trace, start), operand(trace, stop)
+    if bool(NP.any(NP.logical_or(NP.equal(first, 0), NP.equal(last, 0)))):
+        raise ValueError("Geometric sequence cannot include zero")
+    if np.result_type(unwrap(first), unwrap(last)).kind == "c" or bool(NP.any(NP.not_equal(NP.sign(first), NP.sign(last)))):
+        unsupported("geomspace of complex numbers or of ends of two signs", "use np.exp of np.linspace")
+    count = operator.index(num)
+    found = np.result_type(unwrap(first), unwrap(last), 0.0)
+    shape = np.broadcast_shapes(shape_of(first), shape_of(last))
+    first, last = (NP.broadcast_to(cast(trace, v, found), shape) for v in (first, last))
+    sign = NP.sign(first)
+    made = logspace(trace, NP.log10(NP.multiply(sign, first)), NP.log10(NP.multiply(sign, last)), count, endpoint)
+    if count:
+        middle = take_slice(trace, made, 0, 1, count - 1)
+        ends = [reshape(trace, v, (1, *shape)) for v in (NP.multiply(sign, first), NP.multiply(sign, last))]
+        if endpoint and count > 1:
+            made = join(trace, [ends[0], take_slice(trace, made, 0, 1, count - 2), ends[1]], 0)
+        else:
+            made = join(trace, [ends[0], middle], 0)
+    made = NP.moveaxis(NP.multiply(made, sign), 0, axis)
+    return cast(trace, made, found if dtype is None else dtype)
+
+
+@handles(np.kaiser, creates=True)
+def kaiser(trace: Trace, M: Any, beta: Any) -> Any:
+    if find_tracer((M, beta)) is None:
+        return fresh(trace, trace.lift(np.kaiser(M, beta)))
+    count = operator.index(M)
+    if count <= 1:
+        return np.kaiser(count, 1.0)
+    half = (count - 1) / 2.0
+    arc = trace.lift(np.sqrt(1 - ((np.arange(count) - half) / half) ** 2.0))
+    return NP.divide(NP.i0(NP.multiply(beta, arc)), NP.i0(beta))
+
+
 def _delegated(function: Callable[..., Any]) -> None:
     """A maker of constant arrays from plain numbers: numpy's result is lifted."""
 
@@ -293,13 +343,10 @@ def _delegated(function: Callable[..., Any]) -> None:
 
 
 for _function in (
-    np.logspace,
-    np.geomspace,
     np.hamming,
     np.hanning,
     np.blackman,
     np.bartlett,
-    np.kaiser,
     np.indices,
     np.fromiter,
     np.frombuffer,

@@ -175,7 +175,7 @@ def round_(trace: Trace, a: Any, decimals: int = 0, out: Any = None) -> Any:
     return cast(trace, made, dtype_of(x))
 
 
-@handles(np.fix)
+@handles(getattr(np, "fix", None))
 def fix(trace: Trace, x: Any, out: Any = None) -> Any:
     refuse("fix", out=out)
     return apply(trace, "trunc", np.trunc, operand(trace, x))

@@ -316,3 +316,14 @@ def mask_positions(trace: Trace, mask: Any) -> Any:
         found = call(trace, "reduce_sum", cast(trace, mask, np.int64), axes=tuple(range(len(mask.shape))))
         trace.guard(found, "int", count)
     return call(trace, "mask_indices", mask, count=count)
+
+
+def plain_places(trace: Trace, places: Any) -> Any:
+    """Places that an algorithm depends on, as plain integers: constants as they are, traced ones guarded one by one."""
+    if type(places) is not Tracer:
+        return unwrap(places)
+    if places.op is None and places.params["origin"] is None:
+        return places.value
+    if dtype_of(places).kind == "b" and shape_of(places):
+        places = mask_positions(trace, places)
+    return np.array([operator.index(i) for i in places], np.int64) if shape_of(places) else operator.index(places)

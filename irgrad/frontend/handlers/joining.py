@@ -171,7 +171,7 @@ _splitter(np.hsplit, 1, 1)
 _splitter(np.dsplit, 2, 3)
 
 
-@handles(np.unstack)
+@handles(getattr(np, "unstack", None))
 def unstack(trace: Trace, x: Any, /, *, axis: Any = 0) -> tuple[Any, ...]:
     x = as_array(trace, x)
     at = axis_index(axis, len(shape_of(x)))

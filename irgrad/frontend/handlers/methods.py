@@ -9,7 +9,7 @@ import numpy as np
 from irgrad.errors import TraceError
 from irgrad.frontend.handlers.core import alias, cast, fresh, handles, handles_method, shape_of, unsupported
 from irgrad.frontend.trace import Trace, here
-from irgrad.frontend.tracer import ATTRIBUTES
+from irgrad.frontend.tracer import ATTRIBUTES, METHODS, Tracer
 
 
 @handles_method("astype")
@@ -21,7 +21,7 @@ def astype(trace: Trace, x: Any, dtype: Any, order: Any = "K", casting: str = "u
     return made if made is not x else fresh(trace, x) if copy else alias(x)
 
 
-@handles(np.astype)
+@handles(getattr(np, "astype", None))
 def astype_function(trace: Trace, x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     made = cast(trace, x, np.dtype(dtype))
     return made if made is not x else fresh(trace, x) if copy else alias(x)
@@ -33,7 +33,6 @@ def _writes(name: str, instead: str) -> None:
         raise TraceError(f"ndarray.{name} writes into a traced array, which is not supported yet ({here()}); {instead}")
 
 
-_writes("partition", "use np.partition or x.sort()")
 _writes("resize", "use np.reshape or np.concatenate")
 
 
@@ -49,7 +48,23 @@ _untraced("tofile", "compute it outside the traced function")
 _untraced("dump", "compute it outside the traced function")
 _untraced("dumps", "compute it outside the traced function")
 _untraced("byteswap", "compute it outside the traced function")
-_untraced("searchsorted", "compute it outside the traced function")
-_untraced("argpartition", "use argsort")
-_untraced("choose", "use np.select or np.take")
 ATTRIBUTES["flat"] = lambda x: iter([x[i] for i in np.ndindex(*shape_of(x))])
+ATTRIBUTES["flags"] = lambda x: x.value.flags
+ATTRIBUTES["strides"] = lambda x: x.value.strides
+ATTRIBUTES["device"] = lambda x: "cpu"
+
+
+@handles_method("to_device")
+def to_device(trace: Trace, x: Any, device: Any, /, *, stream: Any = None) -> Any:
+    if device != "cpu" or stream is not None:
+        raise ValueError(f"Unsupported device: {device!r}, the only one is 'cpu'")
+    return alias(x)
+
+
+def _copied(self: Tracer, *memo: Any) -> Any:
+    """``copy.copy`` and ``copy.deepcopy``; numbers need none."""
+    return METHODS["copy"](self) if isinstance(self.value, (np.ndarray, np.generic)) else self
+
+
+setattr(Tracer, "__copy__", _copied)
+setattr(Tracer, "__deepcopy__", _copied)

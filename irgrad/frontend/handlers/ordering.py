@@ -29,6 +29,7 @@ from irgrad.frontend.handlers.core import (
     unsupported,
     unwrap,
 )
+from irgrad.frontend.handlers.joining import unstack
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
@@ -69,7 +70,9 @@ def lexsorted(trace: Trace, keys: Sequence[Any]) -> Any:
 
 @handles(np.lexsort)
 def lexsort(trace: Trace, keys: Any, axis: Any = -1) -> Any:
-    rows = [as_array(trace, key) for key in (keys if isinstance(keys, (list, tuple)) and type(keys) is not Tracer else NP.unstack(keys))]
+    rows = [
+        as_array(trace, key) for key in (keys if isinstance(keys, (list, tuple)) and type(keys) is not Tracer else unstack(trace, keys))
+    ]
     if not rows:
         raise TypeError("need sequence of keys with len > 0 in lexsort")
     shape = shape_of(rows[0])

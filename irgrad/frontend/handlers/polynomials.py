@@ -184,7 +184,9 @@ def polyfit(trace: Trace, x: Any, y: Any, deg: Any, rcond: Any = None, full: boo
     if w is not None:
         weight = NP.add(as_array(trace, w), 0.0)
         if shape_of(weight) != (n,):
-            raise TypeError("expected a 1-d array for weights" if len(shape_of(weight)) != 1 else "expected w and y to have the same length")
+            raise TypeError(
+                "expected a 1-d array for weights" if len(shape_of(weight)) != 1 else "expected w and y to have the same length"
+            )
         column = reshape(trace, weight, (n, 1))
         columns = NP.multiply(columns, column)
         values = NP.multiply(values, weight if len(shape_of(values)) == 1 else column)

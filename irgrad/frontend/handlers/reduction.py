@@ -12,7 +12,6 @@ import numpy as np
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
     Shape,
-    alias,
     apply,
     axis_index,
     axis_tuple,
@@ -28,7 +27,6 @@ from irgrad.frontend.handlers.core import (
     reshape,
     shape_of,
     transpose,
-    unsupported,
     unwrap,
 )
 from irgrad.frontend.trace import Trace
@@ -381,57 +379,5 @@ def _cumulative(name: str, primitive: str, first: int, function: Any) -> None:
         return join(trace, [full(trace, edge, first, dtype_of(made)), made], at)
 
 
-_cumulative("cumulative_sum", "cumsum", 0, np.cumulative_sum)
-_cumulative("cumulative_prod", "cumprod", 1, np.cumulative_prod)
-
-# ---- reductions that skip nan ----
-
-
-def _without_nan(trace: Trace, a: Any, neutral: float) -> tuple[Any, Any]:
-    """`a` with `neutral` for nan, and the mask of numbers (None if its dtype has no nan)."""
-    x = operand(trace, a)
-    if dtype_of(x).kind not in "fc":
-        return x, None
-    missing = apply(trace, "isnan", np.isnan, x)
-    return apply(trace, "where", np.where, missing, dtype_of(x).type(neutral), x), apply(trace, "logical_not", np.logical_not, missing)
-
-
-@handles(np.nansum)
-def nansum(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE, **more: Any) -> Any:
-    refuse("nansum", out=out, **more)
-    return sum_(trace, _without_nan(trace, a, 0)[0], axis, dtype, None, keepdims)
-
-
-@handles(np.nanprod)
-def nanprod(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE, **more: Any) -> Any:
-    refuse("nanprod", out=out, **more)
-    return prod(trace, _without_nan(trace, a, 1)[0], axis, dtype, None, keepdims)
-
-
-@handles(np.nanmean)
-def nanmean(trace: Trace, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE, **more: Any) -> Any:
-    refuse("nanmean", out=out, **more)
-    x, mask = _without_nan(trace, a, 0)
-    if mask is None:
-        return mean(trace, x, axis, dtype, None, keepdims)
-    made = sum_(trace, x, axis, dtype, None, keepdims)
-    return cast(trace, apply(trace, "div", np.true_divide, made, total(trace, mask, axis, keepdims)), dtype_of(made))
-
-
-def _nan_extreme(name: str, pick: str, neutral: float, function: Any) -> None:
-    @handles(function)
-    def extreme(trace: Trace, a: Any, axis: Any = None, out: Any = None, keepdims: Any = NO_VALUE, **more: Any) -> Any:
-        refuse(name, out=out, **more)
-        x, mask = _without_nan(trace, a, neutral)
-        if mask is not None and dtype_of(x).kind == "c":
-            unsupported(f"{name} of complex numbers")
-        made = reduce(trace, pick, x, axis, keepdims)
-        if mask is None:
-            return made
-        found = reduce(trace, "reduce_any", mask, axis, keepdims)
-        out_value = apply(trace, "where", np.where, found, made, dtype_of(made).type(np.nan))
-        return out_value if shape_of(made) or _keeps(keepdims) else alias(out_value, unwrap(out_value)[()])
-
-
-_nan_extreme("nanmax", "reduce_max", -np.inf, np.nanmax)
-_nan_extreme("nanmin", "reduce_min", np.inf, np.nanmin)
+_cumulative("cumulative_sum", "cumsum", 0, getattr(np, "cumulative_sum", None))
+_cumulative("cumulative_prod", "cumprod", 1, getattr(np, "cumulative_prod", None))

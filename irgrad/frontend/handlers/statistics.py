@@ -1,4 +1,4 @@
-"""Quantiles, covariances, interpolation, convolution and polynomials."""
+"""Covariances, interpolation, convolution and polynomials."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from irgrad.frontend.handlers.arranging import flipped, gather_axis
 from irgrad.frontend.handlers.contraction import conj, dot
 from irgrad.frontend.handlers.core import (
+    NP,
     apply,
     as_array,
     axis_tuple,
@@ -17,98 +18,19 @@ from irgrad.frontend.handlers.core import (
     dtype_of,
     full,
     handles,
+    opaque,
     operand,
-    refuse,
     reshape,
     shape_of,
     take_slice,
     transpose,
     unsupported,
-    unwrap,
 )
+from irgrad.frontend.handlers.indexing import plain_places
 from irgrad.frontend.handlers.joining import joined, parts_of
 from irgrad.frontend.handlers.reduction import average, reduce, total
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.trace import Trace
-from irgrad.frontend.tracer import Tracer
-
-# ---- quantiles ----
-
-
-@handles(np.quantile)
-def quantile(
-    trace: Trace,
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    """By linear interpolation between sorted values; `q` is plain."""
-    refuse("quantile", out=out, weights=weights)
-    if method != "linear" or type(q) is Tracer:
-        unsupported("quantile with another method or a traced q", "use method linear and a plain q")
-    levels = np.asarray(q, float)
-    if levels.ndim > 1 or np.any((levels < 0) | (levels > 1)):
-        raise ValueError("Quantiles must be in the range [0, 1]")
-    x = as_array(trace, a)
-    shape = shape_of(x)
-    axes = tuple(sorted(axis_tuple(axis, len(shape))))
-    rest = tuple(i for i in range(len(shape)) if i not in axes)
-    n = size_of([shape[i] for i in axes])
-    rows = reshape(trace, transpose(trace, x, rest + axes), (*(shape[i] for i in rest), n))
-    ordered = call(trace, "sort", rows if dtype_of(x).kind in "fc" else cast(trace, rows, np.float64), axis=len(rest))
-    made = [_level(trace, ordered, float(level) * (n - 1)) for level in levels.ravel()]
-    if keepdims:
-        made = [reshape(trace, m, tuple(1 if i in axes else s for i, s in enumerate(shape))) for m in made]
-    if not levels.ndim:
-        return made[0]
-    return joined(trace, [reshape(trace, m, (1, *shape_of(m))) for m in parts_of(trace, made)], 0)
-
-
-def _level(trace: Trace, ordered: Any, place: float) -> Any:
-    """The value at a fractional place of the last, sorted axis; nan where the axis has one (it sorts last)."""
-    last = len(shape_of(ordered)) - 1
-    n = shape_of(ordered)[last]
-    below = int(np.floor(place))
-    weight = place - below
-    low = take_slice(trace, ordered, last, below, 1, drop=True)
-    high = take_slice(trace, ordered, last, min(below + 1, n - 1), 1, drop=True)
-    rise = apply(trace, "sub", np.subtract, high, low)
-    if weight < 0.5:  # numpy's lerp
-        made = apply(trace, "add", np.add, low, apply(trace, "mul", np.multiply, rise, weight))
-    else:
-        made = apply(trace, "sub", np.subtract, high, apply(trace, "mul", np.multiply, rise, 1 - weight))
-    end = take_slice(trace, ordered, last, n - 1, 1, drop=True)
-
-    def fn(missing: Any, yes: Any, no: Any) -> Any:
-        chosen = np.where(missing, yes, no)
-        return chosen if chosen.ndim else chosen[()]
-
-    return apply(trace, "where", fn, apply(trace, "isnan", np.isnan, end), end, made)
-
-
-@handles(np.percentile)
-def percentile(
-    trace: Trace,
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    if type(q) is Tracer:
-        unsupported("percentile with a traced q", "use a plain q")
-    return quantile(trace, a, np.asarray(q, float) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
-
 
 # ---- covariance ----
 
@@ -126,17 +48,46 @@ def cov(
     *,
     dtype: Any = None,
 ) -> Any:
-    refuse("cov", fweights=fweights, aweights=aweights)
     x = _variables(trace, m, rowvar, dtype)
     if y is not None:
         x = joined(trace, parts_of(trace, [x, _variables(trace, y, rowvar, dtype)]), 0)
     n = shape_of(x)[1]
-    spread = apply(trace, "sub", np.subtract, x, average(trace, x, 1, keepdims=True))
-    made = dot(trace, spread, transpose(trace, conj(trace, spread), (1, 0)))
-    free = n - ((0 if bias else 1) if ddof is None else ddof)
-    made = apply(trace, "div", np.true_divide, made, free)
+    less = (0 if bias else 1) if ddof is None else ddof
+    weights = _observation_weights(trace, n, fweights, aweights)
+    spread = NP.subtract(x, average(trace, x, 1, weights, keepdims=True))
+    right = spread if weights is None else NP.multiply(spread, weights)
+    made = dot(trace, spread, transpose(trace, conj(trace, right), (1, 0)))
+    if weights is None:
+        free: Any = n - less
+    elif less == 0:
+        free = NP.sum(weights)
+    elif aweights is None:
+        free = NP.subtract(NP.sum(weights), less)
+    else:
+        free = NP.sum(weights)
+        free = NP.subtract(free, NP.divide(NP.multiply(less, NP.sum(NP.multiply(weights, as_array(trace, aweights)))), free))
+    made = NP.true_divide(made, free)
     shape = tuple(k for k in shape_of(made) if k != 1)
     return made if shape == shape_of(made) else call(trace, "reshape", made, shape=shape)
+
+
+def _observation_weights(trace: Trace, n: int, fweights: Any, aweights: Any) -> Any:
+    """Counts times weights, one per observation; None for none. Negative and fractional counts are refused, by a guard where traced."""
+    made: Any = None
+    for name, given in (("fweights", fweights), ("aweights", aweights)):
+        if given is None:
+            continue
+        w = cast(trace, as_array(trace, given), np.float64)
+        if len(shape_of(w)) > 1:
+            raise RuntimeError(f"cannot handle multidimensional {name}")
+        if shape_of(w)[0] != n:
+            raise RuntimeError(f"incompatible numbers of samples and {name}")
+        if bool(NP.any(NP.less(w, 0))):
+            raise ValueError(f"{name} cannot be negative")
+        if name == "fweights" and bool(NP.any(NP.not_equal(w, NP.round(w)))):
+            raise TypeError("fweights must be integer")
+        made = w if made is None else NP.multiply(made, w)
+    return made
 
 
 def _variables(trace: Trace, m: Any, rowvar: bool, dtype: Any) -> Any:
@@ -170,22 +121,38 @@ def corrcoef(trace: Trace, x: Any, y: Any = None, rowvar: bool = True, *, dtype:
 # ---- interpolation ----
 
 
-@handles(np.searchsorted)
+LARGEST_TABLE = 1 << 16  # comparisons beyond which numpy's binary search, a host call, is cheaper
+
+
+@handles(np.searchsorted, method="searchsorted")
 def searchsorted(trace: Trace, a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
-    """The number of entries before each value, counted by comparison with all of them."""
-    refuse("searchsorted", sorter=sorter)
+    """The number of entries before each value, counted by comparison with all of them; a host call for large tables."""
     if side not in ("left", "right"):
         raise ValueError(f"search side must be 'left' or 'right' (got {side!r})")
     edges, x = as_array(trace, a), operand(trace, v)
+    if len(shape_of(edges)) != 1:
+        raise ValueError("object of too small depth for desired array")
+    if sorter is not None:
+        edges = gather_axis(trace, edges, as_array(trace, sorter), 0)
+    if shape_of(edges)[0] * size_of(shape_of(x)) > LARGEST_TABLE:
+        return opaque(trace, "searchsorted", edges, x, side=side)
     column = reshape(trace, x, (*shape_of(x), 1))
     name, fn = ("less", np.less) if side == "left" else ("less_equal", np.less_equal)
-    return total(trace, apply(trace, name, fn, edges, column), -1)
+    below = apply(trace, name, fn, edges, column)
+    if dtype_of(x).kind in "fc":  # nan comes after every number
+        missing = NP.isnan(column)
+        if side == "left":
+            missing = NP.logical_and(missing, NP.logical_not(NP.isnan(edges)))
+        below = NP.logical_or(below, missing)
+    return total(trace, below, -1)
 
 
 @handles(np.interp)
 def interp(trace: Trace, x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
-    refuse("interp", period=period)
     x, places, values = operand(trace, x), cast(trace, as_array(trace, xp), np.float64), as_array(trace, fp)
+    if period is not None:
+        x, places, values = _periodic(trace, x, places, values, period)
+        left = right = None
     n = shape_of(places)[0]
     if n == 0 or shape_of(values) != (n,):
         raise ValueError("fp and xp are not of the same length." if n else "array of sample points is empty")
@@ -209,6 +176,20 @@ def interp(trace: Trace, x: Any, xp: Any, fp: Any, left: Any = None, right: Any 
     made = apply(trace, "where", _where, apply(trace, "equal", np.equal, x, high), last, made)
     made = apply(trace, "where", _where, apply(trace, "greater", np.greater, x, high), after, made)
     return apply(trace, "where", _where, apply(trace, "less", np.less, x, low), before, made)
+
+
+def _periodic(trace: Trace, x: Any, places: Any, values: Any, period: Any) -> tuple[Any, Any, Any]:
+    """Points and a table within one period, the table continued by a point at each end."""
+    if bool(NP.equal(period, 0)):
+        raise ValueError("period must be a non-zero value")
+    period = NP.absolute(period)
+    x, places = NP.remainder(cast(trace, x, np.float64), period), NP.remainder(places, period)
+    order = NP.argsort(places)
+    places, values = gather_axis(trace, places, order, 0), gather_axis(trace, values, order, 0)
+    n = shape_of(places)[0]
+    first, last = take_slice(trace, places, 0, 0, 1), take_slice(trace, places, 0, n - 1, 1)
+    places = NP.concatenate([NP.subtract(last, period), places, NP.add(first, period)])
+    return x, places, NP.concatenate([take_slice(trace, values, 0, n - 1, 1), values, take_slice(trace, values, 0, 0, 1)])
 
 
 def _where(condition: Any, yes: Any, no: Any) -> Any:
@@ -282,7 +263,5 @@ def delete(trace: Trace, arr: Any, obj: Any, axis: Any = None) -> Any:
     if axis is None:
         x, axis = reshape(trace, x, (size_of(shape_of(x)),)), 0
     at = axis_tuple(axis, len(shape_of(x)))[0]
-    if type(obj) is Tracer:
-        unsupported("delete with a traced index", "use a mask, or plain integers")
-    kept = np.delete(np.arange(shape_of(x)[at]), unwrap(obj))
+    kept = np.delete(np.arange(shape_of(x)[at]), plain_places(trace, obj))
     return gather_axis(trace, x, trace.lift(kept), at)

@@ -1,4 +1,4 @@
-"""numpy's ufuncs as primitives, one to one or composed, with their methods (reduce, accumulate, outer) and powers.
+"""numpy's ufuncs as primitives, one to one or composed, with powers.
 
 A literal exponent chooses the algorithm: 2 is `square`, another whole number up to 64 `integer_pow`, one half of an array
 `sqrt`. The value is numpy's (or Python's) own in every case.
@@ -6,9 +6,7 @@ A literal exponent chooses the algorithm: 2 is `square`, another whole number up
 
 from __future__ import annotations
 
-import importlib
 import operator
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +28,6 @@ from irgrad.frontend.handlers.core import (
     open_trace,
     operand,
     run,
-    shape_of,
     store,
     unsupported,
     unwrap,
@@ -135,7 +132,7 @@ class Ufunc:
         trace = open_trace(args, kwargs)
         if trace is None or (find_tracer(args) is None and not has_data(args)):
             return getattr(self.ufunc, name)(*args, **kwargs)
-        return ufunc_method(self.ufunc, name, args, kwargs)
+        return FUNCTIONS["ufunc"](self.ufunc, name, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<ufunc {self.__name__!r}>"
@@ -400,68 +397,6 @@ def _pos(self: Tracer) -> Any:
 
 for _name, _fn in (("pow", _pow), ("rpow", _rpow), ("divmod", _divmod), ("rdivmod", _rdivmod), ("pos", _pos)):
     setattr(Tracer, f"__{_name}__", _fn)
-
-# ---- methods of ufuncs ----
-
-_REDUCTIONS = {
-    np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_or: "any", np.logical_and: "all",
-}  # fmt: skip
-_SCANS = {np.add: "cumsum", np.multiply: "cumprod"}
-
-
-def ufunc_method(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``ufunc.reduce`` and the like on traced arrays.
-
-    Raises UnsupportedError for a ufunc or a method that has no lowering.
-    """
-    if method == "__call__":
-        if _known_late(ufunc):
-            return UFUNCS[ufunc](*inputs, **kwargs)
-        return unsupported(ufunc.__name__, library="numpy" if hasattr(np, ufunc.__name__) else "scipy.special")
-    trace = open_trace(inputs, kwargs)
-    assert trace is not None
-    name = f"{ufunc.__name__}.{method}"
-    if method == "reduce" and ufunc in _REDUCTIONS:
-        return run(trace, name, _reduce, (_REDUCTIONS[ufunc], *inputs), kwargs)
-    if method == "accumulate" and ufunc in _SCANS:
-        return run(trace, name, _accumulate, (_SCANS[ufunc], *inputs), kwargs)
-    if method == "at" and ufunc in (np.add, np.subtract):
-        from irgrad.frontend.handlers.writing import add_at
-
-        return run(trace, name, add_at, (ufunc, *inputs), kwargs, handles=True)
-    if method == "outer" and ufunc in UFUNCS and len(inputs) == 2 and not kwargs:
-        return run(trace, name, _outer, (ufunc, *inputs), kwargs)
-    return unsupported(name, "write it with irgrad.numpy functions that are traced")
-
-
-def _reduce(trace: Trace, name: str, x: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: Any = False, **more: Any) -> Any:
-    if name in ("max", "min", "any", "all"):
-        if dtype is not None:
-            unsupported("ufunc.reduce(dtype=)", "convert the operand with astype")
-        return PUBLIC[getattr(np, name)](operand(trace, x), axis=axis, out=out, keepdims=keepdims, **more)
-    return PUBLIC[getattr(np, name)](operand(trace, x), axis=axis, dtype=dtype, out=out, keepdims=keepdims, **more)
-
-
-def _accumulate(trace: Trace, name: str, x: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
-    return PUBLIC[getattr(np, name)](operand(trace, x), axis=axis, dtype=dtype, out=out)
-
-
-def _outer(trace: Trace, ufunc: np.ufunc, x: Any, y: Any) -> Any:
-    x, y = operand(trace, x), operand(trace, y)
-    ones = len(shape_of(y))
-    if ones:
-        x = call(trace, "reshape", x, shape=shape_of(x) + (1,) * ones)
-    return UFUNCS[ufunc](x, y)
-
-
-def _known_late(ufunc: np.ufunc) -> bool:
-    """Is it one of scipy's? Their handlers are loaded when the first of them meets a traced value."""
-    if "scipy.special" in sys.modules:
-        importlib.import_module("irgrad.frontend.handlers.special")
-    return ufunc in UFUNCS
-
-
-FUNCTIONS["ufunc"] = ufunc_method
 
 
 @handles_method("conjugate", "conj")

@@ -205,7 +205,7 @@ def _augment(trace: Trace, x: Tracer, ufunc: Any, dunder: str, other: Any) -> No
 # ---- functions and methods ----
 
 
-def _writes(*functions: Any, method: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def writes(*functions: Any, method: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a handler that changes its first argument, which it gets as a handle."""
 
     def register(impl: Callable[..., Any]) -> Callable[..., Any]:
@@ -235,7 +235,7 @@ def _entry(function: Any, impl: Callable[..., Any]) -> Callable[..., Any]:
     return public
 
 
-@_writes(method="fill")
+@writes(method="fill")
 def fill(trace: Trace, x: Tracer, value: Any) -> None:
     _must_be_array(x)
     made = operand(trace, value)
@@ -246,7 +246,7 @@ def fill(trace: Trace, x: Tracer, value: Any) -> None:
     write(trace, x, None, stored(trace, made, x.dtype))
 
 
-@_writes(np.copyto)
+@writes(np.copyto)
 def copyto(trace: Trace, dst: Tracer, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
     value = operand(trace, src)
     plain = unwrap(value)
@@ -258,7 +258,7 @@ def copyto(trace: Trace, dst: Tracer, src: Any, casting: Any = "same_kind", wher
     write(trace, dst, None, value)
 
 
-@_writes(np.putmask)
+@writes(np.putmask)
 def putmask(trace: Trace, a: Tracer, mask: Any, values: Any) -> None:
     value = stored(trace, values, a.dtype)
     if shape_of(value) not in ((), a.shape):
@@ -266,7 +266,7 @@ def putmask(trace: Trace, a: Tracer, mask: Any, values: Any) -> None:
     write(trace, a, None, apply(trace, "where", np.where, operand(trace, mask), value, resolve(trace, a)))
 
 
-@_writes(np.put, method="put")
+@writes(np.put, method="put")
 def put(trace: Trace, a: Tracer, ind: Any, v: Any, mode: str = "raise") -> None:
     index = as_array(trace, ind)
     n = a.size
@@ -292,7 +292,7 @@ def put(trace: Trace, a: Tracer, ind: Any, v: Any, mode: str = "raise") -> None:
             write(trace, a, None, reshape(trace, made, a.shape))
 
 
-@_writes(np.fill_diagonal)
+@writes(np.fill_diagonal)
 def fill_diagonal(trace: Trace, a: Tracer, val: Any, wrap: bool = False) -> None:
     shape = a.shape
     if len(shape) < 2:
@@ -317,10 +317,18 @@ def fill_diagonal(trace: Trace, a: Tracer, val: Any, wrap: bool = False) -> None
         update_all(trace, a, REGISTRY["scatter_update"], value, *index)
 
 
-@_writes(method="sort")
+@writes(method="sort")
 def sort(trace: Trace, x: Tracer, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
     if order is not None:
         unsupported("ndarray.sort(order=)", "leave order out")
+    write(trace, x, None, call(trace, "sort", x, axis=axis_index(axis, len(x.shape))))
+
+
+@writes(method="partition")
+def partition(trace: Trace, x: Tracer, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> None:
+    """A sorted array is partitioned everywhere."""
+    if order is not None:
+        unsupported("ndarray.partition(order=)", "leave order out")
     write(trace, x, None, call(trace, "sort", x, axis=axis_index(axis, len(x.shape))))
 
 
