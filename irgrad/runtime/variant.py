@@ -15,7 +15,6 @@ from irgrad.runtime.signature import argument, normalise
 from irgrad.runtime.tracing import Traced
 from irgrad.runtime.tree import PathTree
 
-
 CREDIT = 16.0  # traces of new paths before any of them has been seen again
 REFUND = 2.0  # when a path is seen again: its two traces
 GAIN = 0.125  # at each call that ran eagerly for lack of credit
