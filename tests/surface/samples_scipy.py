@@ -33,6 +33,16 @@ _SPECIAL = {
     "gammaincinv": "sp.special.gammaincinv(P, U)", "gammainccinv": "sp.special.gammainccinv(P, U)", "huber": "sp.special.huber(U, X)",
     "pseudo_huber": "sp.special.pseudo_huber(U, X)", "arctanh": "sp.special.arctanh(U)", "logit": "sp.special.logit(U)",
     "erfinv": "sp.special.erfinv(U)", "erfcinv": "sp.special.erfcinv(U)", "ndtri": "sp.special.ndtri(U)", "xlogy": "sp.special.xlogy(X, P)",
+    "bdtr": "sp.special.bdtr(1, 4, U)", "bdtrc": "sp.special.bdtrc(1, 4, U)", "nbdtr": "sp.special.nbdtr(2, 3, U)",
+    "nbdtrc": "sp.special.nbdtrc(2, 3, U)", "ellipeinc": "sp.special.ellipeinc(P, 0.4)", "ellipkinc": "sp.special.ellipkinc(P, 0.4)",
+    "eval_chebyt": "sp.special.eval_chebyt(3, U)", "eval_chebyu": "sp.special.eval_chebyu(3, U)",
+    "eval_gegenbauer": "sp.special.eval_gegenbauer(3, 1.5, U)", "eval_genlaguerre": "sp.special.eval_genlaguerre(3, 0.5, U)",
+    "eval_hermite": "sp.special.eval_hermite(3, U)", "eval_hermitenorm": "sp.special.eval_hermitenorm(3, U)",
+    "eval_jacobi": "sp.special.eval_jacobi(3, 0.5, 1.5, U)", "eval_laguerre": "sp.special.eval_laguerre(3, U)",
+    "eval_legendre": "sp.special.eval_legendre(3, U)", "hyp0f1": "sp.special.hyp0f1(1.5, U)", "hyp1f1": "sp.special.hyp1f1(1.2, 1.7, U)",
+    "hyp2f1": "sp.special.hyp2f1(1.2, 0.7, 2.5, U)", "hyperu": "sp.special.hyperu(1.2, 1.7, U)", "ivp": "sp.special.ivp(2, P)",
+    "jvp": "sp.special.jvp(2, P)", "kvp": "sp.special.kvp(2, P)", "yvp": "sp.special.yvp(2, P)",
+    "modstruve": "sp.special.modstruve(1.5, P)", "struve": "sp.special.struve(1.5, P)",
     "sinc": "sp.special.sinc(X)", "binom": "sp.special.binom(P + 3, U)",
 }  # fmt: skip
 _LINALG = """
@@ -155,7 +165,13 @@ def _special() -> dict[str, str]:
             continue
         function = getattr(scipy.special, name)
         nin = function.nin if isinstance(function, np.ufunc) else 1
-        made[name] = f"sp.special.{name}({', '.join(('P', 'P', 'U')[3 - nin :] if nin == 3 else ('P', 'U')[2 - nin :])})"
+        given = ("P", "P", "P", "U")[4 - nin :]
+        try:
+            finite = nin < 5 and np.all(np.isfinite(function(*[INPUTS[x] for x in given])))
+        except TypeError:  # another form of arguments
+            continue
+        if finite:
+            made[name] = f"sp.special.{name}({', '.join(given)})"
     return made
 
 
