@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -167,7 +168,9 @@ def _special() -> dict[str, str]:
         nin = function.nin if isinstance(function, np.ufunc) else 1
         given = ("P", "P", "P", "U")[4 - nin :]
         try:
-            finite = nin < 5 and np.all(np.isfinite(function(*[INPUTS[x] for x in given])))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                finite = nin < 5 and np.all(np.isfinite(function(*[INPUTS[x] for x in given])))
         except TypeError:  # another form of arguments
             continue
         if finite:
