@@ -13,7 +13,7 @@ import llvmlite.ir as ll
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
-from irgrad.codegen import arithmetic, special
+from irgrad.codegen import arithmetic, special, vector
 
 I64 = ll.IntType(64)
 I32 = ll.IntType(32)
@@ -58,7 +58,7 @@ def _scoped_intrinsic(element: Any) -> Any:
         if not isinstance(scope, types.IntegerLiteral):
             return None
         pointer = ScopedPointer(element, scope.literal_value, scopes.literal_value)
-        return pointer(types.int64, types.int64, types.int64, types.int64), _read_pointer
+        return pointer(types.int64, types.int64, types.int64, types.int64), _read_scoped
 
     return scoped
 
@@ -66,6 +66,11 @@ def _scoped_intrinsic(element: Any) -> Any:
 def _read_pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     address = builder.load(builder.gep(builder.inttoptr(args[0], I64.as_pointer()), [args[1]]))
     return builder.inttoptr(address, context.get_value_type(signature.return_type))
+
+
+def _read_scoped(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    vector.widen(builder.function)
+    return _read_pointer(context, builder, signature, args)
 
 
 POINTERS = {name: _pointer_intrinsic(type_) for name, type_ in TYPES.items()}

@@ -1,8 +1,9 @@
 """Vector mathematics: libm's functions in the lanes of a vector, from glibc's libmvec (Linux on x86-64 with AVX2).
 
 A kernel calls ``irgrad_exp(x)``, a function defined in its own module that runs libmvec's routine and takes the first lane. An attribute on
-it names the routine as its vector form, so that LLVM's vectoriser puts whole vectors through it. Loops, their remainders and
-scalar code thus run one routine, and a value does not depend on its position. libmvec's routines err by at most 4 ulp.
+it names the routine as its vector form (and one of half the lanes that runs it too), so that LLVM's vectoriser puts whole vectors
+through it. Loops, their remainders and scalar code thus run one routine, and a value does not depend on its position.
+libmvec's routines err by at most 4 ulp.
 
 Where the library, the processor or a name is missing, calls go to libm, one number at a time.
 """
@@ -47,13 +48,24 @@ def identity() -> str:
 
 
 @cache
+def width() -> int:
+    """Bits of a vector: 512 where the processor runs at full speed with them (Ice Lake, Zen 4 and later), 256 elsewhere."""
+    if library() is None:
+        return 256
+    import llvmlite.binding as llvm
+
+    found = llvm.get_host_cpu_features()
+    return 512 if all(found.get(name) for name in ("avx512f", "avx512dq", "avx512vl", "avx512vbmi2")) else 256
+
+
+@cache
 def variant(name: str, single: bool) -> tuple[str, int] | None:
     """Symbol and lanes of the routine that computes `name` in vectors; None where there is none."""
     arity = 1 if name in UNARY else 2 if name in BINARY else 0
     if not arity or library() is None:
         return None
-    lanes = 8 if single else 4
-    symbol = f"_ZGVdN{lanes}{'v' * arity}_{name}{'f' if single else ''}"
+    lanes = width() // (32 if single else 64)
+    symbol = f"_ZGV{'e' if width() == 512 else 'd'}N{lanes}{'v' * arity}_{name}{'f' if single else ''}"
     return (symbol, lanes) if hasattr(library(), symbol) else None
 
 
@@ -70,21 +82,47 @@ def declare(module: Any, name: str, type_: Any, arity: int) -> Any:
     known = module.globals.get(scalar)
     if known is not None:
         return known
-    vector_type = ll.VectorType(type_, lanes)
-    routine = ll.Function(module, ll.FunctionType(vector_type, [vector_type] * arity), symbol)
-    function = ll.Function(module, ll.FunctionType(type_, [type_] * arity), scalar)
-    function.linkage = "linkonce_odr"  # not internal: LLVM would drop arguments that are constant, and the form with them
+    routine = ll.Function(module, ll.FunctionType(ll.VectorType(type_, lanes), [ll.VectorType(type_, lanes)] * arity), symbol)
+    _annotate(routine, _PURE)
+    half = _part(module, f"{scalar}_half", routine, lanes // 2)
+    forms = [f"_ZGV_LLVM_N{count}{'v' * arity}_{scalar}({form.name})" for count, form in ((lanes, routine), (lanes // 2, half))]
+    return _part(module, scalar, routine, 1, f'"vector-function-abi-variant"="{",".join(forms)}"')
+
+
+def _part(module: Any, name: str, routine: Any, lanes: int, *attributes: str) -> Any:
+    """A function that runs a vector routine on fewer lanes: one (a number) or some."""
+    import llvmlite.ir as ll
+
+    whole = routine.function_type.args[0]
+    type_ = whole.element if lanes == 1 else ll.VectorType(whole.element, lanes)
+    function = ll.Function(module, ll.FunctionType(type_, [type_] * len(routine.args)), name)
+    # not internal: LLVM would drop arguments that are constant, and the form with them; a form is kept though nobody calls it yet
+    function.linkage = "linkonce_odr" if lanes == 1 else "weak_odr"
     function.attributes.add("noinline")
-    _annotate(routine, ("nounwind", "willreturn", "memory(none)"))
-    form = f'"vector-function-abi-variant"="_ZGV_LLVM_N{lanes}{"v" * arity}_{scalar}({symbol})"'
-    _annotate(function, ("nounwind", "willreturn", "memory(none)", form))
+    _annotate(function, (*_PURE, *attributes))
     builder = ll.IRBuilder(function.append_basic_block())
-    first = ll.Constant(ll.IntType(32), 0)
-    spread = ll.Constant(ll.VectorType(ll.IntType(32), lanes), [0] * lanes)
-    undefined = ll.Constant(vector_type, ll.Undefined)
-    vectors = [builder.shuffle_vector(builder.insert_element(undefined, x, first), undefined, spread) for x in function.args]
-    builder.ret(builder.extract_element(builder.call(routine, vectors), first))
+    index = ll.IntType(32)
+    undefined = ll.Constant(whole, ll.Undefined)
+    if lanes == 1:
+        spread = ll.Constant(ll.VectorType(index, whole.count), [0] * whole.count)
+        filled = [builder.insert_element(undefined, x, ll.Constant(index, 0)) for x in function.args]
+        vectors = [builder.shuffle_vector(x, undefined, spread) for x in filled]
+        builder.ret(builder.extract_element(builder.call(routine, vectors), ll.Constant(index, 0)))
+        return function
+    twice = ll.Constant(ll.VectorType(index, whole.count), [k % lanes for k in range(whole.count)])
+    vectors = [builder.shuffle_vector(x, ll.Constant(type_, ll.Undefined), twice) for x in function.args]
+    some = ll.Constant(ll.VectorType(index, lanes), list(range(lanes)))
+    builder.ret(builder.shuffle_vector(builder.call(routine, vectors), undefined, some))
     return function
+
+
+_PURE = ("nounwind", "willreturn", "memory(none)")
+
+
+def widen(function: Any) -> None:
+    """Let LLVM use vectors of `width()` in a function."""
+    if width() != 256:
+        _annotate(function, (f'"prefer-vector-width"="{width()}"',))
 
 
 def _annotate(function: Any, attributes: tuple[str, ...]) -> None:

@@ -62,8 +62,8 @@ def llvm(source: str) -> str:
 
 
 LOOP = """def kernel(p, n):
-    x = pointer_float64(p, 0)
-    o = pointer_float64(p, 1)
+    x = scoped_float64(p, 0, 0, 2)
+    o = scoped_float64(p, 1, 1, 2)
     for i in range(size(n, 0)):
         store(o, i, exp(load(x, i)) * pow(load(x, i), 1.5))
     return 0
@@ -72,7 +72,40 @@ LOOP = """def kernel(p, n):
 
 @HAS_LIBRARY
 def test_loops_call_the_vector_routine() -> None:
-    assert len(set(re.findall(r"call <4 x double> @(_ZGVdN4\w+)\(", llvm(LOOP)))) == 2
+    lanes = vector.width() // 64
+    body = llvm(LOOP).partition("vector.body:")[2].partition("middle.block:")[0]
+    assert len(set(re.findall(rf"call <{lanes} x double> @(_ZGV[de]N{lanes}\w+)\(", body))) == 2
+
+
+@HAS_LIBRARY
+def test_half_a_vector_runs_the_same_routine() -> None:
+    """Loops that LLVM cuts into shorter vectors give the same bits."""
+    lanes = vector.width() // 64
+    text = llvm(LOOP)
+    half = text[text.index(f"define weak_odr <{lanes // 2} x double> @irgrad_exp_half") :].partition("}")[0]
+    assert re.search(rf"@_ZGV[de]N{lanes}v_exp\(", half)
+
+
+@HAS_LIBRARY
+def test_processors_without_wide_vectors_take_narrow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector, "width", lambda: 256)
+    vector.variant.cache_clear()
+    try:
+        assert vector.variant("exp", False) == ("_ZGVdN4v_exp", 4)
+        assert vector.variant("pow", True) == ("_ZGVdN8vv_powf", 8)
+        assert len(set(re.findall(r"call <4 x double> @(_ZGVdN4\w+)\(", llvm(LOOP)))) == 2
+    finally:
+        vector.variant.cache_clear()
+
+
+def test_loops_over_many_arrays_need_no_checks() -> None:
+    """Accesses of distinct memory are distinct to LLVM, however many there are."""
+    count = 24
+    names = [f"    p{k} = scoped_float64(p, {k}, {k}, {count})\n" for k in range(count)]
+    body = [f"        store(p{k}, i, load(p{k + 1}, i) + 1.5)\n" for k in range(0, count, 2)]
+    text = llvm(f"def kernel(p, n):\n{''.join(names)}    for i in range(size(n, 0)):\n{''.join(body)}    return 0\n")
+    assert "vector.body:" in text
+    assert "vector.memcheck" not in text
 
 
 def test_without_the_library_calls_go_to_libm(monkeypatch: pytest.MonkeyPatch) -> None:
