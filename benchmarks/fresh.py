@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,9 @@ MEDIANS = ("import_seconds", "seconds", "wall_seconds", "peak_bytes", "total_byt
 
 def compile_driver(scratch: Path) -> None:
     """Compile irgrad's driver for the processes that are to find it."""
-    run("rosenbrock_2", "irgrad", "S", scratch / "first", scratch / "numba")
+    code = "from irgrad.codegen.entry import native; native()"
+    environment = {**os.environ, "IRGRAD_STORE": str(scratch / "driver")}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=Path(__file__).parent.parent, timeout=TIMEOUT, check=True)
 
 
 def runs(case: str, peer: str, size: str, scratch: Path, count: int) -> dict[str, Any]:
@@ -36,11 +39,12 @@ def runs(case: str, peer: str, size: str, scratch: Path, count: int) -> dict[str
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(count):
-        empty, known = Path(tempfile.mkdtemp(dir=scratch)), scratch / "numba"
-        found.setdefault("cold", []).append(run(case, peer, size, empty / "store", empty / "numba"))
+        empty = Path(tempfile.mkdtemp(dir=scratch))
+        found.setdefault("cold", []).append(run(case, peer, size, empty / "store"))
         if peer == "irgrad":
-            found.setdefault("new", []).append(run(case, peer, size, empty / "other", known))
-            found.setdefault("warm", []).append(run(case, peer, size, empty / "store", known))
+            shutil.copytree(scratch / "driver", empty / "other")
+            found.setdefault("new", []).append(run(case, peer, size, empty / "other"))
+            found.setdefault("warm", []).append(run(case, peer, size, empty / "store"))
     return {kind: _middle(several) for kind, several in found.items()}
 
 
@@ -54,9 +58,9 @@ def _middle(several: list[dict[str, Any]]) -> dict[str, Any]:
     return {**ranked[(len(several) - 1) // 2], **middles, "all_seconds": [figures["seconds"] for figures in several]}
 
 
-def run(case: str, peer: str, size: str, store: Path, numba_cache: Path) -> dict[str, Any]:
+def run(case: str, peer: str, size: str, store: Path) -> dict[str, Any]:
     """Figures of a fresh process, or `{"failed": why}`; the environment has the thread settings."""
-    environment = {**os.environ, "IRGRAD_STORE": str(store), "NUMBA_CACHE_DIR": str(numba_cache)}
+    environment = {**os.environ, "IRGRAD_STORE": str(store)}
     root = Path(__file__).parent.parent
     command = [sys.executable, "-m", "benchmarks.fresh", case, peer, size]
     try:

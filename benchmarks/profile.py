@@ -60,10 +60,10 @@ class _Timed:
     """Stands in for the driver module in `irgrad.runtime.run`."""
 
     def __init__(self, program: Any) -> None:
-        from irgrad.codegen import driver
+        from irgrad.codegen.entry import native
         from irgrad.codegen.layout import OP_HOST, ROWS
 
-        self.program, self.real = program, driver
+        self.program, self.real = program, native()
         self.stop = np.array([OP_HOST, 0, 0, 0], np.int64)
         self.header = program.header.copy()
         self.header[ROWS] = self.stop.ctypes.data  # the entry checks the arguments and comes back at once
@@ -77,8 +77,8 @@ class _Timed:
         self.calls[:] = 0
         self.host_seconds = 0.0
 
-    def enter(self, header: int, bases: int, objects: int) -> int:
-        code = int(self.real.enter(self.header.ctypes.data, bases, objects))
+    def enter(self, header: int, bases: int, objects: tuple[Any, ...]) -> int:
+        code = self.real.enter(self.header.ctypes.data, bases, objects)
         return self.drive(header, bases, 0) if code & 15 == 3 else code
 
     def drive(self, header: int, bases: int, row: int) -> int:

@@ -6,6 +6,7 @@ registered with `linecache`, so that tracebacks and debuggers show it. Several t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import linecache
@@ -13,9 +14,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from irgrad.codegen import plain, vector
+from irgrad.codegen import objects, plain, vector
 from irgrad.codegen.store import Store, default_folder, environment
 from irgrad.config import CONFIG
 
@@ -52,7 +54,7 @@ class Library:
         self.kernels: dict[str, Kernel] = {}
         self.lock = threading.RLock()
         self._names: dict[str, Any] | None = None
-        self._engine: Any = None
+        self._drivers: list[Any] = []
         self._store: Store | None = None
 
     def get(self, source: str, counts: Counts) -> Kernel:
@@ -81,7 +83,7 @@ class Library:
             return plain_kernel(name, text, file)
         stored = self.store.get(key)
         if stored is not None:
-            address = self._load(*stored)
+            address = objects.load(*stored)
             if address:
                 counts.loaded += 1
                 return Kernel(name, text, address, None)
@@ -90,30 +92,34 @@ class Library:
         exec(compile(text, file, "exec"), space)
         return self._compile(key, name, text, space.pop(name))
 
+    def driver(self, name: str) -> int:
+        """Address of a function of `irgrad.codegen.driver`, compiled or loaded where it is new."""
+        with self.lock:
+            here = Path(__file__).parent
+            text = "".join((here / file).read_text() for file in ("driver.py", "layout.py"))
+            key = f"{name}_{kernel_key(text)}"
+            stored = self.store.get(key)
+            address = objects.load(*stored) if stored is not None else 0
+            if address:
+                return address
+            from irgrad.codegen import driver
+
+            compiled, address = self._machine_code(key, getattr(driver, name).py_func, "int64(int64,int64,int64)")
+            self._drivers.append(compiled)
+            return address
+
     def _compile(self, key: str, name: str, text: str, function: Callable[..., Any]) -> Kernel:
+        compiled, address = self._machine_code(key, function, "int64(int64,int64)")
+        return Kernel(name, text, address, compiled)
+
+    def _machine_code(self, key: str, function: Callable[..., Any], signature: str) -> tuple[Any, int]:
+        """What holds the code of a function, and its address; the code goes to the store."""
         from numba import cfunc
 
-        compiled = cfunc("int64(int64,int64)", error_model="numpy")(function)
-        try:
-            symbol, code = compiled._wrapper_name, bytes(compiled._library._get_compiled_object())  # noqa: SLF001
-        except (AttributeError, RuntimeError):  # private names of numba: without them nothing is kept on disk
-            return Kernel(name, text, compiled.address, compiled)
-        self.store.put(key, symbol, code)
-        return Kernel(name, text, compiled.address, compiled)
-
-    def _load(self, symbol: str, code: bytes) -> int:
-        """Address of a stored kernel, 0 where it cannot be linked."""
-        import llvmlite.binding as llvm
-
-        try:
-            if self._engine is None:
-                machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-                self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-            self._engine.finalize_object()
-            return int(self._engine.get_function_address(symbol))
-        except (RuntimeError, AttributeError, ValueError):
-            return 0
+        compiled = cfunc(signature, error_model="numpy")(function)
+        with contextlib.suppress(AttributeError, RuntimeError):  # private names of numba: without them nothing is kept on disk
+            self.store.put(key, compiled._wrapper_name, bytes(compiled._library._get_compiled_object()))  # noqa: SLF001
+        return compiled, int(compiled.address)
 
     @property
     def names(self) -> dict[str, Any]:
@@ -128,11 +134,10 @@ class Library:
         if self._store is None or self._store.root != default_folder():
             import llvmlite
             import llvmlite.binding as llvm
-            import numba
             import numpy as np
 
             cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten() + vector.identity()  # loads what stored kernels call
-            self._store = Store(default_folder(), environment(numba.__version__, llvmlite.__version__, np.__version__, cpu))
+            self._store = Store(default_folder(), environment(objects.numba_version(), llvmlite.__version__, np.__version__, cpu))
         return self._store
 
     def forget(self) -> None:

@@ -1,18 +1,14 @@
 """The native driver and the entry: one compiled loop over a program's rows, and one compiled check of a call's arguments.
 
-Both are compiled once per user (Numba's cache) and shared by every program. A program is tables of int64; see
-`irgrad.codegen.program`. The entry reads argument objects itself: type, dtype, dimensions, strides and data address sit at fixed places
-of CPython's and numpy's public object layouts, which `probe` verifies at start; where they differ, Python checks instead.
-This needs no compile per signature, and no boxing.
+Both are compiled once per user and shared by every program; `irgrad.codegen.entry` finds them in the store, and imports this module
+only where they are not there. A program is tables of int64; see `irgrad.codegen.program`. The entry reads argument objects itself: type,
+dtype, dimensions, strides and data address sit at fixed places of CPython's and numpy's public object layouts, which
+`irgrad.codegen.entry.probe` verifies at start; where they differ, Python checks instead. This needs no compile per signature, and no
+boxing.
 """
 
 from __future__ import annotations
 
-import sys
-from functools import cache
-from typing import Any
-
-import numpy as np
 from numba import njit
 
 from irgrad.codegen.layout import (
@@ -36,7 +32,7 @@ from irgrad.codegen.layout import (
 from irgrad.codegen.native import byte_at, call_kernel, half_at, put, size, stack
 
 
-@njit(cache=True)
+@njit(inline="always")  # a call would keep a path for errors, and helpers of Numba with it
 def drive(header: int, bases: int, start: int) -> int:
     """Run rows from `start` until a return, a host call, an unknown guard outcome or a failed kernel."""
     rows = size(header, ROWS)
@@ -76,7 +72,7 @@ def drive(header: int, bases: int, start: int) -> int:
             return DONE + 16 * row
 
 
-@njit(cache=True)
+@njit
 def enter(header: int, bases: int, objects: int) -> int:
     """Check the objects of a call against the program's signature, take their addresses, and run.
 
@@ -112,43 +108,3 @@ def enter(header: int, bases: int, objects: int) -> int:
     for k in range(count, count + size(header, NUM_OUTS)):
         put(first, k, size(size(objects + 24, k), 2))
     return drive(header, bases, 0)
-
-
-@njit(cache=True, nogil=True)
-def enter_released(header: int, bases: int, objects: int) -> int:
-    """`enter` without the interpreter lock: for calls long enough to pay for giving it up."""
-    return enter(header, bases, objects)
-
-
-@cache
-def probe() -> bool:
-    """Do objects of this interpreter and numpy have the layout that `enter` reads?"""
-    if sys.implementation.name != "cpython" or (hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled()):
-        return False
-    a = np.arange(6.0).reshape(2, 3)
-
-    def word(obj: Any, k: int) -> int:
-        import ctypes
-
-        return ctypes.c_int64.from_address(id(obj) + 8 * k).value
-
-    import ctypes
-
-    try:
-        pair = (None, a)
-        tuple_ok = ctypes.c_int64.from_address(id(pair) + 32).value == id(a)
-        number_ok = ctypes.c_double.from_address(id(2.5) + 16).value == 2.5
-        scalar = np.float64(3.5)
-        scalar_ok = ctypes.c_double.from_address(id(scalar) + 16).value == 3.5
-        array_ok = (
-            word(a, 1) == id(np.ndarray)
-            and word(a, 2) == a.ctypes.data
-            and ctypes.c_int32.from_address(id(a) + 24).value == 2
-            and word(a, 7) == id(a.dtype)
-            and ctypes.c_int64.from_address(word(a, 4)).value == 2
-            and ctypes.c_int64.from_address(word(a, 5)).value == 24
-            and bool(ctypes.c_int32.from_address(id(a) + 64).value & 256)
-        )
-    except (ValueError, OSError):
-        return False
-    return tuple_ok and number_ok and scalar_ok and array_ok

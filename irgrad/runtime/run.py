@@ -16,7 +16,7 @@ from irgrad.ir.primitive import EFFECT, PURE
 from irgrad.pytree import unflatten
 from irgrad.runtime.stats import Stats
 
-_native: Any = None  # the driver module: numba is imported with the first program, not with irgrad
+_native: Any = None  # irgrad.codegen.entry's: llvmlite is imported with the first program, not with irgrad
 
 RELEASE = 200_000  # operations (about 50 us) from which a call releases the interpreter lock
 
@@ -95,7 +95,7 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats, effects: Effects |
             code = enter_portable(program, context, together)
         else:
             enter = native.enter if program.flops < RELEASE else native.enter_released
-            code = enter(program.address, context.address, id(together))
+            code = enter(program.address, context.address, together)
         while code & 15 == HOST:
             row = code >> 4
             stats.host_calls += 1
@@ -126,9 +126,9 @@ def interrupted() -> Effects:
 
 def _load() -> Any:
     global _native
-    from irgrad.codegen import driver
+    from irgrad.codegen import entry
 
-    _native = driver if driver.probe() else Portable
+    _native = entry.native() if entry.probe() else Portable
     return _native
 
 
@@ -137,9 +137,9 @@ class Portable:
 
     @staticmethod
     def drive(address: int, bases: int, row: int) -> int:
-        from irgrad.codegen import driver
+        from irgrad.codegen import entry
 
-        return int(driver.drive(address, bases, row))
+        return entry.native().drive(address, bases, row)
 
 
 def enter_portable(program: Program, context: Context, objects: tuple[Any, ...]) -> int:
@@ -181,7 +181,7 @@ def direct(
         out = empty(shape, dtype)
         objects = (*args, out) if read is None else (*args, *read(), out)
         context = contexts.pop() if contexts else make()
-        code = enter(address, context.address, id(objects))
+        code = enter(address, context.address, objects)
         contexts.append(context)
         return out if code & 15 == DONE else miss
 

@@ -1,0 +1,69 @@
+"""The native driver for Python: found in the store or compiled, wrapped as builtin functions.
+
+`enter(header, bases, objects)` checks a call's objects and runs the program, `enter_released` does so without the interpreter lock (for
+calls long enough to pay for giving it up), `drive(header, bases, row)` goes on from a row. See `irgrad.codegen.driver`, which is
+imported, and Numba with it, only where the store has no driver.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from irgrad.codegen.compile import LIBRARY
+from irgrad.codegen.objects import callable_of
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The three functions; each answers with a code of `irgrad.codegen.layout`."""
+
+    enter: Callable[[int, int, Any], int]
+    enter_released: Callable[[int, int, Any], int]
+    drive: Callable[[int, int, int], int]
+
+
+@cache
+def native() -> Entry:
+    """The driver of this process."""
+    enter, drive = LIBRARY.driver("enter"), LIBRARY.driver("drive")
+    return Entry(callable_of(enter, True, False), callable_of(enter, True, True), callable_of(drive, False, False))
+
+
+@cache
+def probe() -> bool:
+    """Do objects of this interpreter and numpy have the layout that `enter` reads?"""
+    if sys.implementation.name != "cpython" or (hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled()):
+        return False
+    a = np.arange(6.0).reshape(2, 3)
+
+    def word(obj: Any, k: int) -> int:
+        import ctypes
+
+        return ctypes.c_int64.from_address(id(obj) + 8 * k).value
+
+    import ctypes
+
+    try:
+        pair = (None, a)
+        tuple_ok = ctypes.c_int64.from_address(id(pair) + 32).value == id(a)
+        number_ok = ctypes.c_double.from_address(id(2.5) + 16).value == 2.5
+        scalar = np.float64(3.5)
+        scalar_ok = ctypes.c_double.from_address(id(scalar) + 16).value == 3.5
+        array_ok = (
+            word(a, 1) == id(np.ndarray)
+            and word(a, 2) == a.ctypes.data
+            and ctypes.c_int32.from_address(id(a) + 24).value == 2
+            and word(a, 7) == id(a.dtype)
+            and ctypes.c_int64.from_address(word(a, 4)).value == 2
+            and ctypes.c_int64.from_address(word(a, 5)).value == 24
+            and bool(ctypes.c_int32.from_address(id(a) + 64).value & 256)
+        )
+    except (ValueError, OSError):
+        return False
+    return tuple_ok and number_ok and scalar_ok and array_ok
