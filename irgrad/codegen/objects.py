@@ -23,7 +23,10 @@ _kept: list[Any] = []  # modules and method definitions that machine code and ca
 
 
 def load(symbol: str, code: bytes) -> int:
-    """Address of `symbol` in an object file, 0 where it cannot be linked. LLVM ends the process at bytes that are no object file: check first."""
+    """Address of `symbol` in an object file, 0 where it cannot be linked.
+
+    LLVM ends the process at bytes that are no object file: check them first.
+    """
     import llvmlite.binding as llvm
 
     engine = _engine()
