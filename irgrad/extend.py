@@ -29,6 +29,7 @@ from irgrad.frontend.context import CURRENT, current
 from irgrad.frontend.draws import fingerprint, watch
 from irgrad.frontend.generators import Foreign
 from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.storage import present, resolve_all
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.frontend.views import ObjectView
@@ -36,7 +37,7 @@ from irgrad.ir.aval import Aval, aval_of
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import NONE, NonDiff, Primitive, nondiff
 from irgrad.ir.value import Number, Static
-from irgrad.operators import traced_form
+from irgrad.operators import call_user, traced_form
 from irgrad.pytree import LEAF, Structure, flatten, unflatten
 
 __all__ = [
@@ -249,6 +250,8 @@ class UserPrimitive:
         for leaf in leaves:
             if type(leaf) is Tracer:
                 trace.check(leaf)
+        if trace.storages and not trace.raw:  # what written arrays hold now
+            leaves = resolve_all(trace, leaves, True)
         if isinstance(trace, GraphTrace):
             leaves = [outside(trace, leaf) for leaf in leaves]
         kinds = tuple([aval_of(concrete_of(leaf)).kind if _is_data(concrete_of(leaf)) else _Static(leaf) for leaf in leaves])
@@ -316,10 +319,10 @@ class UserPrimitive:
         args, kwargs = call.arguments([readable(o) for o in operands])
         ans, g = call.result.unpack(readable(out)), call.result.unpack(readable(ct))
         if self.any_vjp is not None:
-            found = self.any_vjp(self._position(name), ans, tuple(args), kwargs)(g)
+            found = call_user(call_user(self.any_vjp, self._position(name), ans, tuple(args), kwargs), g)
         else:
             maker = self._rule("vjp", self.vjps, name)
-            found = None if maker is None else _traced(maker)(ans, *args, **kwargs)(g)
+            found = None if maker is None else call_user(call_user(_traced(maker), ans, *args, **kwargs), g)
         if found is None:
             return None
         what = f"vjp of {self.name} wrt argnum {name!r}"
@@ -344,10 +347,10 @@ class UserPrimitive:
                 leaves[call.owners[k][1]] = b.zeros_like(operands[k]) if tangents[k] is None else readable(tangents[k])
             g = unflatten(structure, leaves)
             if self.any_jvp is not None:
-                found = self.any_jvp(self._position(name), g, ans, tuple(args), kwargs)
+                found = call_user(self.any_jvp, self._position(name), g, ans, tuple(args), kwargs)
             else:
                 rule = self._rule("jvp", self.jvps, name)
-                found = None if rule is None else _traced(rule)(g, ans, *args, **kwargs)
+                found = None if rule is None else call_user(_traced(rule), g, ans, *args, **kwargs)
             if found is None:
                 continue
             what = f"jvp of {self.name} wrt argnum {name!r}"
@@ -423,7 +426,7 @@ def record(trace: Trace, op: Primitive, operands: Sequence[Any], params: dict[st
 
 
 def concrete_of(leaf: Any) -> Any:
-    return leaf.value if type(leaf) is Tracer else leaf
+    return present(leaf).value if type(leaf) is Tracer else leaf
 
 
 def readable(operand: Any) -> Any:

@@ -248,8 +248,8 @@ def public_workdays(x):
     return np.sum(inp.is_busday(x))  # @public workdays
 
 
-def shuffled(x):
-    return np.random.permutation(x)[0]  # @permutation
+def drawn_bytes(x):
+    return np.random.bytes(x)[0]  # @bytes
 
 
 def to_bytes(x):
@@ -270,7 +270,7 @@ UNSUPPORTED = (NotImplementedError, errors.UnsupportedError, TypeError)
     "function": Case(irgrad.grad(workdays), (X,), UNSUPPORTED, rf"numpy.is_busday is not traced yet \({at('workdays')}\); {ADVICE}"),
     "irgrad.numpy": Case(irgrad.grad(public_workdays), (X,), UNSUPPORTED,
                          rf"numpy.is_busday is not traced yet \({at('public workdays')}\); {ADVICE}"),
-    "submodule": Case(irgrad.grad(shuffled), (X,), UNSUPPORTED, rf"numpy.random.permutation is not traced yet \({at('permutation')}\); {ADVICE}"),  # noqa: E501
+    "submodule": Case(irgrad.grad(drawn_bytes), (X,), UNSUPPORTED, rf"numpy.random.bytes of a traced array is not traced yet \({at('bytes')}\); {ADVICE}"),  # noqa: E501
     "method": Case(irgrad.grad(to_bytes), (X,), UNSUPPORTED,
                    rf"numpy.ndarray.tobytes is not traced yet \({at('tobytes')}\); compute it outside"),
     "keyword": Case(irgrad.grad(sorted_by_field), (X,), UNSUPPORTED,

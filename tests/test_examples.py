@@ -19,7 +19,22 @@ from irgrad.runtime.jit import Jitted
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-FAST = {"gradient_descent": {"steps": 30}, "neural_network": {"steps": 20}}
+FAST: dict[str, dict[str, int]] = {
+    "gradient_descent": {"steps": 30}, "neural_network": {"steps": 20},
+    "bayesian_optimisation": {"rounds": 2, "starts": 2}, "convolutional_network": {"steps": 10, "filters": 3, "batch": 8},
+    "fluid_simulation": {"side": 8, "steps": 4, "rounds": 2}, "function_space": {"count": 12, "steps": 10},
+    "gaussian_mixture": {"count": 40, "steps": 5}, "gaussian_process": {"count": 15, "steps": 6},
+    "hidden_markov_model": {"length": 30, "rounds": 5}, "independent_components": {"count": 100, "steps": 10},
+    "lstm": {"steps": 6, "hidden": 8, "length": 10}, "ode_network": {"steps": 3, "hidden": 5, "times": 4},
+    "recurrent_network": {"steps": 8, "hidden": 8, "length": 20}, "variational_inference": {"steps": 30, "draws": 20},
+}  # fmt: skip
+TRAINED = {"recurrent_network": 1e-9}  # relative difference of compiled and eager after many steps, where more than 1e-12
+RANDOM = ("variational_inference",)  # equal arguments give other numbers
+HOSTS = {  # what compiled code calls back for: operations without a kernel of their own
+    "define_primitive": {"user_logsumexp"}, "fluid_simulation": {"fft", "ifft"}, "function_space": {"user_evaluate", "user_inner"},
+    "ode_network": {"ode_solution"}, "variational_inference": {"draw"},
+}  # fmt: skip
+OURS = {"function_space", "ode_network"}  # programs that autograd does not run: classes of one's own, a plain tuple as args
 PASSES = 3  # one to trace what is new, one to compile, one in steady state
 
 
@@ -53,7 +68,7 @@ def load(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
     spec.loader.exec_module(module)
     return module
 
@@ -78,7 +93,7 @@ def assert_equal(got: Any, expected: Any, rtol: float = 1e-12, atol: float = 1e-
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_equals_eager(name: str, watched: list[Watched]) -> None:
     module = load(name)
-    assert_equal(run(module, name, True), run(module, name, False))
+    assert_equal(run(module, name, True), run(module, name, False), rtol=TRAINED.get(name, 1e-12))
     assert watched, "the example compiles something"
 
 
@@ -99,13 +114,15 @@ def test_steady_state(name: str, watched: list[Watched]) -> None:
         assert after.traces == before.traces
         assert after.kernels_compiled == before.kernels_compiled
         hosts = {call.op.name for variant in jitted.variants if variant.program for call in variant.program.hosts.values()}
-        assert hosts <= {"user_logsumexp"}
+        assert hosts <= HOSTS.get(name, set())
         assert hosts or after.host_calls == 0
+        if name in RANDOM:
+            continue
         for result, (args, kwargs) in list(zip(results, calls, strict=True))[::7]:
             assert_equal(result, jitted.fun(*args, **kwargs))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OURS])
 def test_agrees_with_autograd(name: str) -> None:
     """The same program text with autograd's names."""
     pytest.importorskip("autograd")
@@ -113,6 +130,7 @@ def test_agrees_with_autograd(name: str) -> None:
     for old, new in (
         ("import irgrad.numpy as np", "import autograd.numpy as np"), ("import numpy as np", "import autograd.numpy as np"),
         ("import irgrad\n", "import autograd as irgrad\n"), ("from irgrad.", "from autograd."),
+        ("import numpy\n", "import autograd.numpy as numpy\n"),
     ):  # fmt: skip
         text = text.replace(old, new)
     other = types.ModuleType(f"autograd_{name}")
@@ -216,6 +234,93 @@ def test_neural_network(compiled: bool) -> None:
 def test_derivative_of_sine(compiled: bool) -> None:
     found = load("derivative_of_sine").main(compiled)
     np.testing.assert_allclose(found["automatic"], found["by hand"], atol=1e-13)
+
+
+def test_letters_are_learned(compiled: bool) -> None:
+    found = load("recurrent_network").main(compiled, steps=120, hidden=16, length=30)
+    assert found["losses"][-1] < 0.1
+    assert found["written"] == load("recurrent_network").TEXT[:30]
+    losses = load("lstm").main(compiled, steps=60, hidden=12, length=16)["losses"]
+    assert losses[-1] < 0.6 < losses[0]
+
+
+def test_convolutional_network(compiled: bool) -> None:
+    found = load("convolutional_network").main(compiled, steps=80, filters=4)
+    assert found["accuracy"] > 0.8
+    assert found["losses"][-1] < 0.3 * found["losses"][0]
+
+
+def test_likelihoods_improve(compiled: bool) -> None:
+    found = load("hidden_markov_model").main(compiled, length=60, rounds=8)
+    assert np.all(np.diff(found["likelihoods"]) > -1e-6)  # but for what keeps counts from zero
+    np.testing.assert_allclose(found["show"].sum(axis=1), 1.0)
+    for name in ("gaussian_mixture", "independent_components"):
+        found = load(name).main(compiled)
+        assert found["after"] < found["before"]
+    assert np.all(found["alike"] > 0.9)
+    means = load("gaussian_mixture").main(compiled)["means"]
+    np.testing.assert_allclose(np.hypot(*means.T), 2.0, atol=0.3)  # where the arms are
+    found = load("gaussian_process").main(compiled)
+    where = np.linspace(-3.0, 3.0, 13)
+    np.testing.assert_allclose(found["mean"], np.sin(2.0 * where) * np.exp(-0.1 * where**2), atol=0.25)
+    np.testing.assert_allclose(found["parameters"][2], 0.1, atol=0.03)  # the noise of the data
+
+
+def test_variational_inference(compiled: bool) -> None:
+    """A generator that is plain numpy's gives the same numbers; a compiled function says that it runs eagerly."""
+    module = load("variational_inference")
+    found = module.main(compiled)
+    assert found["deviation"][0] == pytest.approx(1.0, abs=0.2)
+    if compiled:
+        with pytest.warns(RuntimeWarning, match=r"keeps running eagerly: numbers are drawn from generator .*variational_inference.py:\d+"):
+            plain = module.main(compiled, plain=True)
+    else:
+        plain = module.main(compiled, plain=True)
+    assert_equal(plain, found)
+
+
+def test_ode_network(compiled: bool) -> None:
+    losses = load("ode_network").main(compiled, steps=30, hidden=8)["losses"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_fluid_simulation(compiled: bool, tmp_path: Path) -> None:
+    module = load("fluid_simulation")
+    found = module.main(compiled, side=10, steps=5, rounds=6)
+    assert found["after"] < 0.7 * found["before"]
+    module.picture(found["frames"], str(tmp_path / "fluid.pgm"), size=2)
+    picture = (tmp_path / "fluid.pgm").read_bytes()
+    assert picture.startswith(b"P5 120 20 255\n")
+    assert len(picture) == len(b"P5 120 20 255\n") + 120 * 20
+    x, y = module.incompressible(*np.random.default_rng(0).normal(size=(2, 9, 9)))
+    k = np.fft.fftfreq(9)
+    divergence = k[:, None] * np.fft.fft2(x) + k[None, :] * np.fft.fft2(y)
+    np.testing.assert_allclose(divergence, 0.0, atol=1e-12)
+
+
+def test_bayesian_optimisation(compiled: bool) -> None:
+    module = load("bayesian_optimisation")
+    found = module.main(compiled, rounds=9)
+    lowest = np.min(module.costly(np.linspace(-1.0, 2.0, 10001)))
+    assert found["best value"] == pytest.approx(lowest, abs=2e-3)
+
+
+def test_fixed_points(compiled: bool) -> None:
+    found = load("fixed_points").main(compiled)
+    np.testing.assert_allclose(found["slope of the root"], 0.5 / np.sqrt(2.0), rtol=1e-11)
+    np.testing.assert_allclose(found["bend of the root"], -0.25 / 2.0**1.5, rtol=1e-10)
+    e, m = 0.3, 1.2
+    anomaly = found["anomaly"]
+    np.testing.assert_allclose(anomaly - e * np.sin(anomaly), m, rtol=1e-12)
+    by_m = 1 / (1 - e * np.cos(anomaly))
+    np.testing.assert_allclose(found["slopes of the anomaly"], [np.sin(anomaly) * by_m, by_m], rtol=1e-11)
+    np.testing.assert_allclose(found["bends of the anomaly"][1, 1], -e * np.sin(anomaly) * by_m**3, rtol=1e-10)
+
+
+def test_function_space(compiled: bool) -> None:
+    """In the space's own geometry all parts of the error that the kernel shows shrink: the fit is near the curve."""
+    found = load("function_space").main(compiled, steps=100)
+    np.testing.assert_allclose(found["values"], np.sin(3.0 * np.linspace(-1.5, 1.5, 7)), atol=0.15)
 
 
 @pytest.mark.parametrize("name", ["tanh_derivatives", "derivative_of_sine"])

@@ -21,7 +21,7 @@ from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import IDENTITY, PURE, Primitive
 from irgrad.misc.flatten import flatten, in_trace
-from irgrad.operators import make_jvp, make_vjp, stop_gradient
+from irgrad.operators import call_user, make_jvp, make_vjp, stop_gradient
 from irgrad.pytree import flatten as leaves_of
 from irgrad.pytree import tree_map, unflatten
 
@@ -73,7 +73,7 @@ class _Problem:
         """f(a)(x) on vectors."""
         moving = iter(self.of_a(a))
         tree = unflatten(self.structure, [next(moving) if other is None else other for other in self.others])
-        moved = self.f(tree)(self.of_x(x))
+        moved = call_user(call_user(self.f, tree), self.of_x(x))
         if current() is None and any(type(leaf) is Tracer for leaf in leaves_of(moved)[0]):
             raise TraceError(f"the function of fixed_point closes over a traced value ({here()}); make it a part of `a`")
         return flatten(moved)[0]

@@ -4,7 +4,7 @@ Under `jit` a draw is done again by each call, in program order, from the same g
 seeds give equal numbers, eager and compiled. Draws by formula (normal, uniform, exponential, laplace, logistic, gumbel, lognormal,
 rayleigh, weibull, pareto, power, triangular, gamma in its scale, multivariate_normal in its mean, permutation and choice of rows)
 are differentiable in their parameters; others refuse derivatives. Draws of generators that are plain numpy's make a traced function
-impure. Limits: `shuffle`, `bytes`, `get_state` and `set_state` in a traced function make it impure as well.
+impure. Limits: `shuffle` of what is not traced, `bytes`, `get_state` and `set_state` in a traced function make it impure as well.
 """
 
 from __future__ import annotations

@@ -35,11 +35,12 @@ from irgrad.operators.products import (
     tensor_jacobian_product,
     vector_jacobian_product,
 )
-from irgrad.operators.run import traced_form, write
+from irgrad.operators.run import call_user, traced_form, write
 
 __all__ = [
     "Argnum",
     "Operator",
+    "call_user",
     "deriv",
     "elementwise_grad",
     "grad",

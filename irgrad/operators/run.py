@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import DifferentiationError, MissingRuleError
+from irgrad.frontend.context import current
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.recorder import RecordBuilder
-from irgrad.frontend.storage import resolve_all, resolve_tree
+from irgrad.frontend.storage import identity, resolve, resolve_all, resolve_tree
 from irgrad.frontend.trace import Trace, describe
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import EVAL
@@ -20,7 +22,7 @@ from irgrad.operators.arguments import Argnum, as_inexact, find_places
 from irgrad.operators.messages import located, source_of_function, warn_independent
 from irgrad.operators.values import dtype_of, is_numeric, leaves_like, ones, own, seed, settle, settle_recorded
 from irgrad.passes.adjoint import forward, reverse
-from irgrad.pytree import flatten, unflatten
+from irgrad.pytree import flatten, tree_map, unflatten
 
 _MARK = REGISTRY["mark"]
 _NO_PARAMS: dict[str, Any] = {}
@@ -97,15 +99,16 @@ class Run:
         for out, ct in zip(self.outs, cts, strict=True):
             if type(out) is Tracer and ct is not None and out.index >= self.start:
                 seeds[out.index] = ct if out.index not in seeds else seeds[out.index] + ct
-        try:
-            return reverse(self.tape, self.start, self.stop, seeds, self.marks, EVAL, all_active=self.concrete)
-        except MissingRuleError as error:
-            if not self.concrete:
+        with of_rules(self.trace):
+            try:
+                return reverse(self.tape, self.start, self.stop, seeds, self.marks, EVAL, all_active=self.concrete)
+            except MissingRuleError as error:
+                if not self.concrete:
+                    raise located(error, self.trace) from None
+            try:  # the rule may be missing for a value that does not depend on the marks
+                return reverse(self.tape, self.start, self.stop, seeds, self.marks, EVAL)
+            except MissingRuleError as error:
                 raise located(error, self.trace) from None
-        try:  # the rule may be missing for a value that does not depend on the marks
-            return reverse(self.tape, self.start, self.stop, seeds, self.marks, EVAL)
-        except MissingRuleError as error:
-            raise located(error, self.trace) from None
 
     def pull_recorded(self, b: RecordBuilder, cts: Sequence[Any], detached: bool = False, active: bytearray | None = None) -> list[Any]:
         """`pull`, recorded through `b`."""
@@ -123,7 +126,8 @@ class Run:
         seeds = {mark.index: t for mark, t in zip(self.marks, tangents, strict=True) if t is not None}
         live = [out for out in self.outs if type(out) is Tracer]
         try:
-            found = iter(forward(self.tape, self.start, self.stop, seeds, live, b, detached=detached))
+            with of_rules(self.trace):
+                found = iter(forward(self.tape, self.start, self.stop, seeds, live, b, detached=detached))
         except MissingRuleError as error:
             raise located(error, self.trace) from None
         return [next(found) if type(out) is Tracer else None for out in self.outs]
@@ -215,9 +219,16 @@ class Run:
 
 def write(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:
     """Let `work` record an accumulation into `trace`, at the user's site and in segments of its own."""
+    with of_rules(trace):
+        return _written(trace, work)
+
+
+@contextmanager
+def of_rules(trace: Trace) -> Iterator[None]:
+    """Derivative rules run: operands are values, and the arrays that rules make are nobody's to write into."""
     raw, trace.raw = trace.raw, True
     try:
-        return _written(trace, work)
+        yield
     finally:
         trace.raw = raw
 
@@ -242,6 +253,25 @@ def _written(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:
 def traced_form(trace: Trace, fun: Callable[..., Any]) -> Callable[..., Any]:
     """The copy of a user's function in which numpy's names are traced ones."""
     return fun if trace.substitution is None else trace.substitution.function(fun)
+
+
+def call_user(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call code of the user's from a derivative rule: arrays that it writes into are handles again, as in the traced function itself."""
+    trace = current()
+    if trace is None or not trace.raw or not (trace.is_graph or trace.marks):
+        return fun(*args, **kwargs)
+    if trace.storages:
+        args, kwargs = tree_map(lambda leaf: identity(trace, leaf) if _is_array(leaf) else leaf, (args, kwargs))
+    trace.raw = False
+    try:
+        result = fun(*args, **kwargs)
+        return tree_map(lambda leaf: resolve(trace, leaf) if _is_array(leaf) else leaf, result) if trace.storages else result
+    finally:
+        trace.raw = True
+
+
+def _is_array(leaf: Any) -> bool:
+    return type(leaf) is Tracer and isinstance(leaf.value, np.ndarray)
 
 
 def _pair(out: Any, fun: Callable[..., Any]) -> tuple[Any, Any]:

@@ -24,6 +24,7 @@ from irgrad.frontend.scopes import Globals
 from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.misc.flatten import in_trace
+from irgrad.operators import call_user
 from irgrad.runtime.jit import jit
 
 
@@ -116,7 +117,7 @@ class Callback:
 
     def bind(self, leaves: Sequence[Any]) -> Callable[..., Any]:
         """The function with these values in place of its leaves; in an open trace, its traced form."""
-        return in_trace(_made(self.template, leaves, {}))
+        return functools.partial(call_user, in_trace(_made(self.template, leaves, {})))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Callback) and _same(self.template, other.template, [])

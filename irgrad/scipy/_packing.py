@@ -13,6 +13,7 @@ import numpy as np
 import irgrad.numpy as inp
 from irgrad.errors import TraceError
 from irgrad.extend import concrete_of
+from irgrad.frontend.storage import present
 from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer, depends_on_mark
 from irgrad.pytree import flatten, unflatten
@@ -30,6 +31,7 @@ class Packing:
             if type(leaf) is not Tracer:
                 self.forms.append(("static", leaf))
                 continue
+            leaf = present(leaf)
             value = leaf.value
             dtype = np.result_type(value)
             if dtype.kind == "c":

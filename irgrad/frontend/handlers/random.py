@@ -27,10 +27,11 @@ from irgrad.frontend.handlers.core import (
     operand,
     run,
     shape_of,
+    store,
     unsupported,
     unwrap,
 )
-from irgrad.frontend.storage import identity
+from irgrad.frontend.storage import identity, present
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import REGISTRY
@@ -239,14 +240,23 @@ def other_effect(generator: Any, method: str, args: Sequence[Any], kwargs: Mappi
         return plain(*args, **kwargs)
     if method == "seed" and trace.is_graph and args and args[0] is not None:
         return run(trace, "numpy.random.seed", _seed, (generator, tuple(args)), {})
-    if find_in_call(args, kwargs) is not None:
-        unsupported(f"random.{method} of a traced array", "use x = permutation(x)" if method == "shuffle" else "")
+    found = find_in_call(args, kwargs)
+    if method == "shuffle" and found is not None and args and type(args[0]) is Tracer:
+        return run(found._trace, "numpy.random.shuffle", _shuffle, (generator, *args), kwargs, handles=True)
+    if found is not None:
+        unsupported(f"random.{method} of a traced array")
     note_effect(trace, f"numpy.random.{method} in a traced function")
     return plain(*args, **kwargs)
 
 
 def _seed(trace: Trace, generator: Any, args: tuple[Any, ...]) -> None:
     record_draw(trace, generator, "seed", args, {})
+
+
+def _shuffle(trace: Trace, generator: Any, x: Any, axis: int = 0) -> None:
+    now = present(x)
+    order = record_draw(trace, generator, "permutation", (shape_of(now)[axis],), {})
+    store(trace, x, PUBLIC[np.take](now, order, axis=axis), "shuffle")
 
 
 def made_generator(generator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
