@@ -144,6 +144,11 @@ def test_agrees_with_autograd(name: str) -> None:
     assert_equal(to_numbers(run(load(name), name, False)), to_numbers(theirs), rtol=1e-9)
 
 
+def test_each_is_in_the_table() -> None:
+    text = (EXAMPLES / "README.md").read_text()
+    assert [line.split("]")[0].removeprefix("| [") for line in text.splitlines() if line.startswith("| [")] == NAMES
+
+
 # ---- analytic values ----
 
 
