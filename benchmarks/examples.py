@@ -1,7 +1,7 @@
 """Times of the example programs, as the table of examples/README.md: ``python -m benchmarks.examples [name ...]``.
 
 Each program runs once at the sizes of its ``__main__``, compiled, with an empty store of kernels. Reported is its most costly compiled
-function: the seconds spent in calls that traced or compiled, and the median time of a call since, eager and compiled, on the same arguments.
+function: the seconds spent in calls that traced or compiled, and the median time of a call since, eager and compiled, on equal arguments.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def written(seconds: float) -> str:
 
 def main() -> None:
     names = sys.argv[1:] or sorted(path.stem for path in EXAMPLES.glob("*.py"))
-    print("| program | timed function | until compiled | eager call | compiled call | ratio |\n|---|---|---|---|---|---|")  # noqa: T201
+    print("| program | timed function | until compiled | eager call | compiled call | ratio |\n|---|---|---|---|---|---|")
     for name in names:
         pid = os.fork()  # each program in a process of its own, with an empty store
         if pid:
@@ -89,7 +89,7 @@ def main() -> None:
             os.environ["IRGRAD_STORE"] = store
             function, until, eager, compiled = measure(name)
         row = f"| [{name}]({name}.py) | {function} | {until:.2f} s | {written(eager)} | {written(compiled)} | {eager / compiled:.1f} |"
-        print(row, flush=True)  # noqa: T201
+        print(row, flush=True)
         os._exit(0)
 
 
