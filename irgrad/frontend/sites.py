@@ -20,6 +20,7 @@ from types import CodeType, FrameType
 
 import numpy as np
 
+from irgrad.frontend.ownership import is_user_file
 from irgrad.ir.source import Source
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -272,13 +273,18 @@ def source_of(site: Site | None) -> Source | None:
 
 
 def user_source(frame: FrameType | None = None) -> Source | None:
-    """File and line of the nearest frame that is not irgrad's own."""
+    """File and line of the nearest frame of the user's; of an installed package's where there is none."""
     walk = frame if frame is not None else sys._getframe(1)
+    nearest: Source | None = None
     while walk is not None:
-        if not code_info(walk.f_code).internal:
-            return Source(walk.f_code.co_filename, walk.f_lineno, walk.f_code.co_qualname)
+        code = walk.f_code
+        if not code_info(code).internal:
+            source = Source(code.co_filename, walk.f_lineno, code.co_qualname)
+            if is_user_file(code.co_filename):
+                return source
+            nearest = nearest or source
         walk = walk.f_back
-    return None
+    return nearest
 
 
 def line_text(source: Source) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from types import CellType, CodeType, FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,14 @@ from irgrad.errors import IrgradError, TraceError
 from irgrad.extend import concrete_of, outside
 from irgrad.frontend.context import current
 from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.handlers.core import unsupported
 from irgrad.frontend.scopes import Globals
 from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.misc.flatten import in_trace
 from irgrad.operators import call_user
 from irgrad.runtime.jit import jit
+from irgrad.scipy._wrap import module_names
 
 
 class _Slot:
@@ -225,9 +227,38 @@ def compiled_later(key: Any, fun: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def concrete_result(value: Any, name: str) -> Any:
-    """What a callback returned on concrete values. Raises TraceError where it is traced."""
+    """What a callback returned on concrete values. Raises TraceError where it is traced, or complex."""
+    if any(np.iscomplexobj(v) for v in (value if isinstance(value, (list, tuple)) else (value,))):
+        raise TraceError(f"{name} returned a complex value ({here()}); expected real numbers, give real and imaginary parts")
     if type(value) is Tracer or (isinstance(value, (list, tuple)) and any(type(v) is Tracer for v in value)):
         raise TraceError(
             f"{name} reads a traced value ({describe(concrete_of(value))}) from the attribute of an object ({here()}); pass it in args"
         )
     return value
+
+
+# ---- functions of scipy that take callbacks and are not traced ----
+
+
+def without_callbacks(module: ModuleType, **impls: Callable[..., Any]) -> dict[str, Any]:
+    """`module_names` of a module whose other functions refuse traced values that a function argument closes over, too."""
+    prefix = module.__name__.removeprefix("scipy.")
+    made = module_names(module, **impls)
+    for name, form in made.items():
+        if name not in impls and isinstance(getattr(module, name, None), FunctionType):
+            made[name] = _checked(form, f"{prefix}.{name}")
+    return made
+
+
+def _checked(form: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(form)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if current() is not None and any(_closes_over_traced(v) for v in (*args, *kwargs.values())):
+            unsupported(name, library="scipy")
+        return form(*args, **kwargs)
+
+    return checked
+
+
+def _closes_over_traced(value: Any) -> bool:
+    return callable(value) and type(value) is not Tracer and not isinstance(value, type) and bool(Callback(value).leaves)

@@ -9,6 +9,7 @@ last iterate is not followed, so solve tightly. The starting point has no deriva
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -107,7 +108,19 @@ class Condition:
             gradient = compiled_later(("gradient", self), self.residual)
             ours = lambda x: gradient(x, moving, fixed)
         self.result = self.solver(checked, ours, start, self.options)
+        if not self.result.get("success", True) and self._is_far(start, moving, fixed):
+            reason = " ".join(str(self.result.get("message", "no reason given")).split())
+            warnings.warn(
+                f"{self!r}: scipy found no solution ({reason}); derivatives hold at a solution only", RuntimeWarning, stacklevel=2
+            )
         return self.result
+
+    def _is_far(self, start: Any, moving: Any, fixed: Any) -> bool:
+        """Is the result, which scipy calls none, not even close to a solution? (It says so too where rounding stopped it.)"""
+        found = np.reshape(np.asarray(self.result.x, np.float64), (-1,))
+        left = np.max(np.abs(self.residual(found, moving, fixed)), initial=0.0)
+        begun = np.max(np.abs(self.residual(start, moving, fixed)), initial=0.0) if start.shape == found.shape else 1.0
+        return not left <= 1e-4 * max(1.0, begun)
 
     def matrix(self, x: Any, moving: Any, fixed: Any) -> Any:
         """dF/dx."""

@@ -20,15 +20,17 @@ from typing import Any
 import numpy as np
 
 import irgrad.numpy as inp
+from irgrad.errors import TraceError
 from irgrad.extend import readable, record, untraced
 from irgrad.frontend.context import current
+from irgrad.frontend.trace import here
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import PURE, Primitive
 from irgrad.operators import make_jvp, make_vjp
 from irgrad.scipy._callback import Callback, compiled_later, concrete_result
-from irgrad.scipy._packing import Packing, concrete, pack
+from irgrad.scipy._packing import Packing, concrete, is_complex, pack
 
 Solver = Callable[[Callable[[Any, float], Any], Any, Any, Mapping[str, Any]], Any]  # of (f(y, t), y0, times, options): y at times
 
@@ -153,6 +155,8 @@ class Tangent(_Derived):
 
 def _vector(slope: Any) -> Any:
     """What a right-hand side returned, a number or a sequence too, as a float64 vector."""
+    if is_complex(slope):
+        raise TraceError(f"a right-hand side returned a complex value ({here()}); expected real numbers, give real and imaginary parts")
     return inp.reshape(inp.asarray(slope, np.float64), (-1,))
 
 

@@ -75,6 +75,21 @@ def _same(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and bool(a == b))
 
 
+def is_complex(x: Any) -> bool:
+    """Is any leaf, traced or not, complex?"""
+    return any(np.iscomplexobj(concrete_of(leaf)) for leaf in flatten(x)[0])
+
+
+def real_vector(x: Any, name: str) -> Any:
+    """`x` in float64.
+
+    Raises TraceError where it is complex: the parts would be lost.
+    """
+    if is_complex(x):
+        raise TraceError(f"{name} is complex ({here()}); expected real numbers, give real and imaginary parts")
+    return inp.asarray(x, np.float64)
+
+
 def pack(leaves: Sequence[Any]) -> Any:
     """Numbers and arrays as one float64 vector."""
     if not leaves:

@@ -23,9 +23,8 @@ from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer, depends_on_mark
 from irgrad.pytree import flatten
 from irgrad.scipy import _ode
-from irgrad.scipy._callback import Callback, concrete_result
-from irgrad.scipy._packing import Packing
-from irgrad.scipy._wrap import module_names
+from irgrad.scipy._callback import Callback, concrete_result, without_callbacks
+from irgrad.scipy._packing import Packing, real_vector
 
 if TYPE_CHECKING:
 
@@ -69,6 +68,12 @@ def _cumulative_trapezoid(trace: Trace, y: Any, x: Any = None, dx: Any = 1.0, ax
     return inp.concatenate([first, made], axis=axis)
 
 
+def _ratio(x: Any, y: Any) -> Any:
+    """x / y, 0 where `y` is 0, as scipy has it: at samples of one place."""
+    zero = y == 0.0
+    return inp.where(zero, 0.0, x / inp.where(zero, 1.0, y))
+
+
 def _simpson(trace: Trace, y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Any:
     """Simpson's rule on pairs of intervals; one left over is integrated by the parabola through the last three samples.
 
@@ -90,17 +95,25 @@ def _simpson(trace: Trace, y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = 
     left, right = _at(widths, axis, 0, 2 * pairs, 2), _at(widths, axis, 1, 2 * pairs, 2)
     low, middle, high = (_at(y, axis, k, k + 2 * pairs - 1, 2) for k in range(3))
     both = left + right
-    ratio = left / right
-    made = inp.sum(both / 6.0 * (low * (2.0 - 1.0 / ratio) + middle * (both * both / (left * right)) + high * (2.0 - ratio)), axis=axis)
+    ratio = _ratio(left, right)
+    weights = (2.0 - _ratio(1.0, ratio), both * _ratio(both, left * right), 2.0 - ratio)
+    made = inp.sum(both / 6.0 * (low * weights[0] + middle * weights[1] + high * weights[2]), axis=axis)
     if n % 2 == 1:
         return made
     last, before = _at(widths, axis, n - 2, n - 1), _at(widths, axis, n - 3, n - 2)
     total = last + before
-    alpha = (2.0 * last * last + 3.0 * last * before) / (6.0 * total)
-    beta = (last * last + 3.0 * last * before) / (6.0 * before)
-    eta = last * last * last / (6.0 * before * total)
+    alpha = _ratio(2.0 * last * last + 3.0 * last * before, 6.0 * total)
+    beta = _ratio(last * last + 3.0 * last * before, 6.0 * before)
+    eta = _ratio(last * last * last, 6.0 * before * total)
     rest = alpha * _at(y, axis, n - 1, n) + beta * _at(y, axis, n - 2, n - 1) - eta * _at(y, axis, n - 3, n - 2)
     return made + inp.sum(rest, axis=axis)
+
+
+def _fixed_quad(trace: Trace, func: Any, a: Any, b: Any, args: Any = (), n: int = 5) -> Any:
+    """Gauss' rule of order n; scipy's own form serves where only `func` closes over traced values."""
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    half = 0.5 * (b - a)
+    return half * inp.sum(weights * func(half * (nodes + 1.0) + a, *args), axis=-1), None
 
 
 # ---- differential equations ----
@@ -151,7 +164,7 @@ def _odeint(
         unsupported(f"integrate.odeint({unknown[0]}=)", f"leave {unknown[0]} out", "scipy")
     if not isinstance(args, tuple):
         args = (args,)
-    y0, times = inp.atleast_1d(as_array(trace, y0, np.float64)), as_array(trace, t, np.float64)
+    y0, times = inp.atleast_1d(real_vector(y0, "odeint: y0")), real_vector(t, "odeint: t")
     if len(shape_of(y0)) != 1:
         raise ValueError("Initial condition y0 must be one-dimensional.")
     equation, packing = _equation("odeint", func, args, t_first, times, _odeint_solver, options)
@@ -176,7 +189,7 @@ def _solve_ivp(
         if value:
             unsupported(f"integrate.solve_ivp({key}=)", f"leave {key} out", "scipy")
     start, end = t_span
-    y0, times = as_array(trace, y0, np.float64), as_array(trace, t_eval, np.float64)
+    y0, times = real_vector(y0, "solve_ivp: y0"), real_vector(t_eval, "solve_ivp: t_eval")
     if len(shape_of(y0)) != 1:
         raise ValueError("`y0` must be 1-dimensional.")
     low, high = sorted((float(np.asarray(concrete_of(start))), float(np.asarray(concrete_of(end)))))
@@ -200,7 +213,11 @@ class Solution(OptimizeResult):  # type: ignore[misc]
         super().__init__(sol=None, t_events=None, y_events=None, status=0, success=True, message="", **fields)
 
 
-globals().update(module_names(_integrate, trapezoid=_trapezoid, cumulative_trapezoid=_cumulative_trapezoid, simpson=_simpson))
+globals().update(
+    without_callbacks(
+        _integrate, trapezoid=_trapezoid, cumulative_trapezoid=_cumulative_trapezoid, simpson=_simpson, fixed_quad=_fixed_quad
+    )
+)
 
 # ---- entries: a right-hand side may close over traced values, so the trace is the open one ----
 

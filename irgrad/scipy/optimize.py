@@ -21,10 +21,9 @@ from irgrad.frontend.handlers.core import as_array, run, unsupported
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.pytree import flatten
-from irgrad.scipy._callback import Callback
+from irgrad.scipy._callback import Callback, without_callbacks
 from irgrad.scipy._implicit import Condition, Solver
 from irgrad.scipy._packing import Packing
-from irgrad.scipy._wrap import module_names
 
 if TYPE_CHECKING:
 
@@ -91,35 +90,64 @@ def _fsolve(trace: Trace, func: Any, x0: Any, args: Any = (), fprime: Any = None
     return _condition("root", func, fprime, args, _root_solver, {"options": options}).solution(_start(trace, x0))
 
 
+_FINDERS = ("brentq", "brenth", "bisect", "ridder", "toms748", "newton")
+_POSITIONS = {  # of their parameters behind the function
+    "newton": ("x0", "fprime", "args", "tol", "maxiter"),
+    "toms748": ("a", "b", "args", "k", "xtol", "rtol", "maxiter"),
+}
+_ON_BRACKETS = ("a", "b", "args", "xtol", "rtol", "maxiter")
+
+
 def _number_solver(name: str) -> Solver:
     """A solver of scipy for a function of one number, started with numbers."""
     original = getattr(_optimize, name)
 
     def solve(fun: Callable[[Any], Any], slope: Any, start: Any, options: Mapping[str, Any]) -> Any:
         found = original(lambda x: float(np.reshape(fun(x), ())), *start, **options)
-        return found if name == "minimize_scalar" else _optimize.OptimizeResult(x=found)
+        if name == "minimize_scalar":
+            return found
+        if name == "root_scalar":
+            return _optimize.OptimizeResult(x=found.root, success=found.converged, message=found.flag, found=found)
+        return _optimize.OptimizeResult(x=found)
 
     return solve
 
 
-_ON_NUMBERS = {name: _number_solver(name) for name in ("brentq", "brenth", "bisect", "ridder", "newton", "minimize_scalar")}
+_ON_NUMBERS = {name: _number_solver(name) for name in (*_FINDERS, "root_scalar", "minimize_scalar")}
 
 
 def _number_root(name: str) -> Callable[..., Any]:
     """A root finder ``f(f, a, b, args, xtol, rtol, maxiter)``, or newton's with its own parameters."""
 
     def impl(trace: Trace, f: Any, *args: Any, **kwargs: Any) -> Any:
-        names = ("x0", "fprime", "args", "tol", "maxiter") if name == "newton" else ("a", "b", "args", "xtol", "rtol", "maxiter")
+        names = _POSITIONS.get(name, _ON_BRACKETS)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         for key in ("full_output", "fprime", "fprime2", "x1"):
             if given.pop(key, None):
                 unsupported(f"optimize.{name}({key}=)", f"leave {key} out", "scipy")
         start = [given.pop(key) for key in names[: 1 if name == "newton" else 2]]
+        if any(np.ndim(concrete_of(x)) for x in start):
+            unsupported(f"optimize.{name} of an array", "use root", "scipy")
         arguments = given.pop("args", ())
         condition = _condition("root", f, None, arguments, _ON_NUMBERS[name], _plain(given), True)
         return condition.solution(_vector(trace, start))[0]
 
     return impl
+
+
+def _root_scalar(trace: Trace, f: Any, args: Any = (), method: Any = None, bracket: Any = None, **given: Any) -> Any:
+    """scipy's result with a traced ``root``; the bracket and the starting points have no derivative."""
+    for key in ("fprime", "fprime2"):
+        if given.pop(key, None):
+            unsupported(f"optimize.root_scalar({key}=)", f"leave {key} out", "scipy")
+    brackets = {} if bracket is None else {"bracket": tuple(float(np.asarray(concrete_of(x))) for x in bracket)}
+    options = _plain({"method": method, **given}) | brackets
+    condition = _condition("root", f, None, args, _ON_NUMBERS["root_scalar"], options, True)
+    root = condition.solution(np.zeros(0))[0]
+    found = condition.result.found
+    made = _optimize.RootResults(root, found.iterations, found.function_calls, 0, found.method)
+    made.converged, made.flag = found.converged, found.flag
+    return made
 
 
 def _vector(trace: Trace, numbers: Any) -> Any:
@@ -195,6 +223,7 @@ _IMPLS: dict[str, Callable[..., Any]] = {
     "fsolve": _fsolve,
     "minimize": _minimize,
     "minimize_scalar": _minimize_scalar,
-    **{name: _number_root(name) for name in ("brentq", "brenth", "bisect", "ridder", "newton")},
+    "root_scalar": _root_scalar,
+    **{name: _number_root(name) for name in _FINDERS},
 }
-globals().update(module_names(_optimize) | {name: _entry(name, impl) for name, impl in _IMPLS.items()})
+globals().update(without_callbacks(_optimize) | {name: _entry(name, impl) for name, impl in _IMPLS.items()})

@@ -47,6 +47,23 @@ def test_sums_agree_with_scipy(fn: Callable[..., Any], inputs: tuple[Any, ...], 
             np.testing.assert_allclose(concrete(g), w, rtol=1e-12, atol=1e-14)
 
 
+def test_samples_of_one_place_count_nothing() -> None:
+    """scipy's convention for intervals of no width, without nan in the gradient."""
+    for x in ([0.0, 1.0, 1.0, 2.0], [0.0, 1.0, 2.0, 2.0], [0.0, 0.0, 1.0, 2.0, 2.0], [1.0, 1.0, 1.0, 1.0]):
+        f = lambda y, x=x: ii.simpson(y, x=np.array(x))
+        value, gradient = irgrad.value_and_grad(f)(Y[: len(x)])
+        np.testing.assert_allclose(value, si.simpson(Y[: len(x)], x=x), rtol=1e-13)
+        np.testing.assert_allclose(gradient, [f(e) for e in np.eye(len(x))], atol=1e-13)
+
+
+def test_gauss_quadrature() -> None:
+    f = lambda a, lo, hi: ii.fixed_quad(lambda x, k: np.exp(-a * x) * k, lo, hi, (2.0,), n=6)[0]
+    np.testing.assert_allclose(irgrad.value_and_grad(f)(0.7, 0.1, 1.2)[0], si.fixed_quad(lambda x: 2 * np.exp(-0.7 * x), 0.1, 1.2, n=6)[0])
+    np.random.seed(5)
+    check_grads(f, argnum=(0, 1, 2), order=2)(0.7, 0.1, 1.2)
+    check_grads(lambda a: ii.fixed_quad(lambda x: np.exp(-a * x), 0.0, 1.0)[0], order=2)(0.7)
+
+
 def test_derivatives_of_sums() -> None:
     np.random.seed(5)
     for n in (6, 7):
@@ -205,6 +222,10 @@ def test_refusals() -> None:
         (lambda a: ii.solve_ivp(lambda t, y: a * y, (0, 1), [1.0], t_eval=[2.0]).y, TraceValueError, "not within `t_span`"),
         (lambda a: ii.solve_ivp(lambda t, y: a * y, (0, 1), [1.0], t_eval=[0.5, 0.2]).y, TraceValueError, "not properly sorted"),
         (lambda a: ii.quad(lambda x: a * x, 0.0, a)[0], UnsupportedError, r"scipy\.integrate\.quad is not traced yet"),
+        (lambda a: ii.quad(lambda x: a * x, 0.0, 1.0)[0], UnsupportedError, r"scipy\.integrate\.quad is not traced yet \(.*integrate\.py"),
+        (lambda a: ii.odeint(lambda y, t: y, [1j * a], T), TraceError, r"odeint: y0 is complex .*give real and imaginary parts"),
+        (lambda a: ii.solve_ivp(lambda t, y: 1j * y, (0, 1), [1j * a], t_eval=[1]).y, TraceError, r"solve_ivp: y0 is complex"),
+        (lambda a: ii.odeint(lambda y, t: 1j * a * y, [1.0], T), TraceError, r"returned a complex value"),
         (lambda a: ii.cumulative_trapezoid(a * Y, initial=1.0), TraceValueError, "must be `None` or `0`"),
     ):
         with pytest.raises(error, match=message):

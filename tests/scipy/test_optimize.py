@@ -190,3 +190,42 @@ def test_refusals() -> None:
 def test_a_starting_point_has_no_derivative() -> None:
     with pytest.warns(UserWarning, match="independent"):
         assert irgrad.grad(lambda x0: io.fsolve(lambda x: x**3 - 8.0, x0)[0])(1.5) == 0.0
+
+
+@pytest.mark.parametrize("method", ["brentq", "bisect", "toms748", "secant", None])
+def test_roots_of_numbers(method: str | None) -> None:
+    start = {"x0": 1.0, "x1": 1.5} if method == "secant" else {"bracket": (0.5, 3.0)}
+
+    def root(a: Any) -> Any:
+        found = so.root_scalar(lambda x: x**3 - a, method=method, xtol=1e-13, **start)
+        assert found.converged
+        return found.root
+
+    np.testing.assert_allclose(irgrad.value_and_grad(root)(2.0), (2 ** (1 / 3), 2 ** (-2 / 3) / 3), rtol=1e-10)
+    np.testing.assert_allclose(irgrad.grad(irgrad.grad(root))(2.0), -2 / 9 * 2 ** (-5 / 3), rtol=1e-8)
+    jitted = irgrad.jit(irgrad.grad(root), compile_after=1)
+    for a in (2.0, 2.0, 3.0):
+        np.testing.assert_allclose(jitted(a), a ** (-2 / 3) / 3, rtol=1e-10)
+    assert jitted.stats().eager_calls == 1
+
+
+def test_toms748_is_a_bracketing_solver() -> None:
+    np.testing.assert_allclose(irgrad.grad(lambda a: so.toms748(lambda x: x**3 - a, 0.0, 3.0))(2.0), 2 ** (-2 / 3) / 3, rtol=1e-10)
+
+
+def test_no_solution_is_reported() -> None:
+    with pytest.warns(RuntimeWarning, match=r"root of .*: scipy found no solution .*; derivatives hold at a solution only"):
+        irgrad.grad(lambda a: so.root(lambda x: x**2 + a, np.array([1.0])).x[0])(2.0)
+
+
+@pytest.mark.parametrize(
+    ("f", "name"),
+    [
+        (lambda a: so.fixed_point(lambda x: np.cos(a * x), 0.5), "fixed_point"),
+        (lambda a: so.least_squares(lambda x: x**2 - a, np.ones(1)).x[0], "least_squares"),
+        (lambda a: so.newton(lambda x: x**3 - a, np.array([1.0, 2.0]))[0], "newton of an array"),
+    ],
+)
+def test_traced_values_in_callbacks_are_seen(f: Any, name: str) -> None:
+    with pytest.raises(UnsupportedError, match=rf"scipy\.optimize\.{name} is not traced yet \(.*test_optimize\.py:\d+\)"):
+        irgrad.grad(f)(2.0)
