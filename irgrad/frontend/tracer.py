@@ -112,22 +112,31 @@ class Tracer(Value):
     def __bool__(self) -> bool:
         self = _present(self)
         outcome = bool(self.value)
-        if self._trace.is_graph:
-            self._trace.guard(self, "bool", outcome)
+        trace = self._trace
+        if trace.is_graph:
+            trace.guard(self, "bool", outcome)
+        elif not trace.open:
+            trace.check(self)
         return outcome
 
     def __int__(self) -> int:
         self = _present(self)
         outcome = int(self.value)
-        if self._trace.is_graph:
-            self._trace.guard(self, "int", outcome)
+        trace = self._trace
+        if trace.is_graph:
+            trace.guard(self, "int", outcome)
+        elif not trace.open:
+            trace.check(self)
         return outcome
 
     def __index__(self) -> int:
         self = _present(self)
         outcome = operator.index(self.value)
-        if self._trace.is_graph:
-            self._trace.guard(self, "int", outcome)
+        trace = self._trace
+        if trace.is_graph:
+            trace.guard(self, "int", outcome)
+        elif not trace.open:
+            trace.check(self)
         return outcome
 
     def __hash__(self) -> int:
@@ -170,6 +179,8 @@ class Tracer(Value):
         """Guard the number itself: a whole one by its value, a real one by its bits, a complex one by those of both parts."""
         trace = self._trace
         if not trace.is_graph:
+            if not trace.open:
+                trace.check(self)
             return
         kind = np.result_type(self.value).kind
         if kind == "c":

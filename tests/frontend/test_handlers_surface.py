@@ -329,3 +329,40 @@ def test_errors_are_numpys(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> N
         with tracing(kind) as trace, pytest.raises((ValueError, TypeError, IndexError)) as caught:
             fn(inp, *[traced(trace, x) for x in inputs])
         assert isinstance(caught.value, (IrgradError, expected))
+
+
+# ---- 0-d arrays, scalars and Python numbers ----
+
+_REDUCTIONS = (
+    "sum", "prod", "max", "min", "any", "all", "mean", "std", "var", "ptp", "median", "nansum", "nanmean", "nanmax", "nanmin", "nanprod",
+    "nanstd", "nanmedian", "count_nonzero", "average", "argmax", "argmin",
+)  # fmt: skip
+ZERO_DIM: dict[str, Callable[..., Any]] = {f: lambda np, x, f=f: getattr(np, f)(x) for f in _REDUCTIONS}
+ZERO_DIM |= {f"{f} keepdims": lambda np, x, f=f: getattr(np, f)(x, keepdims=True) for f in _REDUCTIONS}
+ZERO_DIM |= {f"{f} axis": lambda np, x, f=f: getattr(np, f)(x, axis=0) for f in ("sum", "prod", "max", "min", "any", "all", "argmax")}
+ZERO_DIM |= {
+    "take": lambda np, x: (np.take(x, 0), np.take(x, [0], axis=0), np.take(x, 0, axis=0), np.take(x, [0, 0], axis=-1)),
+    "repeat": lambda np, x: (np.repeat(x, 2), np.repeat(x, 2, axis=0)),
+    "flip": lambda np, x: (np.flip(x), np.roll(x, 1), np.ravel(x), np.copy(x)),
+    "transpose": lambda np, x: (np.transpose(x), np.squeeze(x), np.expand_dims(x, 0)),
+    "argsort": lambda np, x: (np.argsort(x), np.sort(x, axis=None), np.unique(x)),
+    "pad": lambda np, x: (np.pad(x, 0), np.append(x, 1.0), np.insert(x, 0, 1.0), np.delete(x, 0)),
+    "quantile": lambda np, x: (np.quantile(x, 0.3), np.percentile(x, [10, 20]), np.quantile(x, 0.3, keepdims=True)),
+    "search": lambda np, x: (
+        np.searchsorted([0.0, 1.0], x),
+        np.isin(x, [0.7]),
+        np.digitize(x, [0.0, 1.0]),
+        np.interp(x, [0.0, 1.0], [0.0, 2.0]),
+    ),
+    "cumulative": lambda np, x: (np.cumsum(x), np.nancumsum(x), np.modf(x), np.polyval([1.0, 2.0], x)),
+}
+
+
+@pytest.mark.parametrize("name", ZERO_DIM)
+@pytest.mark.parametrize("x", [np.array(0.7), np.float64(0.7), 0.7], ids=["0-d", "scalar", "number"])
+def test_zero_dimensions(name: str, x: Any) -> None:
+    fn = ZERO_DIM[name]
+    want = fn(np, x)
+    for kind in (GraphTrace, EagerTrace):
+        with tracing(kind) as trace:
+            same(concrete(fn(inp, traced(trace, x))), want)

@@ -49,6 +49,8 @@ def flipped(trace: Trace, x: Any, axes: Sequence[int]) -> Any:
 @handles(np.flip)
 def flip(trace: Trace, m: Any, axis: Any = None) -> Any:
     x = as_array(trace, m)
+    if not shape_of(x) and axis is None:
+        return call(trace, "slice", x, start=(), count=(), step=(), drop=())
     return flipped(trace, x, axis_tuple(axis, len(shape_of(x))))
 
 
@@ -133,6 +135,8 @@ def repeat(trace: Trace, a: Any, repeats: Any, axis: Any = None) -> Any:
     if axis is None:
         x = reshape(trace, x, (size_of(shape_of(x)),))
         axis = 0
+    if not shape_of(x):  # a 0-d array is one entry
+        x = reshape(trace, x, (1,))
     shape = shape_of(x)
     at = axis_index(axis, len(shape))
     if np.ndim(unwrap(repeats)) == 0 or (np.size(unwrap(repeats)) == 1 and shape[at] != 1):

@@ -152,7 +152,7 @@ def _extreme(name: str, pick: str, neutral: float, function: Any) -> None:
             return made
         found = reduce(trace, "reduce_any", mask, axis, keepdims)
         out_value = apply(trace, "where", np.where, found, made, dtype_of(made).type(np.nan))
-        return out_value if shape_of(made) or _keeps(keepdims) else alias(out_value, unwrap(out_value)[()])
+        return out_value if shape_of(x) and (shape_of(made) or _keeps(keepdims)) else alias(out_value, unwrap(out_value)[()])
 
 
 def _bounded_extreme(trace: Trace, pick: str, x: Any, mask: Any, neutral: float, axis: Any, keepdims: Any, initial: Any, where: Any) -> Any:

@@ -34,7 +34,7 @@ from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
 
-def _along(trace: Trace, a: Any, axis: Any) -> tuple[Any, int]:
+def _along(trace: Trace, name: str, a: Any, axis: Any) -> tuple[Any, int]:
     """An array and the axis to sort along; None sorts the flat array."""
     x = as_array(trace, a)
     if axis is None:
@@ -42,6 +42,8 @@ def _along(trace: Trace, a: Any, axis: Any) -> tuple[Any, int]:
         for extent in shape_of(x):
             n *= extent
         return reshape(trace, x, (n,)), 0
+    if name == "argsort" and not shape_of(x):  # one entry, where sort has no axis to sort along
+        x = reshape(trace, x, (1,))
     return x, axis_index(axis, len(shape_of(x)))
 
 
@@ -49,7 +51,7 @@ def _sorter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @handles(function)
     def sorter(trace: Trace, a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
         refuse(name, order=order)
-        x, at = _along(trace, a, axis)
+        x, at = _along(trace, name, a, axis)
         return call(trace, name, x, axis=at)
 
     return sorter

@@ -40,6 +40,8 @@ def take(trace: Trace, a: Any, indices: Any, axis: Any = None, out: Any = None, 
     if axis is None:
         x = reshape(trace, x, (size_of(shape_of(x)),))
         axis = 0
+    if not shape_of(x):  # a 0-d array is one entry
+        x = reshape(trace, x, (1,))
     at = axis_index(axis, len(shape_of(x)))
     n = shape_of(x)[at]
     index = operand(trace, indices)

@@ -44,9 +44,11 @@ def _keeps(keepdims: Any) -> bool:
 def reduce(trace: Trace, name: str, x: Any, axis: Any, keepdims: Any) -> Any:
     """A reducing primitive over numpy's axis and keepdims."""
     shape = shape_of(x)
+    if not shape and type(axis) is int and axis in (0, -1):
+        axis = None  # as numpy's ufuncs see it
     axes = tuple(sorted(axis_tuple(axis, len(shape))))
     made = call(trace, name, x, axes=axes)
-    if _keeps(keepdims):
+    if _keeps(keepdims) and shape:  # numpy answers a scalar for a 0-d operand all the same
         return reshape(trace, made, tuple(1 if i in axes else n for i, n in enumerate(shape)))
     return made
 
@@ -329,7 +331,7 @@ def _place(name: str, function: Any) -> None:
             x = reshape(trace, x, (_extent(shape, None),))
         at = 0 if flat else axis_index(axis, len(shape))
         made = call(trace, name, x, axis=at)
-        if _keeps(keepdims):
+        if _keeps(keepdims) and shape:
             return reshape(trace, made, tuple(1 if flat or i == at else n for i, n in enumerate(shape)))
         return made
 

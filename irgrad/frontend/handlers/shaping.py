@@ -105,6 +105,8 @@ def flatten(trace: Trace, x: Any, order: str = "C") -> Any:
 
 
 def _transposed(trace: Trace, x: Any, axes: Any) -> Any:
+    if axes is None and isinstance(unwrap(x), np.generic):
+        return alias(x)
     x = as_array(trace, x)
     ndim = len(shape_of(x))
     if axes is None:
