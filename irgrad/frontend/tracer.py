@@ -165,12 +165,13 @@ class Tracer(Value):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         self = _present(self)
-        self._refuse("a plain numpy array of t", "irgrad.numpy in place of numpy")
+        self._refuse("a plain numpy array of t", "irgrad.numpy in place of numpy, np.dot(a, t) for a.dot(t) of a plain array")
         if np.ndim(self.value) and not self._trace.is_graph and self._trace.open:
             return np.array(self.value, dtype=dtype)  # indices and masks, mostly; a copy, as the memory may be written
         if np.ndim(self.value):
             raise TraceError(
-                f"a traced array cannot become a plain numpy array ({self._here()}); use irgrad.numpy, or irgrad.stop_gradient outside jit"
+                f"a traced array cannot become a plain numpy array ({self._here()}); use irgrad.numpy, np.dot(a, t) for a.dot(t) of "
+                "a plain array, or irgrad.stop_gradient outside jit"
             )
         self._guard_value()
         return np.asarray(self.value, dtype=dtype)

@@ -9,6 +9,7 @@ import numpy as np
 
 from irgrad.errors import DifferentiationError
 from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.handlers.core import alias
 from irgrad.frontend.recorder import RecordBuilder
 from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer
@@ -54,6 +55,8 @@ def settle_recorded(b: RecordBuilder, ct: Any, like: Any) -> Any:
         return b.reshape(ct, shape=value.shape)
     if not dense and isinstance(ct.value, _ndarray):
         return b.slice(ct, start=(), count=(), step=(), drop=())
+    if not dense and not isinstance(ct.value, np.generic):  # an operand that is a Python number: a derivative is numpy's
+        return alias(ct, dtype_of(value).type(ct.value))
     return ct
 
 
