@@ -7,6 +7,7 @@ else is a leaf. Dict leaves come in the order of sorted keys, and a dict comes b
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,6 +19,7 @@ _T = TypeVar("_T")
 
 Structure: TypeAlias = optree.PyTreeSpec
 LEAF: Structure = optree.tree_structure(0)  # pyright: ignore[reportArgumentType]
+_FLATTEN: dict[type, Callable[[Any], tuple[Iterable[Any], Any]]] = {}  # of registered classes
 _LEAVES: set[type] = {float, int, complex, bool, str, np.ndarray, np.float64, np.float32, np.complex128}  # known without a look
 
 
@@ -32,6 +34,26 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
         return [tree], LEAF
     leaves, structure = optree.tree_flatten(tree, namespace=_NAMESPACE)
     return leaves, LEAF if structure == LEAF else structure
+
+
+def dict_orders(tree: Any) -> tuple[tuple[Any, ...], ...]:
+    """The keys of every dict of `tree` as they were inserted: a function may go by them, and equal structures may differ in them."""
+    found: list[tuple[Any, ...]] = []
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        kind = type(node)
+        if kind in _LEAVES:
+            continue
+        if isinstance(node, dict):
+            if node:
+                found.append(tuple(node))
+                stack.extend(node.values())
+        elif isinstance(node, (list, tuple, deque)):
+            stack.extend(node)
+        elif kind in _FLATTEN:
+            stack.extend(_FLATTEN[kind](node)[0])
+    return tuple(found)
 
 
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
@@ -70,6 +92,7 @@ def register(
         unflatten_node,  # type: ignore[arg-type]
         namespace=_NAMESPACE,
     )
+    _FLATTEN[cls] = flatten_node
     return cls
 
 

@@ -38,6 +38,7 @@ from irgrad.runtime.signature import CallForm, call_form, normalise
 from irgrad.runtime.stats import Stats
 from irgrad.runtime.tracing import Traced, trace_call
 from irgrad.runtime.tree import PathTree
+from irgrad.runtime.unpack import unpacker
 from irgrad.runtime.variant import REFUND, Variant
 
 SEEN_PATHS = 64  # recordings of paths seen once that are kept to be compared with a second sighting
@@ -162,14 +163,20 @@ class Jitted:
         return variants[-1]
 
     def _install(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> None:
-        """Make the program of a flat positional call the first thing that the next call tries."""
-        if kwargs or len(args) != len(leaves) or self.static_argnums or self.static_argnames:
+        """Make the program of a positional call the first thing that the next call tries."""
+        if kwargs or self.static_argnums or self.static_argnames:
             return
-        if not all(a is b for a, b in zip(args, leaves, strict=True)):
-            return
+        unpack = None
+        flat: tuple[Any, ...] | None = args
+        if len(args) != len(leaves) or not all(a is b for a, b in zip(args, leaves, strict=True)):
+            unpack = unpacker(args)
+            flat = None if unpack is None else unpack(args)
+            if unpack is None or flat is None or len(flat) != len(leaves) or not all(a is b for a, b in zip(flat, leaves, strict=True)):
+                return
         check = variant.check if variant.guards else None
         read = variant.read if variant.origins else None
-        self._last = direct(variant, check, read, _MISS) or self._indirect(variant, check, read)
+        serve = direct(variant, check, read, _MISS) or self._indirect(variant, check, read)
+        self._last = serve if unpack is None else _nested(unpack, serve)
 
     def _indirect(
         self, variant: Variant, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None
@@ -320,6 +327,18 @@ class Jitted:
     @property
     def variants(self) -> list[Variant]:
         return [v for variants in self._signatures.values() for v in variants]
+
+
+def _nested(
+    unpack: Callable[[tuple[Any, ...]], tuple[Any, ...] | None], serve: Callable[[tuple[Any, ...]], Any]
+) -> Callable[[tuple[Any, ...]], Any]:
+    """`serve` for arguments in containers."""
+
+    def fast(args: tuple[Any, ...]) -> Any:
+        flat = unpack(args)
+        return _MISS if flat is None else serve(flat)
+
+    return fast
 
 
 def report(text: str) -> None:

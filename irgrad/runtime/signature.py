@@ -13,7 +13,7 @@ import numpy as np
 
 from irgrad.codegen.layout import ARRAY, NUMBER
 from irgrad.codegen.program import Argument
-from irgrad.pytree import flatten
+from irgrad.pytree import dict_orders, flatten
 
 _NATIVE = {np.dtype(name): np.dtype(name) for name in (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64", "complex64",
@@ -143,5 +143,5 @@ def call_form(
         form.leaves.append(ready)
         form.values.append(int(leaf) if is_int else ready)
         keys.append(int if is_int else leaf_key(ready))
-    form.key = (structure, tuple(keys))
+    form.key = (structure, dict_orders(tree), tuple(keys))
     return form

@@ -1,0 +1,91 @@
+"""Nested arguments on the fast path: the same leaves as the general walk, and other structures are noticed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, namedtuple
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irgrad
+from irgrad.pytree import flatten
+from irgrad.runtime.unpack import MAX_LEAVES, unpacker
+
+Pair = namedtuple("Pair", "a b")
+A, B, C = np.ones(2), np.ones(3), 2.5
+
+TREES: list[tuple[Any, ...]] = [
+    (A, [B, C]),
+    ({"w": A, "b": (B, {"x": C})}, A),
+    ({"b": A, "a": B}, [], {}, (), None),
+    ([None, [[A]], (B,)],),
+    ({"it's": A, '"': B},),
+]
+
+
+@pytest.mark.parametrize("tree", TREES, ids=range(len(TREES)))
+def test_leaves_come_in_the_order_of_the_general_walk(tree: tuple[Any, ...]) -> None:
+    unpack = unpacker(tree)
+    assert unpack is not None
+    found, expected = unpack(tree), flatten((tree, {}))[0]
+    assert found is not None
+    assert len(found) == len(expected)
+    assert all(a is b for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("tree", [(Pair(A, B),), (OrderedDict(a=A),), ({1: A},), ([A] * (MAX_LEAVES + 1),)], ids=range(4))
+def test_other_nodes_are_left_to_the_general_walk(tree: tuple[Any, ...]) -> None:
+    assert unpacker(tree) is None
+
+
+def test_another_structure_is_noticed() -> None:
+    unpack = unpacker(({"w": A, "b": [B, None]}, C))
+    assert unpack is not None
+    others: list[tuple[Any, ...]] = [
+        ({"w": A, "b": [B, None]},),
+        ({"w": A, "b": [B, None]}, C, C),
+        ({"w": A, "b": [B]}, C),
+        ({"w": A, "b": [B, B]}, C),
+        ({"w": A, "b": (B, None)}, C),
+        ({"w": A, "c": [B, None]}, C),
+        ({"b": [B, None], "w": A}, C),
+        (OrderedDict(w=A, b=[B, None]), C),
+        (A, C),
+    ]
+    assert [unpack(other) for other in others] == [None] * len(others)
+
+
+def test_calls_with_containers_stay_right_when_their_structure_changes() -> None:
+    def loss(p: Any, x: Any) -> Any:
+        total = 0.0
+        for k, name in enumerate(p):
+            total = total + (k + 1) * np.sum(p[name] * x)
+        return total
+
+    fast = irgrad.jit(irgrad.grad(loss))
+    x = np.arange(3.0)
+    one, two, three = {"a": x, "b": x}, {"b": x, "a": x}, {"a": x, "b": x, "c": x}
+    for p in (one, one, one, one, two, one, three, two, three, two, three, one, {"a": x, "b": 2.0}, {"a": x, "b": x[:, None]}, one):
+        eager = irgrad.grad(loss)(p, x)
+        compiled = fast(p, x)
+        assert list(compiled) == list(eager)
+        for name in p:
+            np.testing.assert_array_equal(compiled[name], eager[name])
+            assert type(compiled[name]) is type(eager[name])
+    assert fast.stats().eager_calls < fast.stats().calls
+
+
+def test_containers_are_served_without_the_general_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = irgrad.jit(irgrad.grad(lambda p, x: np.sum(p[0] * x) + np.sum(p[1]["w"] ** 2)))
+    p, x = [A, {"w": B}], np.ones(2)
+    for _ in range(4):
+        expected = fast(p, x)
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("the general walk")
+
+    monkeypatch.setattr(fast, "_dispatch", refuse)
+    found = fast(p, x)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1]["w"], expected[1]["w"])
