@@ -16,6 +16,7 @@ from irgrad.misc.fixed_points import fixed_point
 from irgrad.misc.flatten import flatten as flatten_again
 from irgrad.misc.flatten import flatten_func
 from irgrad.misc.optimizers import adam, rmsprop, sgd
+from irgrad.misc.tracers import FullGraphNode, const_graph, full_graph
 from irgrad.test_util import check_grads
 
 Pair = namedtuple("Pair", "x y")
@@ -264,3 +265,86 @@ def test_types_of_traced_values(wrap: Any) -> None:
 
     assert wrap(f)(2.0, np.ones(3)) in (6.0, 3.0)
     assert ib.type("Made", (list,), {}).__name__ == "Made"
+
+
+# ---- recorded functions ----
+
+
+def test_const_graph() -> None:
+    calls = []
+
+    def f(k, x, p, power=2):
+        calls.append(1)
+        y = k * np.sin(x) ** power + p["a"] * x
+        return np.sum(y) if x.sum() > 0 else -np.sum(y)
+
+    g = const_graph(f, 3.0, power=3)
+    assert g.__name__ == "f"
+    x, p = np.arange(1.0, 4.0), {"a": 0.5}
+    expected = lambda x, p: np.sum(3.0 * np.sin(x) ** 3 + p["a"] * x)
+    for shift in (0.0, 1.0, 2.0):
+        np.testing.assert_allclose(g(x + shift, p), expected(x + shift, p), rtol=1e-13)
+    assert calls == [1]
+    slope = 9.0 * np.sin(x) ** 2 * np.cos(x) + 0.5
+    for wrap in (lambda f: f, lambda f: irgrad.jit(f, compile_after=1)):
+        gradient = wrap(irgrad.grad(g, (0, 1)))
+        for _ in range(2):
+            found = gradient(x, p)
+            np.testing.assert_allclose(found[0], slope, rtol=1e-12)
+            np.testing.assert_allclose(found[1]["a"], x.sum())
+    check_grads(g)(x, p)
+    assert calls == [1]
+    fresh = const_graph(f, 3.0, power=3)
+    np.testing.assert_allclose(irgrad.grad(fresh)(x, p), slope, rtol=1e-12)  # recorded while differentiated
+    with pytest.raises(errors.RuntimeGuardError, match="the trace holds for True"):
+        g(-x, p)
+    with pytest.raises(errors.RuntimeGuardError, match=r"a decision at test_misc.py:\d+ would be another one"):
+        irgrad.grad(g)(-x, p)
+    with pytest.raises(
+        errors.TraceError, match=r"the arguments are f64\[2\], float \(test_misc.py:\d+\); it was recorded for f64\[3\], float"
+    ):
+        g(x[:2], p)
+    with pytest.raises(errors.DifferentiationError, match="Output is independent of input"):
+        const_graph(lambda x: 3.0)(1.0)
+    with pytest.raises(errors.TraceError, match="an argument is no number or array but str"):
+        const_graph(lambda x, name: x)(1.0, "b")
+
+
+def test_const_graph_keeps_structures_and_draws() -> None:
+    g = const_graph(lambda x: {"twice": 2 * x, "parts": [x + 1, 5], "sum": np.sum(x * np.random.randn(2))})
+    np.random.seed(0)
+    first, second = g(1.5), g(2.5)
+    np.random.seed(0)
+    for found, x in ((first, 1.5), (second, 2.5)):
+        close(found, {"twice": 2 * x, "parts": [x + 1, 5], "sum": np.sum(x * np.random.randn(2))})
+    assert type(second["twice"]) is float
+    scale = np.ones(2)
+    h = const_graph(lambda x: np.sum(scale * x))
+    assert h(2.0) == 4.0
+    scale[:] = 9.0
+    assert h(2.0) == 4.0  # captured values are constants
+
+
+def test_full_graph() -> None:
+    end = full_graph(lambda x, y, k: np.sin(x) * y**k, 0.5, 3.0, k=2)
+    assert end is not None
+    assert end.value == np.sin(0.5) * 9.0
+    seen: list[str] = []
+
+    def recompute(node: FullGraphNode) -> Any:
+        function, args, keywords, parents = node.recipe
+        seen.append(function.__name__)
+        if not parents:
+            return node.value
+        given = list(args)
+        for place, parent in parents:
+            given[place] = recompute(parent)
+        return function(*given, **keywords)
+
+    assert recompute(end) == pytest.approx(end.value, rel=1e-15)
+    assert seen[0] == "mul"
+    assert "sin" in seen
+    assert len({id(p) for _, p in end.recipe[3]}) == 2
+    assert full_graph(lambda x: 1.0, 2.0) is None
+    with pytest.raises(errors.TraceError, match="expects a function of one output, got 2"):
+        full_graph(lambda x: (x, x), 2.0)
