@@ -380,8 +380,8 @@ class _Writer:
     def nest(self) -> None:
         cluster = self.cluster
         assert cluster.space is not None
-        nest = Nest(cluster.space, cluster.reduced or ())
-        if cluster.has_rows:
+        nest = Nest(cluster.space, cluster.reduced or (), cluster.unrolled)
+        if cluster.has_rows or cluster.unrolled:
             self.stages(nest)
         else:
             for node in cluster.inside:
@@ -437,8 +437,9 @@ class _Writer:
         for number, loop in enumerate(cluster.loops):
             if number:
                 nest.stages.append(Stage())
-            self.inside = {k: name for k, name in self.inside.items() if k in self.by_row}
-            self.inside_loads = {}
+            if not cluster.unrolled:  # else every element has its variables
+                self.inside = {k: name for k, name in self.inside.items() if k in self.by_row}
+                self.inside_loads = {}
             for node in cluster.inside:
                 if node.index in cluster.by_row and cluster.stage[node.index] == number:
                     self.once_a_row(nest, node)

@@ -12,11 +12,16 @@ counter (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sectio
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 BLOCK = 128
+NEAR = 256  # strides up to this are text where rows are unrolled
+_DEFINED = re.compile(r"(v\d+) = ")
+_VARIABLE = re.compile(r"\bv\d+\b")
 
 
 @dataclass(slots=True)
@@ -62,6 +67,7 @@ class Nest:
 
     space: tuple[int, ...]
     reduced: tuple[int, ...]
+    unrolled: bool = False  # no loops over the reduced axes
     accesses: list[Access] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=lambda: [Stage()])
 
@@ -114,7 +120,7 @@ class NestText:
             order.sort(key=lambda axis: axis in nest.reduced)
         for axis in order:
             extent = nest.space[axis]
-            if extent == 1:
+            if extent == 1 or (nest.unrolled and axis in nest.reduced):
                 continue
             strides = [a.strides[axis] for a in nest.accesses]
             reduced = axis in nest.reduced
@@ -127,7 +133,9 @@ class NestText:
         return axes
 
     def write(self) -> tuple[list[str], list[int]]:
-        if self.nest.num_reductions and self.inner_kept and not self.nest.has_rows:
+        if self.nest.unrolled:
+            self._loops(range(len(self.axes)), 1, {}, self._unrolled)
+        elif self.nest.num_reductions and self.inner_kept and not self.nest.has_rows:
             self._accumulate_in_memory()
         elif self.nest.num_reductions:
             self._accumulate_in_registers()
@@ -183,6 +191,8 @@ class NestText:
         return new
 
     def _stride(self, axis: int, number: int, stride: int) -> str:
+        if self.nest.unrolled and abs(stride) <= NEAR:  # known to LLVM, elements of neighbouring rows are loaded together
+            return str(stride)
         known = self.strides.get((number, axis))
         if known is None:
             known = self.strides[number, axis] = self._size(f"s{number}_{axis}", stride)
@@ -200,6 +210,56 @@ class NestText:
         for k in range(1, len(parts), 2):
             parts[k] = bases.get(int(parts[k]), "0")
         return "".join(parts)
+
+    # -- rows without loops ------------------------------------------------------------------------------------------
+
+    def _unrolled(self, depth: int, bases: dict[int, str]) -> None:
+        """The body of a loop over short rows: variables of its own for each element."""
+        nest = self.nest
+        places = list(itertools.product(*[range(nest.space[axis]) for axis in nest.reduced]))
+        varying: set[str] = set()  # variables that differ between the elements of a row
+        for stage in nest.stages:
+            self._write(stage.row, depth, bases)
+            once: list[str] = []
+            lines: list[str] = []
+            for line in stage.body:
+                name = _DEFINED.match(line)
+                numbers = [int(k) for k in line.split("@")[1::2]]
+                moves = any(nest.accesses[k].strides[axis] for k in numbers for axis in nest.reduced)
+                if name and not moves and varying.isdisjoint(_VARIABLE.findall(line)):
+                    once.append(line)
+                else:
+                    lines.append(line)
+                    varying |= {name[1]} if name else set()
+            self._write(once, depth, bases)
+            for r in stage.reductions:
+                self._line(depth, f"{r.name} = {r.initial}")
+            for number, place in enumerate(places):
+                at = {k: self._offset(k, place, bases) for k in range(len(nest.accesses))}
+                self._write([_own(line, varying, number) for line in lines], depth, at)
+                for r in stage.reductions:
+                    self._line(depth, f"{r.name} = {r.combine(r.name, _own(r.value, varying, number))}")
+            for r in stage.reductions:
+                if r.out is not None:
+                    self._line(depth, f"store({nest.accesses[r.out].pointer}, {bases.get(r.out, '0')}, {r.name})")
+
+    def _offset(self, number: int, place: tuple[int, ...], bases: dict[int, str]) -> str:
+        """Where an access finds an element of the row."""
+        near, parts = 0, [bases[number]] if number in bases else []
+        for axis, k in zip(self.nest.reduced, place, strict=True):
+            stride = self.nest.accesses[number].strides[axis]
+            if abs(stride) <= NEAR:
+                near += k * stride
+            elif k:
+                name = self._far(number, axis, stride)
+                parts.append(f"{k} * {name}")
+        return " + ".join([*parts, str(near)] if near or not parts else parts)
+
+    def _far(self, number: int, axis: int, stride: int) -> str:
+        known = self.strides.get((number, ~axis))
+        if known is None:
+            known = self.strides[number, ~axis] = self._size(f"r{number}_{axis}", stride)
+        return known
 
     # -- reductions --------------------------------------------------------------------------------------------------
 
@@ -301,3 +361,8 @@ class NestText:
         self._line(depth + 1, "count += 1")
         for r in blocked:
             self._line(depth + 1, f"push(part_{r.name}, count, {r.name})")
+
+
+def _own(text: str, varying: set[str], number: int) -> str:
+    """`text` with the variables of the number-th element of a row."""
+    return _VARIABLE.sub(lambda name: f"{name[0]}_{number}" if name[0] in varying else name[0], text)

@@ -36,6 +36,7 @@ class Cluster:
 
     A nest may have several loops over each row of its space, one a stage: `stage` numbers the nodes inside, those `by_row` are
     code in front of the stage's loop, `loops` has the nodes that each loop computes, `row_buffers` what is kept for later loops.
+    Where rows have a few elements only, `unrolled`, there are no loops over them, and the loop over the rows is vectorised.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Cluster:
     by_row: set[int] = field(default_factory=set)
     loops: list[set[int]] = field(default_factory=list)
     row_buffers: set[int] = field(default_factory=set)
+    unrolled: bool = False
 
     @property
     def has_rows(self) -> bool:

@@ -15,7 +15,7 @@ from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, view_throug
 from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.ir.recording import TINY
 from irgrad.passes.forms import FILLS, LAPACK, REDUCTIONS, has_kernel_dtypes, has_own_kernel, has_text, is_reduction, is_scalar_form
-from irgrad.passes.rows import Rows, is_total, plan_stages, spread
+from irgrad.passes.rows import Rows, is_short, is_total, plan_stages, spread
 
 MAX_POINTERS = 48
 MAX_STATEMENTS = 500
@@ -309,11 +309,14 @@ class _Clustering:
             if stage is not None:
                 break
         else:
-            number, stage = self.open(first, Cluster(want, space, reduced)), 0
+            number, stage = self.open(first, Cluster(want, space)), 0
         self.enter(number, node, want, space, reduced, cost, stage)
 
     def has_room(self, number: int, node: Node, cost: int) -> bool:
+        found = self.clusters[number]
         if self.costs[number] + cost > MAX_STATEMENTS:
+            return False
+        if found.unrolled and not is_short(found.space or (), found.reduced or (), self.costs[number] + cost):
             return False
         return len(self.readers[number] | self.pointers(node, number)) <= MAX_POINTERS
 
@@ -365,7 +368,9 @@ class _Clustering:
         else:
             if found.kind == "scalar":
                 found.kind, found.space = "nest", space
-            found.reduced = found.reduced if reduced is None else reduced
+            if found.reduced is None and reduced is not None:
+                found.reduced = reduced
+                found.unrolled = is_short(found.space or (), reduced, self.costs[number])
             found.inside.append(node)
             found.stage[node.index] = stage
             section = "inside"
@@ -390,7 +395,7 @@ class _Clustering:
 
     def finish(self, made: Cluster) -> None:
         """Stages of a nest with rows; memory for the totals of one without, which may be accumulated there."""
-        if made.has_rows:
+        if made.has_rows or made.unrolled:
             plan_stages(made, self.stored)
             return
         for node in made.inside:

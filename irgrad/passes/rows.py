@@ -4,6 +4,8 @@ A nest that reduces the trailing axes of its space holds the totals of a row in 
 an element, may follow in the same nest: stage k is code once a row and then a loop over the row, and a value that reads a total
 of stage k is in stage k + 1. What a later stage reads of an earlier one is computed again where that costs no more than
 reading it, and kept for the length of a row otherwise (the row stays in the cache).
+
+Rows of a few elements have no loops: every element has variables of its own, whatever the axis, and LLVM vectorises over the rows.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 WHOLE = 1 << 14  # elements up to which a nest without rows (a total over everything) has several loops: it stays in the cache
 LONG = 1 << 16  # elements of a row beyond which nothing is won
-SHORT = 16  # elements of a row below which costly code once a row is better done in vectors of rows
+SHORT = 17  # elements of a row below which costly code once a row is better done in vectors of rows
+FEW = 16  # elements of a row that need no loop, where
+STATEMENTS = 320  # all elements of a row together have at most this many operations
 RECOMPUTED = 4  # operations, and
 RELOADED = 2  # loads, up to which a value is computed again
 
@@ -53,6 +57,12 @@ def is_by_rows(strides: tuple[int, ...], space: tuple[int, ...], reduced: tuple[
     return not inner or not outer or max(inner) <= min(outer)
 
 
+def is_short(space: tuple[int, ...], reduced: tuple[int, ...], statements: int) -> bool:
+    """Is a row short enough for code without a loop over it?"""
+    length = math.prod(space[axis] for axis in reduced)
+    return 0 < length <= FEW and statements * length <= STATEMENTS and math.prod(kept_extents(space, reduced)) > 1
+
+
 def is_total(node: Node) -> bool:
     """One number that a nest leaves in a variable."""
     return node.aval.size == 1 and is_reduction(node)
@@ -77,6 +87,8 @@ class Rows:
         found = self.clustering.clusters[number]
         if found.kind != "nest" or found.space is None or found.reduced is None:
             return False
+        if found.unrolled:
+            return True
         length = math.prod(found.space[axis] for axis in found.reduced)
         limit = WHOLE if math.prod(kept_extents(found.space, found.reduced)) == 1 else LONG
         if not 0 < length <= limit or not is_trailing(found.space, found.reduced):
@@ -87,6 +99,8 @@ class Rows:
         found = self.clustering.clusters[number]
         assert found.space is not None
         assert found.reduced is not None
+        if found.unrolled:
+            return True
         return is_by_rows(spread(operand.aval.shape, self.view(operand).strides, found.space), found.space, found.reduced)
 
     def total_stage(self, number: int, operand: Node, by_row: bool) -> int | None:
@@ -162,7 +176,7 @@ class Rows:
         kept = kept_extents(found.space, found.reduced)
         if [n for n in node.aval.shape if n != 1] != [n for n in kept if n != 1]:
             return None
-        if not is_cheap(node) and math.prod(found.space[axis] for axis in found.reduced) < SHORT:
+        if not found.unrolled and not is_cheap(node) and math.prod(found.space[axis] for axis in found.reduced) < SHORT:
             return None
         stage = -1
         for operand in operands:
@@ -213,6 +227,10 @@ def plan_stages(cluster: Cluster, stored: set[int]) -> None:
     inside = {node.index: node for node in cluster.inside}
     count = 1 + max(cluster.stage.values(), default=0)
     cluster.loops = [set() for _ in range(count)]
+    if cluster.unrolled:
+        for index in inside.keys() - cluster.by_row:
+            cluster.loops[cluster.stage[index]].add(index)
+        return
 
     def is_element(operand: Operand) -> bool:
         if not isinstance(operand, Node) or operand.index not in inside or operand.index in cluster.by_row:

@@ -112,8 +112,32 @@ def test_totals_of_columns_are_no_rows() -> None:
     assert len(plan(lambda x: x.T / np.sum(x.T, axis=1, keepdims=True), np.ones((200, 300))).clusters) == 2
 
 
-def test_costly_code_once_a_short_row_stays_a_loop_of_its_own() -> None:
-    assert len(plan(logsumexp, np.ones((900, 10))).clusters) == 2
+def test_short_rows_have_no_loops_and_no_memory() -> None:
+    """Along any axis: a variable for each element, and one loop over the rows, in which nothing is read twice."""
+    for f, shape in [(logsumexp, (900, 10)), (lambda x: x / np.sum(x, axis=0), (5, 900)), (lambda x: np.sum(x, axis=(0, 2)), (2, 900, 3))]:
+        made = plan(f, np.ones(shape))
+        (only,) = made.clusters
+        assert only.unrolled
+        assert not only.row_buffers
+        (row,) = lower(made).rows
+        assert isinstance(row, Row)
+        assert row.source.count("for ") == 1
+        assert row.source.count("load(p0") == np.prod(shape) / 900
+
+
+def test_long_code_and_long_rows_have_loops() -> None:
+    def chain(x: Any) -> Any:
+        for _ in range(40):
+            x = np.sin(x) * x
+        return np.sum(x, axis=-1)
+
+    assert not any(each.unrolled for each in plan(chain, np.ones((900, 10))).clusters)
+    assert not plan(logsumexp, np.ones((900, 17))).clusters[0].unrolled
+    assert not plan(lambda x: np.sum(np.sin(x)), np.ones(12)).clusters[0].unrolled
+
+
+def test_costly_code_once_a_row_of_moderate_length_joins_it() -> None:
+    assert len(plan(logsumexp, np.ones((900, 20))).clusters) == 1
 
 
 def test_a_total_of_another_row_is_no_total_of_this_row() -> None:
@@ -124,7 +148,7 @@ def test_a_total_of_another_row_is_no_total_of_this_row() -> None:
 
 
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("shape", [(9, 20), (4, 300), (1, 40), (40, 1), (3, 2, 130), (2, 129)], ids=str)
+@pytest.mark.parametrize("shape", [(9, 20), (4, 300), (1, 40), (40, 1), (3, 2, 130), (2, 129), (30, 3), (2, 2, 10)], ids=str)
 def test_values_and_gradients(shape: tuple[int, ...], native: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CONFIG, "evaluate", not native)
     if not native and np.prod(shape) > 400:
