@@ -69,19 +69,29 @@ class _Problem:
     def __repr__(self) -> str:
         return getattr(self.f, "__name__", "f")
 
-    def step(self, a: Any, x: Any) -> Any:
-        """f(a)(x) on vectors."""
+    def applied(self, a: Any) -> Callable[[Any], Any]:
+        """f(a) on vectors."""
         moving = iter(self.of_a(a))
         tree = unflatten(self.structure, [next(moving) if other is None else other for other in self.others])
-        moved = call_user(call_user(self.f, tree), self.of_x(x))
-        if current() is None and any(type(leaf) is Tracer for leaf in leaves_of(moved)[0]):
-            raise TraceError(f"the function of fixed_point closes over a traced value ({here()}); make it a part of `a`")
-        return flatten(moved)[0]
+        apply = call_user(self.f, tree)
+
+        def move(x: Any) -> Any:
+            moved = call_user(apply, self.of_x(x))
+            if current() is None and any(type(leaf) is Tracer for leaf in leaves_of(moved)[0]):
+                raise TraceError(f"the function of fixed_point closes over a traced value ({here()}); make it a part of `a`")
+            return flatten(moved)[0]
+
+        return move
+
+    def step(self, a: Any, x: Any) -> Any:
+        """f(a)(x) on vectors."""
+        return self.applied(a)(x)
 
     def solve(self, a: Any, x: Any) -> Any:
-        previous, x = x, self.step(a, x)
+        move = self.applied(a)
+        previous, x = x, move(x)
         while self.distance(self.of_x(x), self.of_x(previous)) > self.tol:
-            previous, x = x, self.step(a, x)
+            previous, x = x, move(x)
         return x
 
     def concrete(self) -> Any:

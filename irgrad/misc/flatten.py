@@ -7,6 +7,7 @@ with its own dtype from a vector of that dtype, and with the vector's from any o
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,18 +41,19 @@ def flatten(value: Any) -> tuple[Any, Callable[[Any], Any]]:
         shapes.append(bits.shape if is_array else None)
         dtypes.append(dtype if dtype.kind in "fc" else np.dtype(np.float64))
     common = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
+    extents = [1 if shape is None else math.prod(shape) for shape in shapes]
+    size = sum(extents)
     vector = inp.concatenate([inp.reshape(inp.asarray(leaf, common), (-1,)) for leaf in leaves]) if leaves else inp.zeros(0)
 
     def restore(vector: Any) -> Any:
         """The pytree of the flattened value's structure and shapes."""
-        vector = inp.asarray(vector)
-        size = sum(1 if shape is None else int(np.prod(shape)) for shape in shapes)
+        vector = vector if isinstance(vector, np.ndarray) else inp.asarray(vector)
         if vector.shape != (size,):
             raise ValueError(f"unflatten expects a vector of shape ({size},), got shape {vector.shape} ({here()})")
         pieces: list[Any] = []
         at = 0
-        for shape, dtype in zip(shapes, dtypes, strict=True):
-            end = at + (1 if shape is None else int(np.prod(shape)))
+        for shape, dtype, extent in zip(shapes, dtypes, extents, strict=True):
+            end = at + extent
             piece: Any = vector[at] if shape is None else inp.reshape(vector[at:end], shape)
             if dtype != vector.dtype == common:
                 piece = (piece if dtype.kind == "c" else piece.real).astype(dtype)
