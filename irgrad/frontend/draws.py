@@ -7,6 +7,7 @@ whose distribution has parameters by a formula (`handlers.random`) is a node for
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class Standard:
 class Draw:
     """One call of a generator's method. `number` counts the generators that a run makes; None for one that is there before it."""
 
-    __slots__ = ("_key", "aval", "generator", "kinds", "method", "number", "standard", "structure")
+    __slots__ = ("_key", "_ready", "aval", "generator", "kinds", "method", "number", "standard", "stream", "structure")
 
     def __init__(
         self,
@@ -61,7 +62,12 @@ class Draw:
         self.standard = standard
         self.aval: Aval | None = None
         written = None if standard is None else standard.key()
-        self._key = (self.stream(), method, structure, kinds, written)
+        self.stream: Any = id(generator) if number is None else (number, type(generator))  # an id of what this object keeps alive
+        self._key = (self.stream, method, structure, kinds, written)
+        self._ready: Callable[[], Any] | None = None  # the whole call, where nothing of it is data: most draws
+        if number is None and standard is None and method != "seed" and not any(type(kind) is str for kind in kinds):
+            args, kwargs = self.arguments(())
+            self._ready = functools.partial(numpys(generator, method), generator, *args, **kwargs)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Draw) and self._key == other._key
@@ -76,15 +82,14 @@ class Draw:
         inner = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())])
         return f"{type(self.generator).__name__}{made}.{self.method}({inner})"
 
-    def stream(self) -> Any:
-        return (self.number, type(self.generator)) if self.number is not None else id(self.generator)  # which this object keeps alive
-
     def arguments(self, operands: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         data = iter(operands)
         return unflatten(self.structure, [k.value if type(k) is _Static else _as_kind(next(data), k) for k in self.kinds])
 
     def perform(self, effects: Effects, operands: tuple[Any, ...]) -> Any:
         """Draw. Raises what numpy raises for bad parameters."""
+        if self._ready is not None:
+            return self._ready()
         args, kwargs = self.arguments(operands)
         if self.method == MAKE:
             effects.generators[self.number or 0] = type(self.generator).__irgrad_make__(*args, **kwargs)
@@ -192,7 +197,7 @@ def make_generator(trace: GraphTrace, made: Any, args: Sequence[Any], /, **kwarg
     trace.generators.append(made)
     draw = Draw(made, number, MAKE, structure, kinds)
     draw.aval = Aval((), np.dtype(np.float64))
-    trace.effects.restarted.add(draw.stream())
+    trace.effects.restarted.add(draw.stream)
     trace.effects.generators[number] = made
     operands = [leaf for leaf, kind in zip(leaves, kinds, strict=True) if type(kind) is str]
     trace.record(DRAW, tuple([o if type(o) is Tracer else trace.lift(o) for o in operands]), {"draw": draw}, 0.0)

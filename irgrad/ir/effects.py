@@ -12,6 +12,7 @@ from typing import Any, Protocol
 class Effect(Protocol):
     """A draw as the log sees it: equal draws of one run are told apart by their order."""
 
+    @property
     def stream(self) -> Any:
         """What is drawn from: equal for draws that follow each other."""
 
@@ -32,7 +33,7 @@ class Effects:
 
     def draw(self, effect: Effect, operands: tuple[Any, ...]) -> Any:
         """The numbers that the interrupted run drew here, or new ones."""
-        if effect.stream() in self.restarted:
+        if self.restarted and effect.stream in self.restarted:
             return effect.perform(self, operands)
         if self.position < len(self.log):
             known, value = self.log[self.position]
@@ -47,9 +48,9 @@ class Effects:
 
     def restart(self, effect: Effect, operands: tuple[Any, ...]) -> Any:
         """Seed a generator: what was drawn from it since, in an interrupted run, is drawn again."""
-        stream = effect.stream()
+        stream = effect.stream
         self.restarted.add(stream)
-        self.log[self.position :] = [entry for entry in self.log[self.position :] if entry[0].stream() != stream]
+        self.log[self.position :] = [entry for entry in self.log[self.position :] if entry[0].stream != stream]
         return effect.perform(self, operands)
 
     def repeated(self) -> Effects:
