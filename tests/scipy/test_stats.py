@@ -66,6 +66,9 @@ CASES += [
     ("binom", "pmf", (COUNTS, np.array([[0.0], [2.0], [2.5], [-1.0]]), 1.0), {}),
     ("binom", "cdf", (COUNTS, np.array([[0.0], [5.0]]), 0.0), {}),
 ]
+for _name, _shape in DISCRETE.items():  # steps are where x - loc is whole
+    CASES += [(_name, _m, (COUNTS + 0.25, *_shape), {"loc": 0.5}) for _m in ("cdf", "sf")]
+    CASES += [(_name, "pmf", (COUNTS + 0.5, *_shape), {"loc": 0.5})]
 CASES += [("bernoulli", "pmf", (COUNTS, np.array([[0.0], [1.0], [1.5]])), {}), ("poisson", "pmf", (COUNTS, np.array([[0.0], [-1.0]])), {})]
 
 

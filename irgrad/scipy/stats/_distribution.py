@@ -208,7 +208,9 @@ class Distribution:
 
     def _distribution(self, name: str, parameters: tuple[Any, ...], below: float, above: float) -> Any:
         x, *rest = parameters
-        place = self._place(floor(stopped(x)) if self._family.discrete else x, *rest)
+        place = self._place(stopped(x) if self._family.discrete else x, *rest)
+        if self._family.discrete:
+            place.z = floor(place.z)
         low, high, inner = self._family.support
         at_low = place.below if self._family.discrete or low == -math.inf else place.z <= low
         if self._family.upper is not None:
