@@ -198,3 +198,66 @@ def test_the_other_triangle_of_a_factor_is_the_matrix() -> None:
     a = RNG.normal(size=(3, 3))
     check_grads(lambda x: isl.cho_factor(x @ x.T + np.eye(3))[0] ** 2, order=2)(a)
     check_grads(lambda x: isl.cho_solve(isl.cho_factor(x @ x.T + np.eye(3), lower=True), np.arange(3.0)), order=2)(a)
+
+
+def of_rank(m: int, n: int, is_complex: bool) -> Any:
+    """Singular values 3, 2 and 0.5 between random bases."""
+    draw = lambda *shape: RNG.normal(size=shape) + 1j * is_complex * RNG.normal(size=shape)
+    made = (np.linalg.qr(draw(m, 3))[0] * [3.0, 2.0, 0.5]) @ np.linalg.qr(draw(n, 3))[0].T
+    return made if is_complex else made.real
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4), (3, 3)])
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_derivatives_with_a_cutoff(shape: tuple[int, int], is_complex: bool) -> None:
+    """A singular value that the cutoff drops and that is not 0 turns the spaces of the others."""
+    x, y = of_rank(*shape, is_complex), RNG.normal(size=(shape[0], 2))
+    for f in (
+        lambda x: inp.linalg.pinv(x, 0.3),
+        lambda x: inp.linalg.pinv(inp.stack([x, 2.0 * x]), rcond=np.array([0.3, 1e-12])),
+        lambda x: inp.linalg.lstsq(x, y, 0.3)[0],
+        lambda x: isl.pinv(x, rtol=0.3),
+    ):
+        check_grads(f, order=2)(x)
+    left, right = RNG.normal(size=(shape[0], 2)), RNG.normal(size=(2, shape[1]))
+    check_grads(lambda a, b: inp.linalg.pinv(a @ b, 1e-10) + inp.linalg.lstsq(a @ b, np.eye(shape[0]))[0], argnum=(0, 1), order=2)(
+        left, right
+    )
+    gradient = irgrad.grad(lambda x: np.real(np.sum(np.linalg.pinv(x, 0.3) ** 2)))
+    jitted = irgrad.jit(gradient, compile_after=1)
+    jitted(x)
+    np.testing.assert_allclose(jitted(x), gradient(x), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_hermitian_pseudo_inverses_read_the_lower_triangle(is_complex: bool) -> None:
+    x = of_rank(3, 3, is_complex)
+    x = x @ x.conj().T
+    for rcond in (1e-15, 0.3):
+        check_grads(lambda x, r=rcond: inp.linalg.pinv(x, r, hermitian=True), order=2)(x)
+    assert not np.triu(irgrad.grad(lambda x: np.real(np.sum(np.linalg.pinv(x, hermitian=True))))(x), 1).any()
+
+
+def cofactors(a: Any) -> Any:
+    n = len(a)
+    minors = [[np.linalg.det(np.delete(np.delete(a, i, 0), j, 1)) * (-1) ** (i + j) for j in range(n)] for i in range(n)]
+    return np.array(minors)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
+def test_determinants_of_every_rank(dtype: str) -> None:
+    """The gradient is the matrix of cofactors, zero two below full rank; eagerly, compiled, and in stacks with regular matrices."""
+    gradient = irgrad.grad(lambda x: np.sum(np.real(np.linalg.det(x))))
+    jitted = irgrad.jit(gradient, compile_after=1)
+    for n in (2, 3, 5):
+        for rank in range(max(0, n - 3), n + 1):
+            a = RNG.normal(size=(n, rank)) @ RNG.normal(size=(rank, n)) * (1 + 0.5j if dtype == "complex128" else 1.0)
+            want = cofactors(a)
+            atol = (1e-4 if dtype == "float32" else 1e-12) * max(1.0, np.linalg.norm(a)) ** (n - 1)
+            a = np.asarray(a, dtype)
+            stack = np.stack([a, 2.0 * np.eye(n, dtype=dtype)])
+            for f in (gradient, jitted, jitted):
+                np.testing.assert_allclose(f(a), want, rtol=0.0, atol=atol)
+                np.testing.assert_allclose(f(stack), [want, 2.0 ** (n - 1) * np.eye(n)], rtol=0.0, atol=atol + 1e-3)
+            if rank <= n - 2:
+                np.testing.assert_allclose(gradient(a), 0.0, atol=atol)

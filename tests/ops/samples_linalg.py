@@ -65,6 +65,13 @@ SINGULAR = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [0.5, -1.0, 1.5]])
 DEGENERATE = np.diag([2.0, 2.0, 5.0])
 TURN = np.array([[0.2, -1.3], [0.9, 0.1]])  # complex eigenvalues
 RANK_ONE = np.outer([1.0, 2.0, -1.0], [0.5, 1.5])
+TURNS = [np.linalg.svd(matrix(3, 3, dtype=d))[0] for d in ("float64", "complex128")]
+CUT = [
+    np.concatenate([x, 0.1 * x[:1]]) if n > 3 else x[:, :n]
+    for q, n in ((TURNS[0], 4), (TURNS[0], 3), (TURNS[1], 3))
+    for x in [(q * [3.0, 2.0, 0.5]) @ q.T]
+]  # a cutoff of 0.3 drops the last singular value, which is not 0
+CUT.append(CUT[0].T.copy())
 BANDS = matrix(4, 5) + np.array([[0.0], [0.0], [6.0], [0.0]])
 BANDED = {"below": 1, "above": 2}
 LOWER = {"lower": True, "trans": False, "unit": False}
@@ -104,12 +111,14 @@ SAMPLES: dict[str, list[Sample]] = {
     "cofactor": [*squares(order=1), Sample((SINGULAR,), order=1), Sample((C,), order=1)],
     "slogdet": [*squares(), Sample((-A,)), Sample((A, lowered(A))), Sample((C, lowered(C)))],
     "pinv": [*rectangles({"rcond": 1e-15}), Sample((RANK_ONE,), {"rcond": 1e-12}, 0),
-             Sample((definite(3, 3),), {"rcond": 1e-15, "hermitian": True}, 0)],
+             Sample((definite(3, 3),), {"rcond": 1e-15, "hermitian": True}), *(Sample((x,), {"rcond": 0.3}) for x in CUT),
+             Sample((CUT[0] @ CUT[0].T,), {"rcond": 0.3, "hermitian": True})],
     "lstsq": [
         *(Sample((matrix(*a), matrix(*y)), {"rcond": 1e-14}) for a, y in (((4, 2), (4, 3)), ((2, 4), (2, 1)), ((3, 3), (3, 2)))),
         Sample((matrix(4, 2, dtype="complex128"), matrix(4, 2, dtype="complex128")), {"rcond": 1e-14}),
         Sample((matrix(4, 2, dtype="float32"), matrix(4, 2, dtype="float32")), {"rcond": 1e-6}, 0),
         Sample((RANK_ONE, matrix(3, 2)), {"rcond": 1e-12}, 0),
+        *(Sample((x, matrix(x.shape[0], 2, dtype=x.dtype.name)), {"rcond": 0.3}) for x in CUT),
     ],
     "expm": [Sample((s.operands[0] / 4,), s.params, s.order)
              for s in squares() if s.operands[0].size != 0 and s.operands[0].dtype.char != "F"],
