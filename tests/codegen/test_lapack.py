@@ -71,16 +71,12 @@ def check(name: str, sample: Sample, got: Any) -> None:
 def one(name: str, sample: Sample) -> Callable[..., Any]:
     """The operation as a program; captured floats would be traced."""
     if name == "pinv":
+        cut = sample.params["rcond"] == 0.3
         if "hermitian" in sample.params:
-            return {
-                1e-15: lambda a: np.linalg.pinv(a, hermitian=True),
-                0.3: lambda a: np.linalg.pinv(a, 0.3, hermitian=True),
-            }[sample.params["rcond"]]
-        return {
-            1e-15: lambda a: np.linalg.pinv(a),
-            1e-12: lambda a: np.linalg.pinv(a, 1e-12),
-            0.3: lambda a: np.linalg.pinv(a, 0.3),
-        }[sample.params["rcond"]]
+            return (lambda a: np.linalg.pinv(a, 0.3, hermitian=True)) if cut else lambda a: np.linalg.pinv(a, hermitian=True)
+        if cut:
+            return lambda a: np.linalg.pinv(a, 0.3)
+        return (lambda a: np.linalg.pinv(a, 1e-12)) if sample.params["rcond"] == 1e-12 else lambda a: np.linalg.pinv(a)
     return program(REGISTRY[name], sample.params)
 
 
