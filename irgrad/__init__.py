@@ -5,6 +5,7 @@
 
 import irgrad.ops as _ops  # noqa: F401, I001  (declares the primitives: first)
 import irgrad.frontend.handlers as _handlers  # noqa: F401  (teaches tracers numpy's functions)
+from irgrad import differential_operators as differential_operators
 from irgrad import errors
 from irgrad.builtins import dict, isinstance, list, tuple, type
 from irgrad.extend import primitive

@@ -39,10 +39,11 @@ from irgrad.ir.primitive import NONE, NonDiff, Primitive, nondiff
 from irgrad.ir.value import Number, Static
 from irgrad.operators import call_user, traced_form
 from irgrad.pytree import LEAF, Structure, flatten, unflatten
+from irgrad.spaces import Box, SparseObject, VSpace, vspace
 
 __all__ = [
-    "JVPNode", "UserPrimitive", "VJPNode", "def_linear", "defjvp", "defjvp_argnum", "defjvp_argnums", "defvjp", "defvjp_argnum",
-    "defvjp_argnums", "notrace_primitive", "primitive", "register_notrace",
+    "Box", "JVPNode", "SparseObject", "UserPrimitive", "VJPNode", "VSpace", "def_linear", "defjvp", "defjvp_argnum", "defjvp_argnums",
+    "defvjp", "defvjp_argnum", "defvjp_argnums", "notrace_primitive", "primitive", "register_notrace", "vspace",
 ]  # fmt: skip
 
 Name = int | str  # an argument: its position, or its name where it is only given by keyword
@@ -456,6 +457,8 @@ def _traced(fun: Rule) -> Rule:
 def _checked(b: Builder, found: Any, like: Any, what: str) -> Any:
     """A derivative that broadcasts with the value it belongs to; a plain number is data to a kernel."""
     shape = b.shape(like)
+    if isinstance(found, SparseObject):
+        found = call_user(found.dense)
     if not _is_data(concrete_of(found)) or not _broadcasts(np.shape(concrete_of(found)), shape):
         raise DifferentiationError(f"the {what} returned {_shown(found)}; expected a number or an array of the shape {shape}")
     return found if type(found) is Tracer or isinstance(found, np.ndarray) else b.number(found)

@@ -7,7 +7,7 @@ else is a leaf. Dict leaves come in the order of sorted keys, and a dict comes b
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,6 +15,7 @@ import numpy as np
 import optree
 
 _NAMESPACE = "irgrad"
+_CONTAINERS = (list, tuple, dict, OrderedDict, defaultdict, deque)
 _T = TypeVar("_T")
 
 Structure: TypeAlias = optree.PyTreeSpec
@@ -94,6 +95,11 @@ def register(
     )
     _FLATTEN[cls] = flatten_node
     return cls
+
+
+def is_registered(cls: type) -> bool:
+    """Are instances of `cls` nodes, whose leaves are traced?"""
+    return cls in _CONTAINERS or cls in _FLATTEN or optree.is_namedtuple_class(cls)
 
 
 def register_dataclass(cls: type[_T], static: Sequence[str] = ()) -> type[_T]:

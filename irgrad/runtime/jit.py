@@ -61,6 +61,8 @@ class Jitted:
         compile_after: int = 2,
     ) -> None:
         functools.update_wrapper(self, fun)
+        if not hasattr(self, "__name__"):  # a partial, or an object that is called
+            self.__name__ = self.__qualname__ = getattr(getattr(fun, "func", None), "__name__", type(fun).__name__)
         self.fun = fun
         self.static_argnums = static_argnums
         self.static_argnames = static_argnames
