@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as _np
 
 import irgrad.frontend.handlers as _handlers  # noqa: F401  (registers the handlers)
+from irgrad.frontend.context import current as _current
+from irgrad.frontend.draws import note_effect as _note_effect
 from irgrad.frontend.handlers.core import unwrap as _unwrap
 from irgrad.frontend.handlers.random import OTHERS as _OTHERS
 from irgrad.frontend.handlers.random import PARAMETERS as _PARAMETERS
@@ -57,6 +59,12 @@ class Generator(_np.random.Generator, metaclass=_Recorded):  # type: ignore[no-r
     def __init__(self, bit_generator: Any) -> None:
         super().__init__(bit_generator)
         _made_generator(self, (bit_generator,), {})
+
+    @property
+    def bit_generator(self) -> Any:
+        """What the numbers come from; whoever has it in a traced function may draw unseen."""
+        _note_effect(_current(), "the bit generator of a generator is used")
+        return super().bit_generator
 
     @classmethod
     def __irgrad_make__(cls, seed: Any = None) -> Generator:

@@ -408,6 +408,7 @@ def test_other_derivatives_are_refused(call: Any, wrap: Any, operator: Any) -> N
 
 # ---- generators that the trace does not know ----
 
+OURS = inp.random.default_rng(0)
 PLAIN = np.random.RandomState(0)
 GENERATOR = np.random.default_rng(0)
 draw_normal = PLAIN.randn
@@ -475,14 +476,24 @@ def test_a_plain_generator_as_an_argument() -> None:
     same(got, [np.random.RandomState(3).randn()] * 2)
 
 
-@pytest.mark.parametrize("other", [lambda: np.random.get_state(), lambda: np.random.bytes(3), lambda: np.random.seed()])
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: np.random.get_state(), lambda: np.random.bytes(3), lambda: np.random.seed(), lambda: np.random.get_bit_generator(),
+        lambda: OURS.bit_generator.random_raw(), lambda: OURS.spawn(1), lambda: OURS.shuffle([1, 2]),
+        lambda: np.random.Generator(np.random.PCG64(3)).normal(),
+    ],
+)  # fmt: skip
 def test_other_uses_of_a_generator_are_impure(other: Any) -> None:
     def f(x):
         other()
         return 2.0 * x
 
     fast = irgrad.jit(f, compile_after=1)
-    with pytest.warns(RuntimeWarning, match=r"keeps running eagerly: numpy.random.\w+ in a traced function \(test_random.py:\d+\)"):
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"keeps running eagerly: .*generator.* \(test_random.py:\d+\)|: numpy.random.\w+ in a traced function \(test_random.py:\d+\)",
+    ):
         assert fast(1.0) == 2.0
 
 

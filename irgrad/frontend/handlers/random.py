@@ -284,7 +284,7 @@ def _module_function(name: str, method: str) -> Callable[..., Any]:
     return public
 
 
-OTHERS = ("seed", "get_state", "set_state", "shuffle", "bytes", "spawn")
+OTHERS = ("seed", "get_state", "set_state", "shuffle", "bytes", "spawn", "get_bit_generator", "set_bit_generator")
 for _name in (*MODULE, *ALIASES, *(n for n in OTHERS if hasattr(np.random, n))):
     PUBLIC[getattr(np.random, _name)] = _module_function(_name, ALIASES.get(_name, _name))
 assert all(name in REGISTRY for name, _ in _NAMED.values())
