@@ -1,7 +1,7 @@
 """The kernel of `correlate`: direct loops, the innermost over the longer of result and kernel.
 
 Along a long result it adds one weight times a run of the signal; along a long kernel it accumulates products in a register. Sums
-are in the order of the loops, without blocks: within the bound n eps |x| |w| of a dot product.
+are in the order of the loops: within the bound n eps |x| |w| of a dot product. Both run in blocks that stay in the first cache.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from irgrad.ir.plan import View, contiguous
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
+
+
+BLOCK = 1024
 
 
 class _Text:
@@ -35,6 +38,16 @@ class _Text:
 
     def loop(self, name: str, extent: str) -> None:
         self.line(f"for {name} in range({extent}):")
+        self.depth += 1
+
+    def blocks(self, name: str, extent: str) -> None:
+        """Over the first indices of blocks."""
+        self.line(f"for {name} in range(0, {extent}, {BLOCK}):")
+        self.depth += 1
+
+    def within(self, name: str, block: str, extent: str) -> None:
+        """Over one block."""
+        self.line(f"for {name} in range({block}, min({block} + {BLOCK}, {extent})):")
         self.depth += 1
 
 
@@ -74,17 +87,19 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
     text.line(f"ws = b * w0 + d * w1{''.join(f' + m{k} * w{k + 2}' for k in range(outer))}")
     text.line(f"os = base{''.join(f' + i{k} * o{k + 2}' for k in range(outer))}")
     if along_result:
+        text.blocks("c", extents["o"][-1])
         text.loop("m", extents["m"][-1])
         text.line(f"weight = load(w, ws + m{last_w})")
         text.line(f"first = xs + m{last_x}")
-        text.loop("i", extents["o"][-1])
+        text.within("i", "c", extents["o"][-1])
         term = times("weight", f"load(x, first + i{last_x})", dtype)
         text.line(f"store(o, os + i, {plus('load(o, os + i)', term, dtype)})")
     else:
+        text.blocks("c", extents["m"][-1])
         text.loop("i", extents["o"][-1])
         text.line(f"first = xs + i{last_x}")
         text.line(f"total = {zero}")
-        text.loop("m", extents["m"][-1])
+        text.within("m", "c", extents["m"][-1])
         term = times(f"load(x, first + m{last_x})", f"load(w, ws + m{last_w})", dtype)
         add = "add_any_order(total, {})" if dtype.kind in "fc" else "{}"
         text.line(f"total = {add.format(term if dtype.kind in 'fc' else plus('total', term, dtype))}")

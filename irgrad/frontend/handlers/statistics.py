@@ -202,7 +202,7 @@ def _where(condition: Any, yes: Any, no: Any) -> Any:
 
 @handles(np.convolve)
 def convolve(trace: Trace, a: Any, v: Any, mode: str = "full") -> Any:
-    """A product with the matrix of the longer operand's windows."""
+    """A correlation with the shorter operand reversed; of integers and bools a product with the matrix of the longer one's windows."""
     xs = parts_of(trace, [a, v])
     x, y = (reshape(trace, p, (size_of(shape_of(p)),)) if len(shape_of(p)) < 1 else p for p in xs)
     if len(shape_of(x)) != 1 or len(shape_of(y)) != 1:
@@ -215,6 +215,9 @@ def convolve(trace: Trace, a: Any, v: Any, mode: str = "full") -> Any:
     low, count = {"full": (m - 1, n + m - 1), "same": ((m - 1) - (m - 1) // 2, n), "valid": (0, n - m + 1)}[mode]
     high = count + m - 1 - n - low
     padded = call(trace, "pad", x, dtype_of(x).type(0), low=(low,), high=(high,))
+    if np.result_type(dtype_of(x), dtype_of(y)).kind in "fc":
+        stacks = (reshape(trace, padded, (1, 1, count + m - 1)), reshape(trace, flipped(trace, y, (0,)), (1, 1, m)))
+        return reshape(trace, call(trace, "correlate", *stacks), (count,))
     windows = gather_axis(trace, padded, trace.lift(np.add.outer(np.arange(count), np.arange(m))), 0)
     return call(trace, "dot", windows, flipped(trace, y, (0,)))
 
