@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -281,6 +282,20 @@ def _flat(first: int, count: int, rest: int, sizes: list[int], shape: tuple[int,
     return " + ".join(parts) or "0"
 
 
+def _text(head: list[str], lines: list[str], sizes: list[int], rank: int, tail: int) -> str:
+    """The kernel's text: sizes read once, before the loops, and a step of one along the innermost axis left out (the vectoriser asks)."""
+    body = "\n".join(lines)
+    innermost = f"t{tail - 1}" if tail else f"i{rank - 1}"
+
+    def step(found: re.Match[str]) -> str:
+        return innermost if sizes[int(found[1])] == 1 else found[0]
+
+    body = re.sub(rf"\b{innermost} \* size\(n, (\d+)\)", step, body)
+    used = sorted({int(k) for k in re.findall(r"size\(n, (\d+)\)", body)})
+    known = [f"    n{k} = size(n, {k})" for k in used]
+    return "\n".join([*head, *known, re.sub(r"size\(n, (\d+)\)", r"n\1", body), "    return 0", ""])
+
+
 def _gather(lowering: _Lowering, node: Node) -> Row:
     xref, xshape, xstrides, _ = _operand(lowering, node, 0)
     dtype = node.aval.dtype.name
@@ -295,8 +310,8 @@ def _gather(lowering: _Lowering, node: Node) -> Row:
         sizes.append(xstrides[count + d])
     target = _flat(0, len(shape), len(xshape) - count, sizes, node.aval.shape)
     lines.append("    " * depth + f"store(o, {target}, load(x, {source}))")
-    head = ["def kernel(p, n):", f"    x = pointer_{dtype}(p, 0)", f"    o = pointer_{dtype}(p, 1)"]
-    return Row("\n".join([*head, *lines, "    return 0", ""]), pointers, sizes, "gather")
+    head = ["def kernel(p, n):", f"    x = scoped_{dtype}(p, 0, 0, 2)", f"    o = scoped_{dtype}(p, 1, 1, 2)"]  # the result is new memory
+    return Row(_text(head, lines, sizes, len(shape), len(xshape) - count), pointers, sizes, "gather")
 
 
 def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
@@ -335,7 +350,8 @@ def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
     indent = "    " * depth
     lines.append(f"{indent}at = {target}")
     lines.append(f"{indent}store(o, at, {plus('load(o, at)', text, node.aval.dtype)})" if add else f"{indent}store(o, at, {text})")
-    return Row("\n".join([*head, *lines, "    return 0", ""]), pointers, sizes, node.op.name if node.op else "scatter")
+    text = _text(head, lines, sizes, len(shape), len(bshape) - count)
+    return Row(text, pointers, sizes, node.op.name if node.op else "scatter")
 
 
 def _scatter_add(lowering: _Lowering, node: Node) -> Row:

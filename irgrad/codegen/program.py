@@ -79,10 +79,11 @@ class Argument:
 class Context:
     """Bases and arena of one call in flight."""
 
-    __slots__ = ("address", "arena", "bases", "effects", "scratch")
+    __slots__ = ("address", "arena", "bases", "effects", "scratch", "views")
 
     def __init__(self, program: Program) -> None:
         self.scratch: dict[int, Any] = {}
+        self.views: dict[Any, np.ndarray[Any, Any]] = {}  # of the arena, for host calls
         self.effects: Effects | None = None
         self.arena = np.empty(program.arena_bytes + 64, np.uint8)
         self.bases = program.initial_bases.copy()

@@ -44,6 +44,8 @@ def _check(op: str, x: Aval, axes: Axes, norm: str) -> None:
 
 
 def _fft(x: Any, *, axes: Axes, inverse: bool, norm: Any) -> Any:
+    if len(axes) == 1:  # by fewer layers of Python
+        return (np.fft.ifft if inverse else np.fft.fft)(x, axis=axes[0], norm=norm)
     return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.codegen.layout import DONE, FAILED, HOST, MISMATCH, NUMBER
-from irgrad.codegen.program import FIRST_INPUT, Context, HostCall, Program
+from irgrad.codegen.program import ARENA, FIRST_INPUT, Context, HostCall, Program
 from irgrad.errors import RuntimeGuardError
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT, PURE
@@ -207,7 +207,8 @@ def host(call: HostCall, context: Context) -> None:
         result = call.op.evaluate(*values, **call.params)
     ref, shape, dtype = call.result
     is_number = type(result) is float and shape == () and dtype == np.float64
-    if not is_number and (np.shape(result) != shape or np.result_type(result) != dtype):
+    is_array = type(result) is np.ndarray and result.shape == shape and result.dtype is dtype
+    if not (is_array or is_number) and (np.shape(result) != shape or np.result_type(result) != dtype):
         raise RuntimeGuardError(f"{call.op.name} returned another shape or dtype than the trace holds for")
     _array(context, ref, shape, None, dtype)[...] = result
 
@@ -215,10 +216,14 @@ def host(call: HostCall, context: Context) -> None:
 def _array(
     context: Context, ref: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype[Any]
 ) -> np.ndarray[Any, Any]:
-    """A numpy view of memory of a call."""
-    address = int(context.bases[ref & 65535]) + (ref >> 16)
-    holder = _Memory(address, shape, strides, dtype)
-    return np.asarray(holder)
+    """A numpy view of memory of a call; one of the arena, which stays where it is, is made once a context."""
+    if ref & 65535 != ARENA:
+        return np.asarray(_Memory(int(context.bases[ref & 65535]) + (ref >> 16), shape, strides, dtype))
+    key = (ref, shape, strides, dtype)
+    known = context.views.get(key)
+    if known is None:
+        known = context.views[key] = np.asarray(_Memory(int(context.bases[ARENA]) + (ref >> 16), shape, strides, dtype))
+    return known
 
 
 class _Memory:
