@@ -1,4 +1,4 @@
-"""Jacobians and Hessians, by one reverse walk per output entry over one run."""
+"""Jacobians and Hessians: one run, and one walk back per output entry, or forward per argument entry where there are far fewer of these."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.errors import MissingRuleError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.recorder import RecordBuilder
 from irgrad.frontend.trace import Trace
@@ -74,6 +75,53 @@ def _shaped(block: Any, value: Any, argument: Any) -> Any:
 
 
 def _recorded_blocks(b: RecordBuilder, run: Run) -> list[list[Any]]:
+    if _is_wide(run):
+        try:
+            return _columns(b, run)
+        except MissingRuleError:  # of a primitive with a rule for cotangents alone
+            pass
+    return _rows(b, run)
+
+
+def _is_wide(run: Run) -> bool:
+    """Are there so many fewer numbers in the arguments than in the outputs that one push forward for each is less work?"""
+    values = [out.value for out in run.outs if type(out) is Tracer]
+    if any(dtype_of(value).kind != "f" for value in (*values, *(mark.value for mark in run.marks))):
+        return False
+    return 2 * sum(int(np.size(mark.value)) for mark in run.marks) < sum(int(np.size(value)) for value in values)
+
+
+def _columns(b: RecordBuilder, run: Run) -> list[list[Any]]:
+    """Blocks by one walk forward per argument entry: the columns as rows, transposed at the end."""
+    marks, trace = run.marks, b.trace
+    blocks: list[list[Any]] = [[] for _ in run.outs]
+    tangents: list[Any] = [None] * len(marks)
+    for k, mark in enumerate(marks):
+        shape, size, dtype = np.shape(mark.value), int(np.size(mark.value)), dtype_of(mark.value)
+        found: list[list[Any]] = [[] for _ in run.outs]
+        for j in range(size):
+            b.row()
+            tangents[k] = _basis(b, dtype.type(1), shape, size, j)
+            for column, out, t in zip(found, run.outs, run.push(b, tangents), strict=True):
+                column.append(_row(b, t, None, out, dtype) if type(out) is Tracer else None)
+        tangents[k] = None
+        if isinstance(trace, GraphTrace):
+            trace.new_segment(trace.sites.depth)
+        for block, column, out in zip(blocks, found, run.outs, strict=True):
+            value = out.value if type(out) is Tracer else out
+            if type(out) is not Tracer or not size:
+                block.append(_shaped(np.zeros(np.shape(value) + shape, dtype), value, mark.value))
+                continue
+            whole = b.reshape(column[0] if size == 1 else b.concatenate(*column, axis=0), shape=(*shape, *np.shape(value)))
+            rank, count = len(shape), len(np.shape(value))
+            if rank and count:
+                whole = b.transpose(whole, axes=(*range(rank, rank + count), *range(rank)))
+            block.append(_stacked(b, [whole], value, mark.value))
+    return blocks
+
+
+def _rows(b: RecordBuilder, run: Run) -> list[list[Any]]:
+    """Blocks by one walk back per output entry."""
     marks, trace = run.marks, b.trace
     active = find_active(run.tape, run.start, run.stop, marks)
     blocks: list[list[Any]] = []
