@@ -1,4 +1,4 @@
-"""The Euclidean norm, one primitive for its use in every program; other norms are made of sums and powers."""
+"""The Euclidean norm, one primitive for its use in every program; other norms are roots of sums of powers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import PURE, primitive
+from irgrad.ir.primitive import ELEMENTWISE, PURE, primitive
 from irgrad.ops.matrices import conj, real
-from irgrad.ops.rules import Axes, check_axes, expand, is_complex, is_inexact, reject, removed
+from irgrad.ops.rules import Axes, check_axes, expand, is_complex, is_inexact, reject, removed, ufunc_aval
 
 
 def _norm2(x: Any, *, axes: Axes) -> Any:
@@ -50,3 +50,19 @@ def _jvp(b: Builder, t: Any, out: Any, x: Any, *, axes: Axes) -> Any:
 
 
 norm2 = primitive("norm2", evaluate=_norm2, aval=_aval, vjp=(_vjp,), jvp=(_jvp,), traits=PURE)
+
+
+def _root_rule(b: Builder, ct: Any, out: Any, s: Any, exponent: Any) -> Any:
+    """exponent out / s, and 0 where s is: a norm is flat at 0."""
+    return b.where(b.equal(s, 0.0), 0.0, b.mul(ct, b.div(b.mul(exponent, out), s)))
+
+
+root = primitive(  # of a sum of powers, s >= 0
+    "root",
+    evaluate=np.power,
+    aval=ufunc_aval("root", np.power),
+    vjp=(_root_rule, None),
+    jvp=(_root_rule, None),
+    emit={"f": "pow({0}, {1})"},
+    traits=ELEMENTWISE | PURE,
+)

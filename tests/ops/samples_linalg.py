@@ -83,6 +83,8 @@ SAMPLES: dict[str, list[Sample]] = {
              Sample((STACK,), {"lower": True, "driver": "evr"})],
     "eigvalsh": [*squares({"lower": True}), *squares({"lower": False}), Sample((DEGENERATE,), {"lower": True}, 0)],
     "column_order": [Sample((matrix(*shape, dtype=d),)) for shape in ((4, 3), (2, 3, 4)) for d, _ in KINDS],
+    "root": [Sample((np.abs(matrix(3, 2)), 1 / 3)), Sample((np.float64(2.0), -0.5)), Sample((np.array([0.0, 2.0]), 0.4), order=0),
+             Sample((np.abs(matrix(4, dtype="float32")), 0.4), order=0), Sample((np.zeros((0, 2)), 0.5))],
     "norm2": [*(Sample((matrix(*s, dtype=d),), {"axes": axes}, o) for s, axes in (((4,), (0,)), ((3, 2), (0, 1)), ((3, 2), (1,)),
                                                                                   ((2, 3, 2), (0, 2))) for d, o in KINDS),
               Sample((np.zeros((0, 2)),), {"axes": (0,)}), Sample((np.zeros((2, 2)),), {"axes": (1,)}, 0)],

@@ -76,16 +76,20 @@ def _vector_norm(trace: Trace, x: Any, ord: Any, axes: Shape, keepdims: bool) ->
         terms = _power_or(trace, size, ord, 0.0 if ord > 0 else np.inf)
     else:
         terms = PUBLIC[np.power](size, ord)
-    return _power_or(trace, reduce(trace, "reduce_sum", terms, axes, keepdims), 1 / ord, None if ord > 0 else np.inf)
+    return apply(trace, "root", _power, reduce(trace, "reduce_sum", terms, axes, keepdims), 1.0 / ord)
 
 
-def _power_or(trace: Trace, x: Any, exponent: Any, at_zero: float | None) -> Any:
-    """x**exponent for x > 0 and `at_zero` elsewhere (None: x itself), flat at 0."""
+def _power(s: Any, exponent: float) -> Any:
+    with np.errstate(divide="ignore"):
+        return np.power(s, exponent)
+
+
+def _power_or(trace: Trace, x: Any, exponent: Any, at_zero: float) -> Any:
+    """x**exponent for x > 0 and `at_zero` elsewhere, flat there."""
     dtype = dtype_of(x)
     positive = apply(trace, "greater", np.greater, x, 0)
     base = apply(trace, "where", scalar_where, positive, x, dtype.type(1))
-    other = x if at_zero is None else dtype.type(at_zero)
-    return apply(trace, "where", scalar_where, positive, PUBLIC[np.power](base, exponent), other)
+    return apply(trace, "where", scalar_where, positive, PUBLIC[np.power](base, exponent), dtype.type(at_zero))
 
 
 def scalar_where(condition: Any, x: Any, y: Any) -> Any:
