@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from irgrad.frontend.context import current
+from irgrad.frontend.documented import described
 from irgrad.frontend.handlers.core import find_in_call, open_trace, run, unsupported
 from irgrad.numpy._wrap import public_names
 
@@ -22,7 +23,7 @@ def traced_form(name: str, original: Callable[..., Any], impl: Callable[..., Any
         return run(trace, name, impl, args, kwargs)
 
     public.__name__ = public.__qualname__ = name.rpartition(".")[2]
-    public.__doc__ = original.__doc__
+    public.__doc__ = described(original, impl)
     public.__wrapped__ = original  # type: ignore[attr-defined]
     return public
 

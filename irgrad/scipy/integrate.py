@@ -17,6 +17,7 @@ from scipy.optimize import OptimizeResult
 import irgrad.numpy as inp
 from irgrad.extend import concrete_of
 from irgrad.frontend.context import current
+from irgrad.frontend.documented import described
 from irgrad.frontend.handlers.core import as_array, axis_index, run, shape_of, unsupported
 from irgrad.frontend.handlers.special import floating
 from irgrad.frontend.trace import Trace
@@ -49,10 +50,12 @@ def _spacing(x: Any, y: Any, axis: int) -> Any:
 
 
 def _trapezoid(trace: Trace, y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+    """y (..., n, ...) of floats or complex numbers and x (n,) or like y; both are differentiable."""
     return inp.trapezoid(as_array(trace, y), x=x, dx=dx, axis=axis)
 
 
 def _cumulative_trapezoid(trace: Trace, y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1, initial: Any = None) -> Any:
+    """y (..., n, ...) and x (n,) or like y, differentiable; `initial` is None or 0. Raises ValueError for no points."""
     y = floating(trace, as_array(trace, y))
     if shape_of(y)[axis] == 0:
         raise ValueError("At least one point is required along `axis`.")
@@ -183,6 +186,11 @@ def _solve_ivp(
     trace: Trace, fun: Any, t_span: Any, y0: Any, method: Any = "RK45", t_eval: Any = None, dense_output: bool = False, events: Any = None,
     vectorized: bool = False, args: Any = None, **options: Any,
 ) -> Any:  # fmt: skip
+    """Real states (n,) at `t_eval` (m,), which is needed: the result has `t`, `y` (n, m) and that it succeeded.
+
+    A host call; derivatives by the adjoint equation: Froehlich, Loos and Hasenauer (2017). Raises TraceError for complex values,
+    UnsupportedError for events, dense output and Jacobians.
+    """
     if t_eval is None:
         unsupported("integrate.solve_ivp without t_eval", "give the times at which the solution is wanted", "scipy")
     for key, value in (("dense_output", dense_output), ("events", events), ("vectorized", vectorized), ("jac", options.get("jac"))):
@@ -237,7 +245,7 @@ def _entry(name: str, original: Callable[..., Any], impl: Callable[..., Any]) ->
         return run(trace, f"integrate.{name}", impl, args, kwargs)
 
     public.__name__ = public.__qualname__ = name
-    public.__doc__ = original.__doc__
+    public.__doc__ = described(original, impl)
     public.__wrapped__ = original  # type: ignore[attr-defined]
     return public
 

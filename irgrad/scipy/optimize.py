@@ -17,6 +17,7 @@ from scipy import optimize as _optimize
 import irgrad.numpy as inp
 from irgrad.extend import concrete_of
 from irgrad.frontend.context import current
+from irgrad.frontend.documented import described
 from irgrad.frontend.handlers.core import as_array, run, unsupported
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
@@ -77,6 +78,9 @@ def _root(
     trace: Trace, fun: Any, x0: Any, args: Any = (), method: str = "hybr", jac: Any = None, tol: Any = None, callback: Any = None,
     options: Any = None,
 ) -> Any:  # fmt: skip
+    """x0 of any shape, taken as a vector; real residuals of as many entries. A host call; derivatives by the implicit function
+    theorem: Griewank and Walther, Evaluating Derivatives (2008), 15.3. Warns where scipy finds no root.
+    """
     if jac is True or callback is not None:
         unsupported("optimize.root(jac=True, callback=)", "return the residual only", "scipy")
     condition = _condition("root", fun, jac, args, _root_solver, _plain({"method": method, "tol": tol, "options": options}))
@@ -84,6 +88,7 @@ def _root(
 
 
 def _fsolve(trace: Trace, func: Any, x0: Any, args: Any = (), fprime: Any = None, full_output: Any = 0, **more: Any) -> Any:
+    """As `root` with scipy's older signature: the root (n,) itself."""
     if full_output:
         unsupported("optimize.fsolve(full_output=True)", "leave full_output out, or use root", "scipy")
     options = {key: concrete_of(value) for key, value in more.items() if key in ("xtol", "maxfev", "band", "epsfcn", "factor", "diag")}
@@ -167,6 +172,10 @@ def _minimize(
     trace: Trace, fun: Any, x0: Any, args: Any = (), method: Any = None, jac: Any = None, hess: Any = None, hessp: Any = None,
     bounds: Any = None, constraints: Any = (), tol: Any = None, callback: Any = None, options: Any = None,
 ) -> Any:  # fmt: skip
+    """x0 (n,), a real objective. A host call; the derivative of the minimiser solves with the Hessian: Griewank and Walther (2008), 15.3.
+
+    Raises UnsupportedError for bounds and constraints. Warns where scipy finds no minimum.
+    """
     for name, value in (("bounds", bounds), ("constraints", constraints), ("callback", callback), ("hess", hess), ("hessp", hessp)):
         if value is not None and value != ():
             unsupported(f"optimize.minimize({name}=)", f"leave {name} out", "scipy")
@@ -188,6 +197,7 @@ def _minimize_scalar(
     tol: Any = None,
     options: Any = None,
 ) -> Any:
+    """A number that minimises a real function of one number, as `minimize`; `bracket` only."""
     if bounds is not None:
         unsupported("optimize.minimize_scalar(bounds=)", "give a bracket", "scipy")
     plain = _plain({"bracket": bracket, "method": method, "tol": tol, "options": options})
@@ -213,7 +223,7 @@ def _entry(name: str, impl: Callable[..., Any]) -> Callable[..., Any]:
         return run(trace, f"optimize.{name}", impl, args, kwargs) if traced else original(*args, **kwargs)
 
     public.__name__ = public.__qualname__ = name
-    public.__doc__ = original.__doc__
+    public.__doc__ = described(original, impl)
     public.__wrapped__ = original  # type: ignore[attr-defined]
     return public
 

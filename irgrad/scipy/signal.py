@@ -122,6 +122,7 @@ def _scipys_convolve(trace: Trace, in1: Any, in2: Any, mode: Any = "full", metho
 
 
 def _fftconvolve(trace: Trace, in1: Any, in2: Any, mode: Any = "full", axes: Any = None) -> Any:
+    """Arrays of equally many axes, float32 to complex128; by `numpy.fft`, so a host call. Differentiable by both operands."""
     x, y = _operands(trace, in1, in2)
     first, second = shape_of(x), shape_of(y)
     if len(first) == len(second) == 0:
@@ -157,6 +158,7 @@ def _fftconvolve(trace: Trace, in1: Any, in2: Any, mode: Any = "full", axes: Any
 
 
 def _correlate(trace: Trace, in1: Any, in2: Any, mode: Any = "full", method: str = "auto") -> Any:
+    """Arrays of equally many axes: the convolution with the conjugate of the reversed second one."""
     x, y = as_array(trace, in1), as_array(trace, in2)
     if len(shape_of(x)) != len(shape_of(y)):
         raise ValueError("in1 and in2 should have the same dimensionality")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from irgrad.frontend.documented import described
 from irgrad.frontend.handlers import linalg as dense
 from irgrad.frontend.handlers.contraction import conj, matmul
 from irgrad.frontend.handlers.core import (
@@ -53,6 +54,7 @@ def records(function: Callable[..., Any]) -> Callable[[Handler], Handler]:
             return impl(trace, **{name: value for name, value in given.items() if name not in _MEANINGLESS})
 
         handles(function)(bound)
+        PUBLIC[function].__doc__ = described(function, impl)
         return impl
 
     return register
@@ -104,6 +106,10 @@ def _transposition(trans: Any) -> int:
 
 @records(linalg.solve_triangular)
 def solve_triangular(trace: Trace, a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False) -> Any:
+    """a (..., n, n), b (n,) or (..., n, k), of one dtype after promotion; only the triangle is read and has a derivative.
+
+    Raises LinAlgError for a zero on the diagonal. Derivatives: M. Giles, Collected matrix derivative results (2008), 2.2.
+    """
     a, b = matrices(trace, a, b)
     squares(a)
     return _solve_triangle(trace, a, b, lower, _transposition(trans), unit_diagonal)
@@ -111,6 +117,10 @@ def solve_triangular(trace: Trace, a: Any, b: Any, trans: Any = 0, lower: bool =
 
 @records(linalg.cholesky)
 def cholesky(trace: Trace, a: Any, lower: bool = False) -> Any:
+    """a (..., n, n), hermitian positive definite, as a function of its hermitian part; the factor has the dtype of `a`.
+
+    Raises LinAlgError where it is not positive definite. Derivatives: I. Murray, Differentiation of the Cholesky decomposition (2016).
+    """
     (x,) = matrices(trace, a)
     return dense.cholesky(trace, x, upper=not lower)
 
@@ -127,6 +137,7 @@ def cho_factor(trace: Trace, a: Any, lower: bool = False) -> Any:
 
 @records(linalg.cho_solve)
 def cho_solve(trace: Trace, c_and_lower: Any, b: Any) -> Any:
+    """A factor (..., n, n) from `cho_factor` or `cholesky` and b (n,) or (..., n, k): two triangular systems and their derivatives."""
     c, lower = c_and_lower
     c, b = matrices(trace, c, b)
     squares(c)
@@ -151,6 +162,10 @@ def _cho_solve(trace: Trace, c: Any, b: Any, lower: bool) -> Any:
 
 @records(linalg.inv)
 def inv(trace: Trace, a: Any, *, assume_a: Any = None, lower: bool = False) -> Any:
+    """a (..., n, n); only the triangle or half that `assume_a` names is read. Compiled: LAPACK's getrf and getri.
+
+    Raises LinAlgError for a singular matrix. Derivatives: M. Giles, Collected matrix derivative results (2008), 2.2.3.
+    """
     (x,) = matrices(trace, a)
     squares(x)
     return dense.inv(trace, _assumed(trace, x, assume_a, lower))
@@ -181,6 +196,10 @@ def solve(
     assume_a: Any = None,
     transposed: bool = False,
 ) -> Any:
+    """a (..., n, n), b (n,) or (..., n, k); the factor of `a` is shared with the derivatives.
+
+    Raises LinAlgError for a singular matrix, ValueError for shapes that do not fit. Derivatives: M. Giles (2008), 2.3.1.
+    """
     a, b = dense.matrices(trace, a, b)
     squares(a)
     if assume_a in _TRIANGULAR:
@@ -193,12 +212,17 @@ def solve(
 
 @records(linalg.det)
 def det(trace: Trace, a: Any) -> Any:
+    """a (..., n, n); float64 or complex128 always, as in scipy. The gradient is the matrix of cofactors, for singular matrices too."""
     (x,) = dense.matrices(trace, a)
     return dense.det(trace, cast(trace, x, np.result_type(dtype_of(x), np.float64)))
 
 
 @records(linalg.pinv)
 def pinv(trace: Trace, a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False) -> Any:
+    """a (..., m, n); singular values up to rtol times the largest count as 0. Derivatives where the rank stays the same.
+
+    Golub and Pereyra (1973); for a cutoff that drops more than rounding, Noferini (2017): see `irgrad.ops.least_squares`.
+    """
     if atol is not None and dense.cutoff_of(atol) != 0:
         not_traced("pinv(atol=)", "give a relative tolerance by rtol")
     (x,) = matrices(trace, a)
@@ -216,6 +240,7 @@ def pinvh(trace: Trace, a: Any, atol: Any = None, rtol: Any = None, lower: bool 
 
 @records(linalg.lstsq)
 def lstsq(trace: Trace, a: Any, b: Any, cond: Any = None, lapack_driver: Any = None) -> Any:
+    """a (m, n), b (m,) or (m, k); the rank is a guarded int. A host call: it depends on the rank that LAPACK finds."""
     if lapack_driver not in (None, "gelsd"):
         not_traced(f"lstsq(lapack_driver={lapack_driver!r})", "leave the driver out")
     a, b = matrices(trace, a, b)
@@ -232,6 +257,7 @@ def lstsq(trace: Trace, a: Any, b: Any, cond: Any = None, lapack_driver: Any = N
 
 @records(linalg.lu_factor)
 def lu_factor(trace: Trace, a: Any) -> Any:
+    """a (..., m, n): the packed factor with a derivative and the row exchanges (int32) without."""
     (x,) = matrices(trace, a)
     if size_of(shape_of(x)) == 0 and len(shape_of(x)) == 2:
         return x, np.zeros(0, np.int32)
@@ -250,6 +276,7 @@ def _whole(trace: Trace, x: Any, dtype: Any = np.int64) -> Any:
 
 @records(linalg.lu_solve)
 def lu_solve(trace: Trace, lu_and_piv: Any, b: Any, trans: Any = 0) -> Any:
+    """A pair from `lu_factor` and b (n,) or (..., n, k): a permutation and two triangular systems."""
     packed, b = matrices(trace, lu_and_piv[0], b)
     pivots = as_array(trace, lu_and_piv[1])
     lead, n = squares(packed)[:-2], shape_of(packed)[-1]
@@ -278,6 +305,7 @@ def orders(trace: Trace, order: Any) -> tuple[Any, ...]:
 
 @records(linalg.lu)
 def lu(trace: Trace, a: Any, permute_l: bool = False, p_indices: bool = False) -> Any:
+    """a (..., m, n): permutation, L and U; the permutation has no derivative."""
     (x,) = matrices(trace, a)
     m, n = stacked(x)[-2:]
     k = min(m, n)
@@ -329,6 +357,10 @@ def eigh(
     subset_by_value: Any = None,
     driver: Any = None,
 ) -> Any:
+    """a (..., n, n), one triangle of it read; with b by b's Cholesky factor.
+
+    Vectors of equal eigenvalues have no derivative: such pairs contribute 0. Derivatives: M. Giles (2008), 3.1.
+    """
     if driver not in (None, "ev", "evd", "evr", "evx", "gv", "gvd", "gvx"):
         raise ValueError(f'"{driver}" is unknown. Possible values are "None", "ev", "evd", "evr", "evx", "gv", "gvd", "gvx".')
     if b is not None:
@@ -385,6 +417,7 @@ def eig(
     right: bool = True,
     homogeneous_eigvals: bool = False,
 ) -> Any:
+    """a (..., n, n); a host call (LAPACK's geev). Vectors of length 1 with the phase of LAPACK, which is held fixed by the derivative."""
     if b is not None or left or homogeneous_eigvals:
         not_traced("eig of a pencil, or with left vectors", "solve with the second matrix first, or take the transposed one")
     if not right:
@@ -406,6 +439,9 @@ def eigvals(trace: Trace, a: Any, b: Any = None, homogeneous_eigvals: bool = Fal
 
 @records(linalg.svd)
 def svd(trace: Trace, a: Any, full_matrices: bool = True, compute_uv: bool = True, lapack_driver: str = "gesdd") -> Any:
+    """a (..., m, n). Vectors of equal singular values, and those that complete a basis, are conventions; what they span has
+    derivatives. J. Townsend, Differentiating the singular value decomposition (2016).
+    """
     if lapack_driver != "gesdd":
         not_traced(f"svd(lapack_driver={lapack_driver!r})", "leave the driver out")
     made = dense.svd(trace, *matrices(trace, a), full_matrices, compute_uv)

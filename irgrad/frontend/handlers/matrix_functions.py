@@ -37,6 +37,9 @@ from irgrad.frontend.trace import Trace
 
 @records(linalg.expm)
 def expm(trace: Trace, A: Any) -> Any:
+    """A (..., n, n) of floats or complex numbers; a host call. The derivative is a block of expm of a matrix of twice the size:
+    N. Higham, Functions of Matrices (2008), 3.16.
+    """
     (x,) = dense.matrices(trace, A)
     squares(x)
     return call(trace, "expm", x)
@@ -57,11 +60,13 @@ def expm_frechet(trace: Trace, A: Any, E: Any, method: Any = None, compute_expm:
 
 @records(linalg.logm)
 def logm(trace: Trace, A: Any, disp: Any = True) -> Any:
+    """A (..., n, n), computed in double precision; real where the entries allow, which is guarded. A host call; derivative as expm."""
     return _maybe_real(trace, "logm", A, disp)
 
 
 @records(linalg.sqrtm)
 def sqrtm(trace: Trace, A: Any, disp: Any = True, blocksize: Any = 64) -> Any:
+    """A (..., n, n); real where the entries allow, which is guarded. A host call; the derivative solves a Sylvester equation."""
     return _maybe_real(trace, "sqrtm", A, disp)
 
 
@@ -113,6 +118,7 @@ _combination(linalg.tanhm, 1.0, _quotient(0.5, 0.5))
 
 @records(linalg.solve_sylvester)
 def solve_sylvester(trace: Trace, a: Any, b: Any, q: Any) -> Any:
+    """a (..., m, m), b (..., n, n), q (..., m, n); a host call (Schur forms). The derivative solves the transposed equation."""
     a, b, q = matrices(trace, a, b, q)
     squares(a)
     squares(b)
@@ -128,6 +134,7 @@ def solve_continuous_lyapunov(trace: Trace, a: Any, q: Any) -> Any:
 
 @records(linalg.solve_banded)
 def solve_banded(trace: Trace, l_and_u: Any, ab: Any, b: Any) -> Any:
+    """ab (l + u + 1, n), b (n,) or (n, k); a host call (LAPACK's gbsv). Raises ValueError for shapes that do not fit."""
     below, above = map(operator.index, l_and_u)
     ab, b = matrices(trace, ab, b)
     if len(shape_of(ab)) != 2 or len(shape_of(b)) > 2:
@@ -164,6 +171,7 @@ def _joined(trace: Trace, parts: Sequence[Any]) -> Any:
 
 @records(linalg.toeplitz)
 def toeplitz(trace: Trace, c: Any, r: Any = None) -> Any:
+    """Vectors c (n,) and r (m,): a matrix (n, m) that gathers from both; r defaults to conj(c)."""
     c = _vector(trace, c, "toeplitz")
     r = conj(trace, c) if r is None else _vector(trace, r, "toeplitz")
     n, m = shape_of(c)[0], shape_of(r)[0]

@@ -41,10 +41,16 @@ _PLAIN_KEYWORDS = {"casting": "same_kind", "order": "K", "subok": True, "where":
 LARGEST_POWER = 64
 
 
+# A ufunc of irgrad.numpy: records on traced values, otherwise numpy's own; its other attributes are numpy's.
 class Ufunc:
-    """A ufunc of irgrad.numpy: records on traced values, otherwise numpy's own; its other attributes are numpy's."""
-
     __slots__ = ("__name__", "compose", "op", "ufunc")
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self.ufunc.__doc__
+
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = Ufunc.__dict__["__doc__"]
 
     def __init__(self, ufunc: np.ufunc, op: Primitive | None, compose: Callable[..., Any] | None = None) -> None:
         self.ufunc = ufunc
@@ -141,9 +147,8 @@ class Ufunc:
         return (PUBLIC.__getitem__, (self.ufunc,))
 
 
+# One operand, one primitive.
 class Unary(Ufunc):
-    """One operand, one primitive."""
-
     __slots__ = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -154,9 +159,8 @@ class Unary(Ufunc):
         return self.slow(args, kwargs)
 
 
+# Two operands, one primitive.
 class Binary(Ufunc):
-    """Two operands, one primitive."""
-
     __slots__ = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
