@@ -195,10 +195,19 @@ class _Writer:
             return made
         known = self.values.get(operand.index)
         if known is None:
+            known = self.number(operand)
+        if known is None:
             known = self.loads.get(operand.index)
         if known is None:
             known = self.loads[operand.index] = self.load_all(operand)
         return known
+
+    def number(self, operand: Node) -> Names | None:
+        """One number of this cluster, seen through views."""
+        view = self.plan.views.get(operand.index)
+        if view is None or view.root.aval.size != 1 or view.root.index not in self.values:
+            return None
+        return np.broadcast_to(self.values[view.root.index].reshape(()), operand.aval.shape)
 
     def load_all(self, operand: Node) -> Names:
         view = self.lowering.view(operand)
@@ -502,8 +511,9 @@ class _Writer:
         known = self.inside.get(operand.index) or self.row_name(operand)
         if known is not None:
             return known
-        if operand.index in self.values:
-            return str(self.values[operand.index].reshape(-1)[0])
+        value = self.values.get(operand.index, self.number(operand))
+        if value is not None:
+            return str(value.reshape(-1)[0])
         view = self.lowering.view(operand)
         shape = operand.aval.shape
         if operand.aval.size == 1:

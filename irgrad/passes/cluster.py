@@ -258,7 +258,7 @@ class _Clustering:
             return number + 1
         if root.index in self.updates:
             return number if want == "scalar" and section != "inside" else number + 1
-        if through_view or want == "own":
+        if (through_view and root.aval.size != 1) or want == "own":  # one number is the same through every view
             return number + 1
         if section == "inside":
             if root.op is not None and (root.op.name in REDUCTIONS or root.index in self.clusters[number].by_row):

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from irgrad.ir.aval import Aval
 from irgrad.ir.graph import Graph, Literal, Node, Operand
-from irgrad.ir.primitive import ELEMENTWISE, IDENTITY, REGISTRY
+from irgrad.ir.primitive import ELEMENTWISE, IDENTITY, PURE, REGISTRY
 from irgrad.passes.result import PassResult, has_fuel
 
 Rewrite = Callable[[Graph, Node], "Operand | None"]
@@ -25,7 +26,7 @@ def simplify(graph: Graph) -> PassResult:
         assert node.op is not None
         if node.op.has(ELEMENTWISE):
             skip_broadcasts(graph, node, result)
-        for rewrite in (_fold, _identity, *RULES.get(node.op.name, ())):
+        for rewrite in (_fold, _identity, _broadcast_last, *RULES.get(node.op.name, ())):
             new = rewrite(graph, node)
             if new is not None and new is not node and _fits(new, node) and has_fuel():
                 graph.replace_uses(node, new)
@@ -82,6 +83,34 @@ def _identity(graph: Graph, node: Node) -> Operand | None:
     if node.op.has(IDENTITY) or node.op.name in ("identity", "stop_gradient"):
         return node.operands[0]
     return None
+
+
+def _broadcast_last(graph: Graph, node: Node) -> Operand | None:
+    """Compute with the number that was broadcast, and broadcast the result."""
+    op = node.op
+    assert op is not None
+    if not op.has(ELEMENTWISE) or not op.has(PURE) or op.host or not node.aval.shape:
+        return None
+    sources = [_unspread(operand) for operand in node.operands]
+    pairs = list(zip(sources, node.operands, strict=True))
+    if all(s is o for s, o in pairs) or any(s.aval.shape or s.aval.dtype != o.aval.dtype for s, o in pairs):
+        return None
+    place = (node.source, node.primal, node.section)
+    number = graph.add(op, sources, node.params, Aval((), node.aval.dtype), *place, before=node)
+    return graph.add(REGISTRY["broadcast_to"], (number,), {"shape": node.aval.shape}, node.aval, *place, before=node)
+
+
+def _unspread(operand: Operand) -> Operand:
+    """What a broadcast operand was before."""
+    return operand.operands[0] if isinstance(operand, Node) and operand.op is not None and operand.op.name == "broadcast_to" else operand
+
+
+def _full(graph: Graph, node: Node) -> Operand | None:
+    """A number that is as exact in every dtype stays a number."""
+    (value,) = node.operands
+    number = _number(value)
+    exact = node.aval.dtype.kind == "f" and isinstance(number, float) and number in (0.0, 1.0, -1.0, 0.5, 2.0)
+    return Literal(node.aval.dtype.type(number), node.aval, static=True) if exact and not node.aval.shape else None
 
 
 def _mul(graph: Graph, node: Node) -> Operand | None:
@@ -186,6 +215,7 @@ RULES: dict[str, tuple[Rewrite, ...]] = {
     "sub": (_sub,),
     "neg": (_neg,),
     "convert": (_convert,),
+    "full": (_full,),
     "broadcast_to": (_same_shape,),
     "reshape": (_same_shape, _reshape),
     "transpose": (_transpose,),

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from irgrad.ir.primitive import EFFECT, GUARD
-from irgrad.ir.recording import Record, Recording, guard_outcome, is_guard
+from irgrad.ir.recording import INTERNED, Record, Recording, guard_outcome, is_guard
 from irgrad.ir.template import Instance, TemplateTable
 
+JOINED = 96  # records of all segments up to which
+LARGE = 1 << 15  # arrays of this many elements have them in one template
 LONG = 160  # records of a segment beyond which it is cut at call sites
 CHUNK = 900  # and by count, as the last resort
 
@@ -241,7 +243,14 @@ def _runs(path: list[Record], start: int, end: int, live: bytearray) -> list[lis
         current.append(index)
     if current:
         runs.extend(_cut(path, current))
-    return runs
+    return [[index for run in runs for index in run]] if _is_heavy(path, runs) else runs
+
+
+def _is_heavy(path: list[Record], runs: list[list[int]]) -> bool:
+    """Are these a few operations on large arrays? Then passes over memory cost more than a kernel for this number of iterations."""
+    if not 1 < len(runs) <= sum(map(len, runs)) <= JOINED:
+        return False
+    return any(INTERNED.avals[path[index].aval].size >= LARGE for run in runs for index in run)
 
 
 def _cut(path: list[Record], run: list[int]) -> list[list[int]]:

@@ -132,6 +132,38 @@ def test_static_numbers_are_folded() -> None:
     )
 
 
+def test_numbers_are_broadcast_last() -> None:
+    """And the ones of derivative rules are numbers again."""
+    check(
+        simplify,
+        """
+        graph f(x: f64[3]) -> (f64[3], f64[3])
+        primal
+          %0: f64[]  = reduce_sum[axes=(0,)] %x
+          %1: f64[3] = broadcast_to[shape=(3,)] %0
+          %2: f64[3] = exp %1
+          %3: f64[]  = full[dtype='float64', shape=()] 1.0!f64
+          %4: f64[3] = broadcast_to[shape=(3,)] %3
+          %5: f64[3] = neg %4
+          %6: f64[3] = mul %5 %x
+        return %2, %6
+        """,
+        """
+        graph f(x: f64[3]) -> (f64[3], f64[3])
+        primal
+          %0: f64[]  = reduce_sum[axes=(0,)] %x
+          %1: f64[3] = broadcast_to[shape=(3,)] %0
+          %2: f64[]  = exp %0
+          %3: f64[3] = broadcast_to[shape=(3,)] %2
+          %4: f64[3] = broadcast_to[shape=(3,)] 1.0!f64[]
+          %5: f64[]  = neg 1.0!f64[]
+          %6: f64[3] = broadcast_to[shape=(3,)] %5
+          %7: f64[3] = mul %5 %x
+        return %3, %7
+        """,
+    )
+
+
 UNTOUCHED = {
     "numbers of the user are data": ("f64[3]", "%0: f64[3] = mul %x 1.0:f64", "%1: f64[3] = sub %0 0.0:float"),
     "zero times nan is nan": ("f64[3]", "%0: f64[3] = mul %x 0.0", "%1: f64[3] = add %x 0.0"),
@@ -141,10 +173,10 @@ UNTOUCHED = {
     "reversed": ("f64[3]", "%0: f64[3] = slice[count=(3,), drop=(), start=(2,), step=(-1,)] %x"),
     "a broadcast product": ("f64[3]", "%0: f64[] = reduce_sum[axes=(0,)] %x", "%1: f64[3] = broadcast_to[shape=(3,)] %0"),
     "a broadcast that gives the shape": (
-        "f64[3]",
-        "%0: f64[] = reduce_sum[axes=(0,)] %x",
-        "%1: f64[3] = broadcast_to[shape=(3,)] %0",
-        "%2: f64[3] = exp %1",
+        "f64[2,3]",
+        "%0: f64[3] = exp %x",
+        "%1: f64[2,3] = broadcast_to[shape=(2, 3)] %0",
+        "%2: f64[2,3] = exp %1",
     ),
     "a reversed write": ("f64[3]", "%0: f64[3] = slice_update[count=(3,), drop=(), start=(2,), step=(-1,)] %x %x"),
 }

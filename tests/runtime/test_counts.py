@@ -238,3 +238,23 @@ def test_eager_adjoint_of_element_writes_is_linear_in_memory(rng: np.random.Gene
     finally:
         tracemalloc.stop()
     assert peak < 3000 * len(x) < 0.2 * 8 * len(x) ** 2
+
+
+def test_a_few_steps_on_large_arrays_are_one_pass_over_memory() -> None:
+    """Where arrays are small, the kernels do not depend on the number of steps; where they are large, the steps share one."""
+
+    def chain(count: int) -> Any:
+        def total(x: Any) -> Any:
+            for _ in range(count):
+                x = np.tanh(1.1 * x + 0.1)
+            return np.sum(x)
+
+        return irgrad.grad(total)
+
+    def stats(count: int, size: int) -> Any:
+        return irgrad.jit(chain(count)).compile(np.linspace(0, 1, size)).stats()
+
+    large = stats(4, 40_000)
+    assert large.kernels == 1
+    assert large.arena_bytes < 1000
+    assert stats(4, 400).kernels == stats(6, 400).kernels > 1
