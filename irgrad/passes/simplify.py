@@ -110,7 +110,7 @@ def _full(graph: Graph, node: Node) -> Operand | None:
     (value,) = node.operands
     number = _number(value)
     exact = node.aval.dtype.kind == "f" and isinstance(number, float) and number in (0.0, 1.0, -1.0, 0.5, 2.0)
-    return Literal(node.aval.dtype.type(number), node.aval, static=True) if exact and not node.aval.shape else None
+    return Literal(node.aval.dtype.type(number), node.aval.with_kind("scalar"), static=True) if exact and not node.aval.shape else None
 
 
 def _mul(graph: Graph, node: Node) -> Operand | None:

@@ -155,8 +155,8 @@ def test_numbers_are_broadcast_last() -> None:
           %1: f64[3] = broadcast_to[shape=(3,)] %0
           %2: f64[]  = exp %0
           %3: f64[3] = broadcast_to[shape=(3,)] %2
-          %4: f64[3] = broadcast_to[shape=(3,)] 1.0!f64[]
-          %5: f64[]  = neg 1.0!f64[]
+          %4: f64[3] = broadcast_to[shape=(3,)] 1.0!f64
+          %5: f64[]  = neg 1.0!f64
           %6: f64[3] = broadcast_to[shape=(3,)] %5
           %7: f64[3] = mul %5 %x
         return %3, %7
