@@ -160,3 +160,76 @@ def test_roots_that_write(wrap: Any) -> None:
         return root(residual, np.ones(1), (w,), tol=1e-13).x[0]
 
     check(solved, wrap, 2.0, 1 / (2 * np.sqrt(2.0)), -1 / (4 * 2.0**1.5), rtol=1e-8)
+
+
+# ---- rules that differentiate ----
+
+
+def written(x):
+    """A sum of sines of a vector that is made entry by entry."""
+    z = np.zeros(3)
+    z[:] = x
+    z[1] *= x[0]
+    return np.sum(np.sin(z))
+
+
+@primitive
+def opaque(x):
+    return float(written(np.asarray(x)))
+
+
+defvjp(opaque, lambda ans, x: lambda g: g * irgrad.grad(written)(x))
+
+
+def alone(f: Any) -> Any:
+    return lambda x: f(x) * x[0]
+
+
+def between_writes(f: Any) -> Any:
+    def outer(x):
+        w = np.ones(3)
+        w[0] = x[2]
+        a = f(w * x)
+        w[1] = a
+        w *= x
+        b = f(w)
+        w[2] = 0.0
+        return a * b + np.sum(w)
+
+    return outer
+
+
+def pulled_later(f: Any) -> Any:
+    def outer(x):
+        w = np.zeros(3)
+        w[:] = x**2
+        pull, value = irgrad.make_vjp(f)(w)
+        w[0] = 5.0 * x[1]
+        return np.sum(pull(x[0]) * w) + value
+
+    return outer
+
+
+def same_without_writes(x):
+    w = x**2
+    return np.sum(irgrad.grad(written)(w) * x[0] * np.stack([5.0 * x[1], w[1], w[2]])) + written(w)
+
+
+@WRAPS
+@pytest.mark.parametrize(
+    ("f", "same"),
+    [
+        (alone(opaque), alone(written)),
+        (between_writes(opaque), between_writes(written)),
+        (pulled_later(opaque), same_without_writes),
+        (pulled_later(written), same_without_writes),
+    ],
+    ids=["alone", "between writes", "pulled later", "pulled later, traced"],
+)
+def test_rules_that_differentiate(f: Any, same: Any, wrap: Any) -> None:
+    x = np.array([0.3, 1.2, -0.7])
+    for operator in (irgrad.grad, irgrad.hessian, lambda f: irgrad.grad(lambda x: np.sum(irgrad.grad(f)(x) ** 2))):
+        expected = operator(same)(x)
+        found = wrap(operator(f))
+        for _ in range(2):
+            np.testing.assert_allclose(found(x), expected, rtol=1e-10)

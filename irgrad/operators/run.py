@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import DifferentiationError, MissingRuleError
-from irgrad.frontend.context import current
+from irgrad.frontend.context import CURRENT, current
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.recorder import RecordBuilder
 from irgrad.frontend.storage import identity, resolve, resolve_all, resolve_tree
@@ -99,7 +99,7 @@ class Run:
         for out, ct in zip(self.outs, cts, strict=True):
             if type(out) is Tracer and ct is not None and out.index >= self.start:
                 seeds[out.index] = ct if out.index not in seeds else seeds[out.index] + ct
-        with of_rules(self.trace):
+        with concretely():
             try:
                 return reverse(self.tape, self.start, self.stop, seeds, self.marks, EVAL, all_active=self.concrete)
             except MissingRuleError as error:
@@ -126,7 +126,7 @@ class Run:
         seeds = {mark.index: t for mark, t in zip(self.marks, tangents, strict=True) if t is not None}
         live = [out for out in self.outs if type(out) is Tracer]
         try:
-            with of_rules(self.trace):
+            with concretely() if b is EVAL else nullcontext():
                 found = iter(forward(self.tape, self.start, self.stop, seeds, live, b, detached=detached))
         except MissingRuleError as error:
             raise located(error, self.trace) from None
@@ -219,18 +219,21 @@ class Run:
 
 def write(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:
     """Let `work` record an accumulation into `trace`, at the user's site and in segments of its own."""
-    with of_rules(trace):
+    raw, trace.raw = trace.raw, True
+    try:
         return _written(trace, work)
+    finally:
+        trace.raw = raw
 
 
 @contextmanager
-def of_rules(trace: Trace) -> Iterator[None]:
-    """Derivative rules run: operands are values, and the arrays that rules make are nobody's to write into."""
-    raw, trace.raw = trace.raw, True
+def concretely() -> Iterator[None]:
+    """Derivative rules run on concrete values: what they call, the user's code and operators too, is in no trace."""
+    token = CURRENT.set(None)
     try:
         yield
     finally:
-        trace.raw = raw
+        CURRENT.reset(token)
 
 
 def _written(trace: Trace, work: Callable[[RecordBuilder], Any]) -> Any:

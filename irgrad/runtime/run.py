@@ -199,7 +199,7 @@ def host(call: HostCall, context: Context) -> None:
             result = call.op.evaluate(*values, **call.params)
     elif call.op.has(EFFECT):
         try:
-            result = call.op.evaluate(*values, effects=context.effects, **call.params)
+            result = call.op.evaluate(*values, effects=context.effects or Effects(), **call.params)
         except Exception as error:  # a parameter that numpy refuses
             raise RuntimeGuardError(f"{call.op.name}: {error}") from error
     else:
