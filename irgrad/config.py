@@ -55,7 +55,7 @@ class Config:
     fuel: int | None = field(default_factory=lambda: _count("IRGRAD_FUEL", None))
     store: Path = field(default_factory=_store)
     max_nodes: int = field(default_factory=lambda: _count("IRGRAD_MAX_NODES", 5_000_000) or 5_000_000)
-    max_paths: int = field(default_factory=lambda: _count("IRGRAD_MAX_PATHS", 256) or 256)
+    max_paths: int = field(default_factory=lambda: _count("IRGRAD_MAX_PATHS", 1000) or 1000)
 
 
 CONFIG = Config()

@@ -73,11 +73,13 @@ def _variant(variant: Variant) -> list[str]:
 
 def _node(root: PathNode, depth: int, lines: list[str], seen: dict[Any, int]) -> None:
     stack: list[tuple[PathNode, int, str]] = [(root, depth, "")]
+    repeated: list[Any] = ["", 0]
     while stack:
         node, depth, label = stack.pop()
         indent = "  " * depth
         if label:
             lines.append(indent + label)
+            repeated = ["", 0]
         if node.guard is None:
             lines.append(f"{indent}  path {node.number}: {len(node.outputs or [])} results, {node.num_calls} compiled calls")
             continue
@@ -85,8 +87,14 @@ def _node(root: PathNode, depth: int, lines: list[str], seen: dict[Any, int]) ->
         text = f"{source}  {line_text(source)}" if source is not None else "unknown line"
         kind = node.guard.params["kind"]
         outcomes = ", ".join(f"{_shown(kind, outcome)}: {child.num_calls}" for outcome, child in node.children.items())
-        lines.append(f"{indent}  guard {kind} at {text}  [{outcomes}]")
         single = len(node.children) == 1
+        line = f"{indent}  guard {kind} at {text}  [{outcomes}]"
+        if lines and repeated[0] == line:  # the iterations of a loop
+            repeated[1] += 1
+            lines[-1] = f"{line} x {repeated[1]}"
+        else:
+            lines.append(line)
+            repeated = [line, 1]
         for outcome, child in reversed(node.children.items()):
             stack.append((child, depth if single else depth + 1, "" if single else f"  if {_shown(kind, outcome)}:"))
 

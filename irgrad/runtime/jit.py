@@ -37,12 +37,13 @@ from irgrad.runtime.run import direct, interrupted, run
 from irgrad.runtime.signature import CallForm, call_form, normalise
 from irgrad.runtime.stats import Stats
 from irgrad.runtime.tracing import Traced, trace_call
-from irgrad.runtime.tree import PathTree
+from irgrad.runtime.tree import PathNode, PathTree
 from irgrad.runtime.unpack import unpacker
-from irgrad.runtime.variant import REFUND, Variant
+from irgrad.runtime.variant import Variant
 
 SEEN_PATHS = 64  # recordings of paths seen once that are kept to be compared with a second sighting
 SEEN_RECORDS = 2_000_000
+MAX_RECORDS = 3_000_000  # of all compiled paths of a signature
 MAX_SIGNATURES = 512  # shapes, dtypes and static values that a function keeps programs for; the oldest goes first
 MAX_VARIANTS = 32  # sets of captured values of one signature that programs are kept for
 _MISS = object()
@@ -112,9 +113,13 @@ class Jitted:
         reasons: list[str] = []
         left: Variant | None = None  # whose program was left on a path of its own
         for variant in variants:
-            if variant.program is None or not variant.check():
+            if not variant.check():
                 if CONFIG.explain:
-                    reasons += [f"{g.describe()} no longer holds" for g in variant.guards if not g.holds()] or ["the path was seen once"]
+                    reasons += [f"{g.describe()} no longer holds" for g in variant.guards if not g.holds()]
+                continue
+            if variant.program is None:
+                left = variant
+                reasons.append("the path was seen once")
                 continue
             captured = variant.read()
             objects = (*leaves, *map(normalise, captured)) if captured else leaves
@@ -235,10 +240,18 @@ class Jitted:
         if contradiction == "" or contradiction is None:
             leaf = _known_leaf(variant.tree, outcome)
             if leaf is not None:
-                self._stats.guard_rounding += 1
+                if leaf.limb.is_linked:
+                    self._stats.guard_rounding += 1
+                elif variant.linker.postpone():
+                    self._link(variant, leaf, recording, traced)
                 return
         earlier = variant.seen.pop(outcome, None)
+        full = self._is_full(variant)
         if needed > 1 and earlier is None:
+            leaf = None if full or contradiction else variant.adopt(recording, self._table)
+            if leaf is not None:
+                self._link(variant, leaf, recording, traced)
+                return
             variant.seen[outcome] = (recording, traced.structure)
             while len(variant.seen) > SEEN_PATHS or sum(len(r.records) for r, _ in variant.seen.values()) > SEEN_RECORDS:
                 if len(variant.seen) == 1:
@@ -252,26 +265,42 @@ class Jitted:
         if contradiction:
             self._turn_impure(f"two traces of one path differ: {contradiction}")
             return
-        if variant.tree.num_paths >= CONFIG.max_paths:
-            variant.declined = f"more than {CONFIG.max_paths} paths"
-            warnings.warn(
-                f"irgrad.jit({self.__name__}): {variant.declined} for one signature; new ones run eagerly "
-                "(IRGRAD_MAX_PATHS raises the limit)",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-            return
-        self._attach(variant, recording, traced)
+        if not full:
+            leaf = variant.tree.attach(recording)
+            self._link(variant, leaf, recording, traced)
+            variant.repeated(leaf.limb)
 
-    def _attach(self, variant: Variant, recording: Recording, traced: Traced) -> None:
+    def _is_full(self, variant: Variant) -> bool:
+        """Has a signature as many paths as it may? Warns once."""
+        tree = variant.tree
+        if tree.num_paths < CONFIG.max_paths and tree.num_records < MAX_RECORDS:
+            return False
+        variant.declined = f"more than {tree.num_paths} paths"
+        widest = max(tree.nodes(), key=lambda node: len(node.children))
+        source = source_of(widest.guard.site) if widest.guard is not None else None
+        outcomes = ", ".join(str(outcome) for outcome in list(widest.children)[:4])
+        warnings.warn(
+            f"irgrad.jit({self.__name__}): {variant.declined} for one signature; new ones run eagerly (IRGRAD_MAX_PATHS raises the limit). "
+            f"Most part at {source} (outcomes {outcomes}{', ...' if len(widest.children) > 4 else ''}): np.where, or irgrad.while_loop, "
+            "does not split paths",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+        return True
+
+    def _link(self, variant: Variant, leaf: PathNode, recording: Recording, traced: Traced) -> None:
+        """Add an attached path to the variant's program."""
         from irgrad.runtime.link import LinkCounts, Linker
 
-        leaf = variant.tree.attach(recording)
         leaf.outputs = recording.outputs
         leaf.form = (traced.structure, recording.kinds)
         start = time.perf_counter()
         counts = LinkCounts()
-        program = Linker(variant.tree, self._table, variant.arguments, variant.constants, counts).link()
+        if variant.linker is None:
+            variant.linker = Linker(variant.tree, self._table, variant.arguments, variant.constants)
+        program = variant.linker.extend(leaf.limb, counts)
+        if program is None:
+            return
         total = time.perf_counter() - start
         variant.program = program
         self._last = None
@@ -280,9 +309,8 @@ class Jitted:
                 f"{self.__name__}: path {variant.tree.num_paths} linked in {total:.3f} s, of it passes {counts.passes:.3f} s and "
                 f"kernels {counts.kernels.seconds:.3f} s ({counts.kernels.compiled} compiled, {counts.kernels.loaded} loaded)"
             )
-        variant.credit += REFUND
         stats = self._stats
-        stats.paths += 1
+        stats.paths += variant.linker.num_added
         stats.pass_seconds += counts.passes
         stats.compile_seconds += counts.kernels.seconds
         stats.link_seconds += total - counts.passes - counts.kernels.seconds

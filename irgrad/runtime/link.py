@@ -7,26 +7,28 @@ and appends references. Nothing is compiled for a template that any function of 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from irgrad.codegen.compile import LIBRARY, Counts
-from irgrad.codegen.layout import ARRAY, FREE, NUMBER, OP_GUARD, OP_HOST, OP_RETURN
+from irgrad.codegen.layout import ARRAY, FREE, NUMBER, OP_HOST, OP_RETURN
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import HostRow, Lowered, Ref
 from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
 from irgrad.codegen.scalar import conversion
 from irgrad.ir.graph import Graph
 from irgrad.ir.plan import contiguous
-from irgrad.ir.recording import INTERNED, Record
+from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.template import Instance, Template, TemplateTable, template_graph
 from irgrad.passes.cluster import cluster
 from irgrad.passes.legalize import legalize
 from irgrad.passes.pipeline import optimize
 from irgrad.runtime.memory import Arena, Buffer, Place, copied
-from irgrad.runtime.tree import PathNode, PathTree, analyse
+from irgrad.runtime.tables import Tables
+from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse, extend
 
 _GUARDED = {"bool": np.dtype(bool), "int": np.dtype(np.int64), "bits": np.dtype(np.float64)}
 
@@ -76,23 +78,20 @@ def lowered_template(
 
 
 class Linker:
-    """Builds the program of one path tree."""
+    """Builds the program of one path tree, and adds limbs to it."""
 
-    def __init__(
-        self, tree: PathTree, table: TemplateTable, arguments: list[Argument], constants: list[np.ndarray[Any, Any]], counts: LinkCounts
-    ) -> None:
+    def __init__(self, tree: PathTree, table: TemplateTable, arguments: list[Argument], constants: list[np.ndarray[Any, Any]]) -> None:
         self.tree = tree
         self.table = table
         self.arguments = arguments
         self.constants = constants
-        self.counts = counts
-        self.rows: list[int] = []
-        self.refs: list[int] = []
-        self.size_pool: list[int] = []
-        self.size_places: dict[tuple[int, ...], int] = {}
-        self.size_fixups: list[tuple[int, int]] = []
-        self.guard_tables: list[list[int]] = []
-        self.guard_fixups: list[tuple[int, int]] = []
+        self.counts = LinkCounts()
+        self.num_added = 0  # paths that the last program has more than the one before
+        self.num_waiting = 0  # paths, and calls on them, since one of them needed a whole new program
+        self.reset()
+
+    def reset(self) -> None:
+        self.tables = Tables()
         self.numbers = Numbers()
         self.symbols: dict[str, int] = {}
         self.symbol_addresses: list[int] = []
@@ -101,40 +100,76 @@ class Linker:
         self.guards: dict[int, Any] = {}
         self.hosts: dict[int, HostCall] = {}
         self.kernels: dict[str, Any] = {}
+        self.costs: dict[PathNode, tuple[int, int]] = {}  # rows and operations up to the end of a node
+        self.used: dict[Template, bytes] = {}  # templates, with what they exported when they were linked
         self.arena_top = 0
-        self.flops = 0
-        self.num_inputs = len(arguments)
+        self.flops = 0  # of the node at hand
+        self.silent = False  # only follow where values are
+        self.num_inputs = len(self.arguments)
         self.num_outs = 0
+        self.first_symbol = 0
         self.constant_bases: dict[int, int] = {}
 
-    def link(self) -> Program:
+    def link(self, counts: LinkCounts) -> Program:
+        """The program of the whole tree; adds to `counts`."""
+        self.counts = counts
+        self.num_added = sum(not limb.is_linked for limb in self.tree.limbs)
+        self.num_waiting = 0
+        self.reset()
         analyse(self.tree, self.table)
-        root = self.tree.root
-        assert root is not None
-        self.num_outs = max(sum(1 for o in node.outputs if type(o) is int) for node in self.tree.nodes() if node.outputs is not None)
+        self.num_outs = max(map(_num_outs, self.tree.limbs))
         self.first_symbol = FIRST_INPUT + self.num_inputs + self.num_outs
-        stack: list[tuple[PathNode, dict[int, Place], Arena, list[Record], tuple[int, int] | None, int]] = [
-            (root, {}, Arena(), [], None, 0)
-        ]
-        while stack:
-            node, places, arena, prefix, patch, before = stack.pop()
-            if patch is not None:
-                self.guard_tables[patch[0]][patch[1]] = self.num_rows
-            path = prefix + node.records if prefix else node.records
-            first = self.num_rows
-            self.node(node, path, places, arena)
-            before += self.num_rows - first
-            if node.is_leaf:
-                self.leaf_rows[self.num_rows - 1] = before
-            self.arena_top = max(self.arena_top, arena.top)
-            if node.guard is not None:
-                table = len(self.guard_tables) - 1
-                children = list(node.children.items())
-                for position, (_, child) in enumerate(children):
-                    last = position == len(children) - 1
-                    own = places if last and len(children) == 1 else copied(places)
-                    stack.append((child, own, arena.copy(), path, (table, 2 + 2 * position), before))
+        wanted: dict[PathNode | None, int] = Counter(limb.parent for limb in self.tree.limbs)
+        states: dict[PathNode | None, tuple[dict[int, Place], Arena]] = {None: ({}, Arena())}
+        for limb in self.tree.limbs:
+            places, arena = states[limb.parent]
+            wanted[limb.parent] -= 1
+            if wanted[limb.parent]:
+                places, arena = copied(places), arena.copy()
+            else:
+                del states[limb.parent]
+            limb.is_linked = True
+            self.enter(limb, places, arena)
+            for node in limb.nodes:
+                self.node(node, places, arena)
+                if wanted.get(node):
+                    states[node] = copied(places), arena.copy()
         return self.finish()
+
+    def postpone(self) -> bool:
+        """Count a path (or a call on one) that needs a whole new program; is it time to build that?"""
+        self.num_waiting += 1
+        return self.num_waiting > self.tree.num_paths / 8 - 2
+
+    def extend(self, limb: Limb, counts: LinkCounts) -> Program | None:
+        """The program with one more limb: its rows are added to what is there, unless it asks for more than that.
+
+        Then all of it is built again, if there are few paths; else some of them wait for each other (None), so that the cost of
+        a path stays bounded. The prefix of the limb is followed without writing rows, to know where its values are.
+        """
+        parent = limb.parent
+        fits = parent is not None and parent.limb.is_linked and not limb.is_linked
+        fits = fits and _num_outs(limb) <= self.num_outs and len(self.arguments) == self.num_inputs and extend(limb, self.table)
+        if not fits or any(bytes(template.exported) != exported for template, exported in self.used.items()):
+            return self.link(counts) if self.postpone() else None
+        limb.is_linked, self.num_added = True, 1
+        self.counts = counts
+        places: dict[int, Place] = {}
+        arena = Arena()
+        line = limb.ancestry()
+        self.silent = True
+        for node in line:
+            if node.place == 0:
+                self.enter(node.limb, places, arena)
+            if node.limb is limb:
+                self.silent = False
+            self.node(node, places, arena)
+        return self.finish()
+
+    def enter(self, limb: Limb, places: dict[int, Place], arena: Arena) -> None:
+        """Leave the values of the prefix that this limb does not need."""
+        for value in [value for value in places if value not in limb.last]:
+            self.drop(value, places.pop(value), arena)
 
     def input(self, record: Record) -> Place:
         """Arguments and captured values have a base each, filled at every call; constants have an address of their own."""
@@ -150,15 +185,18 @@ class Linker:
 
     @property
     def num_rows(self) -> int:
-        return len(self.rows) // 4
+        return self.tables.num_rows
 
     # -- one node ----------------------------------------------------------------------------------------------------
 
-    def node(self, node: PathNode, path: list[Record], places: dict[int, Place], arena: Arena) -> None:
-        later: set[int] = set()
-        for child in node.children.values():
-            later |= child.uses
-        for index, record in enumerate(node.records, node.start):
+    def node(self, node: PathNode, places: dict[int, Place], arena: Arena) -> None:
+        limb, place = node.limb, node.place
+        if place:
+            self.leave(limb.nodes[place - 1], places, arena)
+        if not self.silent:
+            self.begin(node)
+        for index in range(node.start, node.end):
+            record = node.path[index]
             if record.op is None:
                 places[index] = self.input(record)
         last_use: dict[int, int] = {}
@@ -171,26 +209,49 @@ class Linker:
         outputs: list[int] = [o for o in node.outputs if type(o) is int] if node.outputs is not None else []
         for value in outputs:
             last_use[value] = ending
-        for value in later:
-            last_use[value] = ending + 1
-        dying: list[list[int]] = [[] for _ in range(ending)]
+        dying: list[list[int]] = [[] for _ in range(ending + 1)]
+        last = limb.last
         for value, position in last_use.items():
-            if position < ending:
+            if last.get(value, -1.0) > place:
+                last_use[value] = ending + 1
+            else:
                 dying[position].append(value)
-        for value in list(places):  # values of the prefix that this branch does not need
-            if value not in last_use and value not in later:
-                self.drop(value, places.pop(value), arena)
         direct = self.direct_outputs(node, outputs) if node.is_leaf else {}
         for position, instance in enumerate(node.instances):
-            self.instance(instance, path, places, arena, last_use, position, direct)
+            self.instance(instance, node, places, arena, last_use, position, direct)
             for value in dying[position]:
-                place = places.pop(value, None)
-                if place is not None:
-                    self.drop(value, place, arena)
+                self.forget(value, places, arena)
         if node.guard is not None:
-            self.guard(node, path, places, arena)
-        else:
-            self.leaf(node, path, places, outputs, direct)
+            self.guard(node, places, arena)
+            for value in dying[ending]:
+                self.forget(value, places, arena)
+        elif not self.silent:
+            self.leaf(node, places, outputs)
+        self.arena_top = max(self.arena_top, arena.top)
+
+    def begin(self, node: PathNode) -> None:
+        """Let the guard before a node go on here; count rows and operations from the root."""
+        parent = node.limb.nodes[node.place - 1] if node.place else node.limb.parent
+        self.num_before, self.flops = self.num_rows, 0
+        self.above = (0, 0)
+        if parent is not None:
+            self.tables.go_on(parent, guard_outcome(node.path[node.start - 1]), self.num_rows)
+            self.above = self.costs[parent]
+
+    def settle(self, node: PathNode) -> None:
+        """Note what it takes to come to the end of a node."""
+        rows, flops = self.above
+        self.costs[node] = (rows + self.num_rows - self.num_before, flops + self.flops)
+
+    def leave(self, node: PathNode, places: dict[int, Place], arena: Arena) -> None:
+        """Leave the values that only other limbs needed behind the guard of `node`."""
+        for value in node.limb.waiting(node.place):
+            self.forget(value, places, arena)
+
+    def forget(self, value: int, places: dict[int, Place], arena: Arena) -> None:
+        place = places.pop(value, None)
+        if place is not None:
+            self.drop(value, place, arena)
 
     def drop(self, value: int, place: Place, arena: Arena) -> None:
         buffer = place.buffer
@@ -211,14 +272,16 @@ class Linker:
     def instance(
         self,
         instance: Instance,
-        path: list[Record],
+        node: PathNode,
         places: dict[int, Place],
         arena: Arena,
         last_use: dict[int, int],
         position: int,
         direct: dict[int, int],
     ) -> None:
-        template = instance.template
+        template, path = instance.template, node.path
+        if not self.silent:
+            self.used[template] = bytes(template.exported)
         bound = [places[value] for value in instance.externals]
         lowered = lowered_template(template, instance, path, tuple([p.strides for p in bound]), self.counts)
         slots = [(p.base, p.offset) for p in bound]
@@ -230,6 +293,8 @@ class Linker:
         buffers = self.buffers(instance, lowered, arena, direct)
         starts = instance.starts
         for row in lowered.rows:
+            if self.silent:
+                break
             if isinstance(row, HostRow):
                 self.host(row, slots, buffers, starts)
             else:
@@ -241,7 +306,7 @@ class Linker:
                 continue
             export = lowered.exports[number]
             number += 1
-            if value not in last_use:
+            if value not in last_use and node.limb.last.get(value, -1.0) <= node.place:
                 continue
             if export.ref is None:
                 dtype = INTERNED.avals[path[value].aval].dtype
@@ -413,17 +478,12 @@ class Linker:
         self.emit(row.source, refs, row.sizes)
 
     def emit(self, source: str, refs: list[int], sizes: list[int]) -> None:
+        if self.silent:
+            return
         kernel = self.kernels.get(source)
         if kernel is None:
             kernel = self.kernels[source] = LIBRARY.get(source, self.counts.kernels)
-        key = tuple(sizes)
-        place = self.size_places.get(key)
-        if place is None:
-            place = self.size_places[key] = len(self.size_pool)
-            self.size_pool.extend(sizes or [0])
-        self.size_fixups.append((len(self.rows) + 3, place))
-        self.rows += (kernel.address, len(self.refs), len(refs), 0)
-        self.refs += refs
+        self.tables.kernel(kernel.address, refs, sizes)
 
     def symbol(self, name: str) -> int:
         known = self.symbols.get(name)
@@ -451,15 +511,15 @@ class Linker:
         self.hosts[self.num_rows] = HostCall(
             row.op, row.params, operands, (reference(*self.address(ref, slots, buffers, starts)), aval.shape, aval.dtype)
         )
-        self.rows += (OP_HOST, 0, 0, 0)
+        self.tables.row(OP_HOST)
 
-    def guard(self, node: PathNode, path: list[Record], places: dict[int, Place], arena: Arena) -> None:
+    def guard(self, node: PathNode, places: dict[int, Place], arena: Arena) -> None:
         guard = node.guard
         assert guard is not None
         value = guard.operands[0]
         place = places[value]
         at = reference(place.base, place.offset)
-        have = INTERNED.avals[path[value].aval].dtype
+        have = INTERNED.avals[node.path[value].aval].dtype
         want = _GUARDED[guard.params["kind"]]
         if have != want:
             buffer = arena.allocate(8)  # free again behind the guard
@@ -467,16 +527,12 @@ class Linker:
             self.emit(text, [at, reference(ARENA, buffer.offset)], [])
             at = reference(ARENA, buffer.offset)
             arena.release(buffer)
-        width = want.itemsize
-        table: list[int] = [len(node.children)]
-        for outcome in node.children:
-            table += [outcome, -1]
-        self.guard_fixups.append((len(self.rows) + 3, len(self.guard_tables)))
-        self.guard_tables.append(table)
-        self.guards[self.num_rows] = node
-        self.rows += (OP_GUARD, at, width, 0)
+        if not self.silent:
+            self.guards[self.num_rows] = node
+            self.tables.guard(node, at, want.itemsize)
+            self.settle(node)
 
-    def leaf(self, node: PathNode, path: list[Record], places: dict[int, Place], outputs: list[int], direct: dict[int, int]) -> None:
+    def leaf(self, node: PathNode, places: dict[int, Place], outputs: list[int]) -> None:
         described: list[Output] = []
         number = 0
         assert node.outputs is not None
@@ -484,7 +540,7 @@ class Linker:
             if type(output) is not int:
                 described.append(Output((), np.dtype(float), output[0], True))
                 continue
-            aval = INTERNED.avals[path[output].aval]
+            aval = INTERNED.avals[node.path[output].aval]
             base = FIRST_INPUT + self.num_inputs + number
             place = places[output]
             if (place.base, place.offset) != (base, 0):
@@ -492,24 +548,14 @@ class Linker:
             described.append(Output(aval.shape, aval.dtype))
             number += 1
         self.leaves[self.num_rows] = (node, described)
-        self.rows += (OP_RETURN, node.number, 0, node.calls.ctypes.data)
+        self.tables.row(OP_RETURN, node.number, 0, node.calls.ctypes.data)
+        self.settle(node)
+        self.leaf_rows[self.num_rows - 1] = self.costs[node][0]
 
     # -- the whole ---------------------------------------------------------------------------------------------------
 
     def finish(self) -> Program:
-        sizes = np.array(self.size_pool or [0], np.int64)
-        rows = np.array(self.rows, np.int64)
-        refs = np.array(self.refs or [0], np.int64)
-        offsets: list[int] = []
-        flat: list[int] = []
-        for table in self.guard_tables:
-            offsets.append(len(flat))
-            flat += table
-        tables = np.array(flat or [0], np.int64)
-        for at, place in self.size_fixups:
-            rows[at] = sizes.ctypes.data + 8 * place
-        for at, number in self.guard_fixups:
-            rows[at] = tables.ctypes.data + 8 * offsets[number]
+        rows, refs, sizes, tables = self.tables.arrays()
         block = np.frombuffer(bytes(self.numbers.bytes) or b"\0" * 8, np.uint8).copy()
         if block.ctypes.data % 16:
             aligned = np.empty(len(block) + 16, np.uint8)
@@ -520,13 +566,19 @@ class Linker:
         bases[NUMBERS] = block.ctypes.data
         bases[self.first_symbol : self.first_symbol + len(self.symbol_addresses)] = self.symbol_addresses
         program = Program(
-            rows, refs, sizes, tables, block, self.arguments, self.arena_top, bases, self.leaves, self.guards, self.hosts,
-            list(self.kernels.values()), list(self.constants),
+            rows, refs, sizes, tables, block, list(self.arguments), self.arena_top, bases, dict(self.leaves), dict(self.guards),
+            dict(self.hosts), list(self.kernels.values()), list(self.constants),
         )  # fmt: skip
-        program.flops = self.flops
-        program.leaf_rows = self.leaf_rows
+        program.flops = max(self.costs[limb.nodes[-1]][1] for limb in self.tree.limbs if limb.is_linked)
+        program.leaf_rows = dict(self.leaf_rows)
         program.seal(self.num_outs)
         return program
+
+
+def _num_outs(limb: Limb) -> int:
+    outputs = limb.nodes[-1].outputs
+    assert outputs is not None
+    return sum(1 for o in outputs if type(o) is int)
 
 
 def path_shape(path: list[Record], value: int) -> tuple[int, ...]:

@@ -1,12 +1,16 @@
 """The path tree of one signature: recorded paths with shared prefixes, cut into instances of templates.
 
-A node holds the records between two guards; its children are the outcomes of the guard that ends it; a leaf holds outputs.
-Liveness and exports are worked out for the whole tree, so that a shared prefix is the same program on every path.
+A node holds the records between two guards; its children are the outcomes of the guard that ends it; a leaf holds outputs. What one
+path added to the tree, the chain of nodes from where it left the others to its leaf, is a *limb*.
+
+Liveness and exports are worked out for the whole tree, so that a shared prefix is the same program on every path. Where a new path asks
+nothing of its prefix that others did not ask before, only its limb is looked at: the cost of a path does not depend on the others'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,35 +26,98 @@ CHUNK = 900  # and by count, as the last resort
 
 
 class PathNode:
-    """Records [start, start + len(records)) of every path below; ends in a guard (with children) or in outputs."""
+    """Records [start, end) of every path below; ends in a guard (with children) or in outputs."""
 
-    __slots__ = ("calls", "children", "form", "guard", "instances", "needed", "number", "outputs", "records", "start", "uses")
+    __slots__ = (
+        "asked",
+        "calls",
+        "children",
+        "end",
+        "form",
+        "guard",
+        "instances",
+        "limb",
+        "number",
+        "outputs",
+        "path",
+        "place",
+        "start",
+        "uses",
+    )
 
-    def __init__(self, start: int, records: list[Record]) -> None:
+    def __init__(self, start: int, end: int, limb: Limb) -> None:
         self.start = start
-        self.records = records
+        self.end = end
+        self.limb = limb
+        self.place = len(limb.nodes)  # in the limb
+        self.path: list[Record] = []  # of the whole path that first came here
         self.guard: Record | None = None
         self.children: dict[int, PathNode] = {}  # by `guard_outcome`
         self.outputs: list[Any] | None = None
         self.instances: list[Instance] = []
-        self.uses: set[int] = set()  # values of earlier nodes needed here or below
-        self.needed: set[int] | None = None  # what children and results asked of this node and its prefix at the last analysis
+        self.asked: set[int] = set()  # values of this node that later nodes use
+        self.uses: set[int] = set()  # values of earlier nodes that this one uses
         self.number = -1
         self.form: Any = None
         self.calls = np.zeros(1, np.int64)  # of a leaf: counted by the driver
 
     @property
-    def end(self) -> int:
-        return self.start + len(self.records)
+    def records(self) -> list[Record]:
+        return self.path[self.start : self.end]
 
     @property
     def num_calls(self) -> int:
         """Compiled calls that went through here."""
-        return int(self.calls[0]) + sum(child.num_calls for child in self.children.values())
+        found, stack = 0, [self]
+        while stack:
+            node = stack.pop()
+            found += int(node.calls[0])
+            stack.extend(node.children.values())
+        return found
 
     @property
     def is_leaf(self) -> bool:
         return self.guard is None
+
+
+class Limb:
+    """The nodes that one path added, below `parent`.
+
+    `last` tells for each value that is needed in the limb, or in limbs that start from it, until when: k is inside its k-th node,
+    k + 0.5 behind that node's guard, where another limb starts that needs it. `external` are those from before the limb.
+    """
+
+    __slots__ = ("external", "is_linked", "kept", "last", "nodes", "parent")
+
+    def __init__(self, parent: PathNode | None) -> None:
+        self.parent = parent
+        self.nodes: list[PathNode] = []
+        self.last: dict[int, float] = {}
+        self.external: set[int] = set()
+        self.kept: dict[int, list[int]] | None = None
+        self.is_linked = False
+
+    @property
+    def start(self) -> int:
+        return self.nodes[0].start
+
+    def waiting(self, place: int) -> list[int]:
+        """The values that limbs which start behind the node at `place` need, and this one does not from there on."""
+        if self.kept is None:
+            self.kept = {}
+            for value, when in self.last.items():
+                if when % 1:
+                    self.kept.setdefault(int(when), []).append(value)
+        return self.kept.get(place, [])
+
+    def ancestry(self) -> list[PathNode]:
+        """The nodes of the path from the root to the end of this limb."""
+        parts: list[list[PathNode]] = [self.nodes]
+        parent = self.parent
+        while parent is not None:
+            parts.append(parent.limb.nodes[: parent.place + 1])
+            parent = parent.limb.parent
+        return [node for part in reversed(parts) for node in part]
 
 
 class PathTree:
@@ -58,8 +125,15 @@ class PathTree:
 
     def __init__(self) -> None:
         self.root: PathNode | None = None
-        self.num_paths = 0
-        self.next_leaf = 0
+        self.limbs: list[Limb] = []
+
+    @property
+    def num_paths(self) -> int:
+        return len(self.limbs)
+
+    @property
+    def num_records(self) -> int:
+        return sum(limb.nodes[-1].end - limb.start for limb in self.limbs)
 
     def attach(self, recording: Recording) -> PathNode:
         """Add a path; returns its leaf. The path's records agree with the tree's on the shared prefix."""
@@ -68,28 +142,39 @@ class PathTree:
         start = 0
         parent: PathNode | None = None
         node = self.root
-        for cut in cuts:
+        limb: Limb | None = None
+        path = records
+        for cut in [*cuts, len(records)]:
             if node is None:
-                node = PathNode(start, records[start : cut + 1])
-                node.guard = records[cut]
-                self._link(parent, node, records)
-            outcome = guard_outcome(records[cut])
+                if limb is None:
+                    limb = Limb(parent)
+                    if parent is not None:
+                        path = parent.path[: start - 1] + records[start - 1 :]
+                node = PathNode(start, min(cut + 1, len(records)), limb)
+                node.path = path
+                node.guard = records[cut] if cut < len(records) else None
+                limb.nodes.append(node)
+                if parent is None:
+                    self.root = node
+                else:
+                    parent.children[guard_outcome(records[start - 1])] = node
+            if cut == len(records):
+                break
             parent, start = node, cut + 1
-            node = node.children.get(outcome)
-        if node is None:
-            node = PathNode(start, records[start:])
-            self._link(parent, node, records)
-            self.num_paths += 1
-            node.number = self.next_leaf
-            self.next_leaf += 1
+            node = node.children.get(guard_outcome(records[cut]))
+        assert node is not None
+        if limb is not None:
+            node.number = len(self.limbs)
+            self.limbs.append(limb)
         node.outputs = recording.outputs
         return node
 
-    def _link(self, parent: PathNode | None, node: PathNode, records: list[Record]) -> None:
-        if parent is None:
-            self.root = node
-        else:
-            parent.children[guard_outcome(records[node.start - 1])] = node
+    def detach(self, limb: Limb) -> None:
+        """Take back the path that was attached last."""
+        assert limb is self.limbs[-1]
+        assert limb.parent is not None
+        self.limbs.pop()
+        del limb.parent.children[guard_outcome(limb.nodes[0].path[limb.start - 1])]
 
     def differs(self, recording: Recording) -> str | None:
         """Where a recording contradicts the tree's records on a shared prefix; None where it agrees."""
@@ -111,11 +196,8 @@ class PathTree:
         return None
 
     def nodes(self) -> Iterator[PathNode]:
-        stack = [self.root] if self.root is not None else []
-        while stack:
-            node = stack.pop()
-            yield node
-            stack.extend(node.children.values())
+        for limb in self.limbs:
+            yield from limb.nodes
 
 
 def same_operands(a: Record, b: Record) -> bool:
@@ -144,36 +226,71 @@ def describe_difference(mine: Record, other: Record) -> str:
 
 
 def analyse(tree: PathTree, table: TemplateTable) -> None:
-    """Cut every node into instances of templates and mark what templates export."""
-    assert tree.root is not None
-    order: list[tuple[PathNode, list[Record]]] = []
-    stack: list[tuple[PathNode, list[Record]]] = [(tree.root, [])]
-    while stack:
-        node, prefix = stack.pop()
-        path = prefix + node.records if prefix else node.records
-        order.append((node, path))
-        stack.extend((child, path) for child in node.children.values())
-    for node, path in reversed(order):
-        _analyse_node(node, path, table)
+    """Cut every node into instances of templates, mark what templates export, and work out how long values are needed."""
+    for limb in tree.limbs:
+        limb.last, limb.external, limb.kept = {}, set(), None
+        for node in limb.nodes:
+            node.asked = set()
+    for limb in reversed(tree.limbs):  # a limb starts from an earlier one
+        analyse_limb(limb, table)
+        _ask_parent(limb)
 
 
-def _analyse_node(node: PathNode, path: list[Record], table: TemplateTable) -> None:
-    start, end = node.start, node.end
-    needed: set[Any] = set()
-    for child in node.children.values():
-        needed |= {index for index in child.uses if index < end}
+def extend(limb: Limb, table: TemplateTable) -> bool:
+    """`analyse` for a limb that is new. False where it needs more of its prefix than was worked out: all has to be done again."""
+    parent = limb.parent
+    if not analyse_limb(limb, table) or parent is None:
+        return False
+    kept = parent.limb.last
+    return all(kept.get(value, -1.0) >= parent.place + 0.5 for value in limb.external)
+
+
+def _ask_parent(limb: Limb) -> None:
+    """What a limb needs of its prefix is needed at its start, in the limb that it starts from."""
+    parent = limb.parent
+    if parent is None:
+        return
+    other = parent.limb
+    when, start = parent.place + 0.5, other.start
+    for value in limb.external:
+        if other.last.get(value, -1.0) < when:
+            other.last[value] = when
+        if value < start:
+            other.external.add(value)
+
+
+def analyse_limb(limb: Limb, table: TemplateTable) -> bool:
+    """Instances and last uses of one limb. False where it asks more of earlier nodes than others did."""
+    same = True
+    line = limb.ancestry()
+    starts = [node.start for node in line]
+    for node in reversed(limb.nodes):
+        _analyse_node(node, table)
+        for value in node.uses:
+            owner = line[bisect_right(starts, value) - 1]
+            if value not in owner.asked:
+                same = same and owner.limb is limb
+                owner.asked.add(value)
+    start, last = limb.start, limb.last
+    for place, node in enumerate(limb.nodes):
+        for value in node.uses:
+            if last.get(value, -1.0) < place:
+                last[value] = place
+            if value < start:
+                limb.external.add(value)
+    return same
+
+
+def _analyse_node(node: PathNode, table: TemplateTable) -> None:
+    start, end, path = node.start, node.end, node.path
+    needed = set(node.asked)
     if node.outputs is not None:
         needed |= {output for output in node.outputs if type(output) is int}
-    if node.needed == needed and node.instances:
-        return  # as at the last analysis: a new path elsewhere asks for nothing more
-    node.needed = needed
-    below = {index for index in needed if index < start}
+    uses = {index for index in needed if index < start}
+    outside = needed - uses  # exported by this node
     live = bytearray(end - start)
-    for index in needed:
-        if index >= start:
-            live[index - start] = 1
-    outside = {index for index in needed if index >= start}  # exported by this node
-    uses = set(below)
+    for index in outside:
+        live[index - start] = 1
     for index in range(end - 1, start - 1, -1):
         record = path[index]
         if record.op is None or not (live[index - start] or record.op.traits & (GUARD | EFFECT)):
@@ -201,14 +318,16 @@ def _analyse_node(node: PathNode, path: list[Record], table: TemplateTable) -> N
             for operand in path[index].operands:
                 if type(operand) is int and operand >= start and owner.get(operand, number) != number:
                     outside.add(operand)
-    node.instances = []
-    for run in runs:
-        instance = table.instance(path, run, set())
-        exported = instance.template.exported
-        for position, index in enumerate(run):
-            if index in outside:
-                exported[position] = 1
-        node.instances.append(instance)
+    node.instances = [_instance(path, run, outside, table) for run in runs]
+
+
+def _instance(path: Sequence[Record], run: list[int], outside: set[int], table: TemplateTable) -> Instance:
+    instance = table.instance(path, run, set())
+    exported = instance.template.exported
+    for position, index in enumerate(run):
+        if index in outside:
+            exported[position] = 1
+    return instance
 
 
 def _revive_carried(path: list[Record], start: int, end: int, live: bytearray, uses: set[int]) -> None:

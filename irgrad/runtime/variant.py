@@ -11,13 +11,13 @@ import numpy as np
 from irgrad.frontend.captured import compile_checks
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.recording import Recording
+from irgrad.ir.template import TemplateTable
 from irgrad.runtime.signature import argument, normalise
 from irgrad.runtime.tracing import Traced
-from irgrad.runtime.tree import PathTree
+from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse_limb
 
-CREDIT = 16.0  # traces of new paths before any of them has been seen again
-REFUND = 2.0  # when a path is seen again: its two traces
-GAIN = 0.125  # at each call that ran eagerly for lack of credit
+FREE = 16  # traces of new paths before any of them is called again
+TRUSTED = 3  # paths to be traced twice before one is believed at first sight
 
 
 class Variant:
@@ -26,6 +26,7 @@ class Variant:
     def __init__(self, leaves: Sequence[Any]) -> None:
         self.tree = PathTree()
         self.program: Any = None
+        self.linker: Any = None
         self.arguments = [argument(leaf) for leaf in leaves]
         self.num_leaves = len(leaves)
         self.origins: list[Any] = []
@@ -39,7 +40,10 @@ class Variant:
         self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
         self.results: Any = None
         self.declined = ""
-        self.credit = CREDIT
+        self.num_new = 0  # calls on paths that were not compiled
+        self.num_traced = 0  # and those of them that were traced
+        self.num_repeated = 0  # paths that were traced twice, with equal outcome
+        self.literals: set[tuple[type, str]] = set()  # numbers written in the programs of those paths
 
     def number_input(self, tracer: Tracer) -> int:
         """The number of an input: argument leaf, captured value (appended where new), or a constant (negative)."""
@@ -65,16 +69,37 @@ class Variant:
         """Is a call on a new path to be traced? Where most paths are seen once, few are: a trace costs a few times what the call does."""
         if self.declined:
             return False
-        if self.credit >= 1:
-            self.credit -= 1
-            return True
-        self.credit += GAIN
-        return False
+        self.num_new += 1
+        if self.num_traced >= FREE + self.num_new / 8 + self.num_calls / 2:
+            return False
+        self.num_traced += 1
+        return True
+
+    def adopt(self, recording: Recording, table: TemplateTable) -> PathNode | None:
+        """Attach a path that was seen once, if it is made of nothing new; its leaf, or None.
+
+        That is so for another trip count of a known loop: its operations and numbers have been traced twice on other paths.
+        """
+        if self.num_repeated < TRUSTED or any(type(o) is tuple for o in recording.outputs):
+            return None
+        known = len(table.templates)
+        leaf = self.tree.attach(recording)
+        limb = leaf.limb
+        analyse_limb(limb, table)
+        if len(table.templates) == known and _literals(limb) <= self.literals:
+            return leaf
+        self.tree.detach(limb)
+        return None
+
+    def repeated(self, limb: Limb) -> None:
+        """Note a path that two traces agreed on."""
+        self.num_repeated += 1
+        self.literals |= _literals(limb)
 
     @property
     def num_calls(self) -> int:
         """Compiled calls so far."""
-        return self.tree.root.num_calls if self.tree.root is not None else 0
+        return sum(int(limb.nodes[-1].calls[0]) for limb in self.tree.limbs)
 
     def fits(self, traced: Traced) -> bool:
         """Does a new trace belong here: do this variant's guards hold, and have captured values the form that its programs read?"""
@@ -92,3 +117,8 @@ class Variant:
         if self.checked != (len(self.guards), len(self.origins)):
             self.checked = len(self.guards), len(self.origins)
             self.check, self.read = compile_checks(self.guards, self.origins)
+
+
+def _literals(limb: Limb) -> set[tuple[type, str]]:
+    data = (d for node in limb.nodes for instance in node.instances for d in instance.literals)
+    return {(type(d.value), repr(d.value)) for d in data}

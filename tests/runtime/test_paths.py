@@ -1,0 +1,120 @@
+"""Path trees that grow: what a new path costs, and that it answers as numpy does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irgrad
+from irgrad.runtime.explain import explanation
+from irgrad.runtime.link import Linker
+
+
+def series(x: Any, tolerance: Any) -> Any:
+    total, term = 0.0 * x, x
+    while abs(term) > tolerance:
+        total = total + term * np.sin(term)
+        term = term * x
+    return total
+
+
+def tolerance(count: int) -> float:
+    """For `count` iterations of `series` at 0.9."""
+    return 0.9 ** (count + 0.5)
+
+
+def descent(x: Any) -> Any:
+    """Steepest descent with backtracking: the trip counts of its inner loop are as good as random."""
+    f = lambda v: (1 - v[0]) ** 2 + 10 * (v[1] - v[0] ** 2) ** 2
+    for _ in range(3):
+        slope = np.array([-2 * (1 - x[0]) - 40 * x[0] * (x[1] - x[0] ** 2), 20 * (x[1] - x[0] ** 2)])
+        step, now = 1.0, f(x)
+        while f(x - step * slope) > now - 1e-4 * step * np.dot(slope, slope):
+            step *= 0.5
+        x = x - step * slope
+    return f(x)
+
+
+@pytest.fixture
+def num_links(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A count of programs that were built as a whole."""
+    found = [0]
+    link = Linker.link
+
+    def counted(self: Linker, counts: Any) -> Any:
+        found[0] += 1
+        return link(self, counts)
+
+    monkeypatch.setattr(Linker, "link", counted)
+    return found
+
+
+def test_a_new_trip_count_costs_one_trace_and_rebuilds_nothing(num_links: list[int]) -> None:
+    eager = irgrad.grad(series)
+    jitted = irgrad.jit(eager)
+    for count in (3, 12, 5, 40, 8):  # known twice each
+        for _ in range(2):
+            jitted(0.9, tolerance(count))
+    traces, links, kernels = jitted.stats().traces, num_links[0], jitted.stats().kernels
+    new = [n for n in range(4, 40) if n not in (12, 5, 8)][:10]
+    for count in new:
+        np.testing.assert_allclose(jitted(0.9, tolerance(count)), eager(0.9, tolerance(count)), rtol=1e-13)
+    assert jitted.stats().traces == traces + len(new)
+    assert num_links[0] == links
+    assert jitted.stats().kernels == kernels
+    before = jitted.stats().eager_calls
+    for count in [*new, 3, 12, 5, 40, 8]:
+        np.testing.assert_allclose(jitted(0.9, tolerance(count)), eager(0.9, tolerance(count)), rtol=1e-13)
+    assert jitted.stats().eager_calls == before
+
+
+def test_more_iterations_than_ever_join_the_tree() -> None:
+    eager = irgrad.grad(series)
+    jitted = irgrad.jit(eager)
+    for count in (2, 2, 4, 4, 6, 6, 8, 8):
+        jitted(0.9, tolerance(count))
+    kernels = jitted.stats().kernels
+    for count in range(9, 17):
+        np.testing.assert_allclose(jitted(0.9, tolerance(count)), eager(0.9, tolerance(count)), rtol=1e-13)
+    assert jitted.stats().paths == 4 + 8
+    assert jitted.stats().kernels == kernels
+    before = jitted.stats().eager_calls
+    for count in range(9, 17):
+        np.testing.assert_allclose(jitted(0.9, tolerance(count)), eager(0.9, tolerance(count)), rtol=1e-13)
+    assert jitted.stats().eager_calls == before
+
+
+def test_paths_that_are_seen_once_are_mostly_not_traced(rng: np.random.Generator) -> None:
+    eager = irgrad.grad(descent)
+    jitted = irgrad.jit(eager)
+    points = rng.normal(size=(150, 2)) * 2
+    for x in points:
+        np.testing.assert_allclose(jitted(x), eager(x), rtol=1e-9, atol=1e-12)
+    stats = jitted.stats()
+    compiled = stats.calls - stats.eager_calls
+    assert stats.traces <= 2 + 16 + stats.eager_calls / 8 + compiled / 2
+    for x in points:  # compiled and not
+        np.testing.assert_allclose(jitted(x), eager(x), rtol=1e-9, atol=1e-12)
+
+
+def test_a_long_chain_of_guards_is_no_recursion() -> None:
+    eager = irgrad.grad(series)
+    jitted = irgrad.jit(eager)
+    long = 0.999 ** (1500 + 0.5)
+    for _ in range(3):
+        np.testing.assert_allclose(jitted(0.999, long), eager(0.999, long), rtol=1e-12)
+    assert jitted.stats().calls == 3
+    assert "path 0" in explanation(jitted)
+
+
+def test_a_full_tree_warns_once_and_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(irgrad.config.CONFIG, "max_paths", 4)
+    jitted = irgrad.jit(irgrad.grad(series))
+    with pytest.warns(RuntimeWarning, match=r"more than 4 paths.*test_paths.py:\d+") as caught:
+        for count in range(1, 12):
+            for _ in range(2):
+                want = irgrad.grad(series)(0.9, tolerance(count))
+                np.testing.assert_allclose(jitted(0.9, tolerance(count)), want, rtol=1e-13)
+    assert len(caught) == 1
