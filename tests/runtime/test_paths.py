@@ -78,6 +78,7 @@ def test_more_iterations_than_ever_join_the_tree() -> None:
     kernels = jitted.stats().kernels
     for count in range(9, 17):
         np.testing.assert_allclose(jitted(0.9, tolerance(count)), eager(0.9, tolerance(count)), rtol=1e-13)
+        jitted(0.9, tolerance(count))
     assert jitted.stats().paths == 4 + 8
     assert jitted.stats().kernels == kernels
     before = jitted.stats().eager_calls
