@@ -165,7 +165,10 @@ class Tracer(Value):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         self = _present(self)
-        self._refuse("a plain numpy array of t", "irgrad.numpy in place of numpy, np.dot(a, t) for a.dot(t) of a plain array")
+        self._refuse(
+            "a plain numpy array of t",
+            "irgrad.numpy in place of numpy, np.dot(a, t) for a.dot(t) of a plain array, np.array(u) for the array u that t is written to",
+        )
         if np.ndim(self.value) and not self._trace.is_graph and self._trace.open:
             return np.array(self.value, dtype=dtype)  # indices and masks, mostly; a copy, as the memory may be written
         if np.ndim(self.value):
