@@ -187,19 +187,22 @@ def logsumexp(trace: Trace, a: Any, axis: Any = None, b: Any = None, keepdims: b
     part = exp(x - largest)
     if b is not None:
         total = reduce(trace, "reduce_sum", weights * part, axis, True)
-        sign = PUBLIC[np.sign](total)
+        sign = PUBLIC[np.sign](total) if return_sign else None
         made = log(PUBLIC[np.absolute](total) if return_sign else total)
     else:
         top = where(equal(stopped(x), largest), 1.0, 0.0)
         top = cast(trace, top, dtype_of(x))
         count = reduce(trace, "reduce_sum", top, axis, True)
         rest = reduce(trace, "reduce_sum", part - top, axis, True)
-        sure = where(finite, count, 1.0)
-        made = where(finite, log1p(rest / sure) + log(sure), log(stopped(rest + count)))
-        sign = PUBLIC[np.sign](rest + count)
+        if not trace.is_graph and np.all(unwrap(finite)):  # known to an eager trace: no masks
+            made = log1p(rest / count) + log(count)
+        else:
+            sure = where(finite, count, 1.0)
+            made = where(finite, log1p(rest / sure) + log(sure), log(stopped(rest + count)))
+        sign = PUBLIC[np.sign](rest + count) if return_sign else None
     made = made + largest
     if not keepdims:
-        made, sign = (_dropped(trace, v, axis) for v in (made, sign))
+        made, sign = (None if v is None else _dropped(trace, v, axis) for v in (made, sign))
     return (made, sign) if return_sign else made
 
 
