@@ -45,6 +45,7 @@ SEEN_PATHS = 64  # recordings of paths seen once that are kept to be compared wi
 SEEN_RECORDS = 2_000_000
 MAX_RECORDS = 3_000_000  # of all compiled paths of a signature
 MAX_SIGNATURES = 512  # shapes, dtypes and static values that a function keeps programs for; the oldest goes first
+ODD_CALLS = 8  # calls with arguments that had to be copied, after which the fast path is not tried for again
 MAX_VARIANTS = 32  # sets of captured values of one signature that programs are kept for
 _MISS = object()
 
@@ -171,14 +172,15 @@ class Jitted:
 
     def _install(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> None:
         """Make the program of a positional call the first thing that the next call tries."""
-        if kwargs or self.static_argnums or self.static_argnames:
+        if kwargs or self.static_argnums or self.static_argnames or variant.odd_calls > ODD_CALLS:
             return
         unpack = None
         flat: tuple[Any, ...] | None = args
         if len(args) != len(leaves) or not all(a is b for a, b in zip(args, leaves, strict=True)):
             unpack = unpacker(args)
             flat = None if unpack is None else unpack(args)
-            if unpack is None or flat is None or len(flat) != len(leaves) or not all(a is b for a, b in zip(flat, leaves, strict=True)):
+            if unpack is None or flat is None or len(flat) != len(leaves) or not all(map(_same_leaf, flat, leaves)):
+                variant.odd_calls += 1
                 return
         check = variant.check if variant.guards else None
         read = variant.read if variant.origins else None
@@ -357,6 +359,10 @@ class Jitted:
     @property
     def variants(self) -> list[Variant]:
         return [v for variants in self._signatures.values() for v in variants]
+
+
+def _same_leaf(a: Any, b: Any) -> bool:
+    return a is b or (type(a) is type(b) is np.int64 and a == b)
 
 
 def _nested(

@@ -40,6 +40,7 @@ class Variant:
         self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
         self.results: Any = None
         self.declined = ""
+        self.odd_calls = 0  # whose leaves were not the arguments, or parts of them, as they are
         self.num_new = 0  # calls on paths that were not compiled
         self.num_traced = 0  # and those of them that were traced
         self.num_repeated = 0  # paths that were traced twice, with equal outcome

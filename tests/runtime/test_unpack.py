@@ -89,3 +89,37 @@ def test_containers_are_served_without_the_general_walk(monkeypatch: pytest.Monk
     found = fast(p, x)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1]["w"], expected[1]["w"])
+
+
+def test_python_ints_are_served_fast() -> None:
+    """The step number of an optimizer, say: as int64, and only where it is a Python int."""
+    unpack = unpacker(([A], 3))
+    assert unpack is not None
+    found = unpack(([A], 2**62))
+    assert found is not None
+    assert type(found[1]) is np.int64
+    assert found[1] == 2**62
+    assert [unpack(([A], other)) for other in (True, 2.0, np.int64(3), 2**63, -(2**63) - 1, "a", None)] == [None] * 7
+    f = lambda p, i: np.sum(p[0]) * i + p[1]
+    for number in (3, 2**40):
+        fast = irgrad.jit(f)
+        for other in (number, number, number, 2.5, number, True, np.int64(4), number, np.float32(2), 2**70, -number):
+            got, expected = fast(([A, B][0], 1.5), other), f((A, 1.5), other)
+            assert got == expected
+            assert type(got) is type(expected)
+    served = irgrad.jit(f)
+    for i in range(5):
+        served((A, 1.5), i)
+    assert served._last is not None
+    assert served._last(((A, 1.5), 7)) == f((A, 1.5), 7)
+
+
+def test_arguments_that_are_copied_do_not_cost_the_fast_path() -> None:
+    """A few strided arrays; contiguous ones, which have the same form then, are still served fast."""
+    fast = irgrad.jit(lambda p: np.sum(p[0]) * p[1], compile_after=1)
+    wide = np.arange(6.0)
+    for _ in range(4):
+        assert fast((wide[::2], 2.0)) == 12.0
+    assert fast._last is None
+    assert fast((np.array([0.0, 2.0, 4.0]), 2.0)) == 12.0
+    assert fast._last is not None
