@@ -2,4 +2,44 @@
 
 from __future__ import annotations
 
-NOTES: dict[str, str] = {}
+SCALAR_ROWS = (
+    "Each step of the loop is a row of the driver with a scalar kernel: about 5 ns a row, and sin by one lane of the vector routine (so "
+    "that a value does not depend on where it stands) takes 14 ns, libm's 7. It would need rows that run several steps."
+)
+SMALL_NESTS = (
+    "Loops over inner axes of 3 to 5 elements, with intermediate arrays between them: it would need nests whose short axes are written "
+    "out, and sums over them fused with what produces and uses them."
+)
+
+NOTES: dict[str, str] = {
+    "deconvolution": (
+        "Four Fourier transforms, each a host call of numpy's (7 us at this size, of it 5 us in Python) with some 5 us around it. Leaner "
+        "host calls halved it; more needs a transform with a native address, which neither numpy nor scipy exports."
+    ),
+    "jacobian_50_200": (
+        "One walk forward per argument entry, each with a product of the whole matrix and a vector that is zero but for one entry. Going "
+        "forward instead of back made it several times faster; more needs tangents in batches (a matrix product)."
+    ),
+    "sine_chain": SCALAR_ROWS,
+    "logistic_map": SCALAR_ROWS,
+    "rk4_10": SCALAR_ROWS,
+    "gauss_seidel_32": "Nine rows for each element that is written, where one kernel could read five elements and write one.",
+    "k_means": SMALL_NESTS,
+    "n_body_100": SMALL_NESTS,
+    "jacobi_128": (
+        "Eight rows a sweep: slices of the cotangent are copied and added one after the other. It would need the writes of a sweep and its "
+        "reads in one nest."
+    ),
+    "phase_fit": (
+        "Complex exp is a call of libm, one number at a time, which keeps the loop scalar: hypot then takes a whole vector for one number. "
+        "It would need complex functions composed of the vector routines for real ones."
+    ),
+    "tanh_chain": (
+        "Five steps of an unrolled loop are five rows, each over the whole array, so 8 MB are read and written five times. Where arrays "
+        "leave the cache, rows of one template over one space should be joined into one nest."
+    ),
+    "mlp_f32": "Bound by BLAS: OpenBLAS's sgemm against the one that XLA calls, at 128 x 784 x 256.",
+    "convolution_layer": (
+        "Nine products with matrices of 8 x 16: BLAS on long thin operands, each result added to the total in a pass of its own."
+    ),
+}

@@ -1,5 +1,7 @@
 """docs/benchmarks.md from results: ``python -m benchmarks.page docs/benchmarks.md S.json M.json``; a plot of each beside it.
 
+Several files of one size are merged, the later ones count: for cases that were measured again.
+
 Reasons for what falls short are written by hand, in `benchmarks/notes.py`; everything else is computed here.
 """
 
@@ -11,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import varying
 from benchmarks.notes import NOTES
 from benchmarks.report import bytes_text, geometric_mean, ratio_text, seconds_text, where_text
 
@@ -35,13 +38,21 @@ anything is timed.
 """
 
 
-def page(runs: Sequence[Mapping[str, Any]], plots: Sequence[str]) -> str:
-    """The text; `runs` as the JSON files hold them."""
+VARYING = """\
+`python -m benchmarks.varying`: gradients on 1,000 random inputs each: Newton's method for a cubic equation, and ten steps of steepest
+descent with a backtracking line search, whose numbers of steps change from call to call. Ratios are of the mean over the first 1,000 calls.
+"""
+
+
+def page(runs: Sequence[Mapping[str, Any]], plots: Sequence[str], varied: Mapping[str, Any] | None = None) -> str:
+    """The text; `runs` and `varied` as the JSON files hold them."""
     lines = [INTRODUCTION, *_machine(runs[0]), "\n## Against the targets\n", *_targets(runs)]
     for run, plot in zip(runs, plots, strict=True):
         size = run["settings"]["size"]
         lines += [f"\n## Size {size}\n", f"![ratios at size {size}]({plot})\n"]
         lines += [*_steady(run["results"]), "", *_first(run["results"]), "\n### Where a call spends its time\n", *_where(run["results"])]
+    if varied is not None:
+        lines += ["\n## Steps that depend on data, and a long recording\n", VARYING, *varying.lines(dict(varied))]
     lines += ["\n## What falls short\n", *_short(runs)]
     return "\n".join(lines) + "\n"
 
@@ -219,18 +230,30 @@ def _short(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines or ["Nothing."]
 
 
+def _merged(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One run a size: cases that were measured again replace those of an earlier file."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        known = found.setdefault(run["settings"]["size"], {**run, "results": []})
+        cases = {result["case"]: result for result in (*known["results"], *run["results"])}
+        known["results"] = list(cases.values())
+    return list(found.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description="Results as a page.")
     parser.add_argument("page", type=Path)
     parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("--varying", type=Path, help="what `python -m benchmarks.varying --json` wrote")
     options = parser.parse_args()
     from benchmarks.plot import draw
 
-    runs = [json.loads(file.read_text()) for file in options.results]
+    runs = _merged([json.loads(file.read_text()) for file in options.results])
     plots = [f"{options.page.stem}_{run['settings']['size']}.svg" for run in runs]
     for run, plot in zip(runs, plots, strict=True):
         draw(run["results"], options.page.parent / plot)
-    options.page.write_text(page(runs, plots))
+    varied = json.loads(options.varying.read_text()) if options.varying else None
+    options.page.write_text(page(runs, plots, varied))
 
 
 if __name__ == "__main__":

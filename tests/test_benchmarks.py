@@ -13,7 +13,7 @@ import pytest
 
 import irgrad
 from benchmarks import __main__ as command
-from benchmarks import page, report
+from benchmarks import page, report, varying
 from benchmarks.case import DERIVATIVES, SIZES, Case
 from benchmarks.cases import CASES
 from benchmarks.machine import facts, thread_settings
@@ -267,3 +267,20 @@ def test_the_page_names_the_machine_the_targets_and_what_falls_short() -> None:
     assert "| size S: time to compiled (cold) over JAX's first call | 0.25 over 1 cases | at most 0.5 |" in text
     assert "| slow_case | 20.0 us |  | 50.0 | 0.50 [0.40, 0.60] |  |" in text
     assert "- **slow_case**, size S: 0.50 [0.40, 0.60] of JAX. entry and driver 19.0 us; kernels 1.00 us;" in text
+
+
+@pytest.mark.parametrize("name", varying.FUNCTIONS)
+def test_functions_whose_steps_vary_are_differentiated_right(name: str) -> None:
+    function = varying.FUNCTIONS[name](np)
+    for point in varying.inputs(name)[:3]:
+        direction = np.cos(np.arange(np.size(point))).reshape(np.shape(point))
+        expected = (function(point + 1e-6 * direction) - function(point - 1e-6 * direction)) / 2e-6
+        np.testing.assert_allclose(np.sum(irgrad.grad(function)(point) * direction), expected, rtol=1e-5)
+
+
+def test_a_long_loop_is_accounted_for_by_operation() -> None:
+    found = varying.long_loop(400)
+    assert found["operations"] > 400
+    assert found["kernels"] < 8
+    assert found["trace"] > 0
+    assert found["bytes"] > 0
