@@ -9,6 +9,7 @@ from irgrad import differential_operators as differential_operators
 from irgrad import errors
 from irgrad.builtins import dict, isinstance, list, tuple, type
 from irgrad.extend import primitive
+from irgrad.loops import checkpoint, cond, fori_loop, scan, while_loop
 from irgrad.operators import (
     deriv,
     elementwise_grad,
@@ -41,11 +42,14 @@ from irgrad.version import __version__
 __all__ = [
     "Stats",
     "__version__",
+    "checkpoint",
+    "cond",
     "deriv",
     "dict",
     "elementwise_grad",
     "errors",
     "explain",
+    "fori_loop",
     "grad",
     "grad_and_aux",
     "grad_named",
@@ -65,6 +69,7 @@ __all__ = [
     "multigrad_dict",
     "optimized",
     "primitive",
+    "scan",
     "stop_gradient",
     "tensor_jacobian_product",
     "trace",
@@ -73,4 +78,5 @@ __all__ = [
     "value_and_grad",
     "value_and_multigrad",
     "vector_jacobian_product",
+    "while_loop",
 ]

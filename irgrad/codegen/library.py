@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irgrad.codegen import lapack
+from irgrad.codegen import lapack, loops
 from irgrad.codegen.convolution import correlate as _correlate  # noqa: F401  (found by name)
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
@@ -49,6 +49,8 @@ def row(lowering: _Lowering, node: Node, kind: str) -> Row:
     """The row of one node with a kernel of its own."""
     if kind in lapack.KERNELS:
         return lapack.row(lowering, node, kind)
+    if kind == "pick" or kind in loops.PLANS:
+        return loops.row(lowering, node, kind)
     return globals()[f"_{kind}"](lowering, node)
 
 

@@ -75,6 +75,10 @@ def call_blas(function: int, arguments: tuple[int, ...]) -> None:
     ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(arguments))(int(function))(*[int(a) for a in arguments])
 
 
+def call_kernel(function: int, pointers: int, sizes: int) -> int:
+    return int(ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(int(function))(int(pointers), int(sizes)))
+
+
 def _call_real(routine: int, *operands: Any) -> Any:
     function = ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_double] * len(operands), ctypes.c_int)(int(routine))
     out = np.float64(function(*map(float, operands), 0))
@@ -137,6 +141,7 @@ def names() -> dict[str, Any]:
         "hurwitz_zeta": _hurwitz_zeta, **{f"call_real{n}": _call_real for n in (1, 2, 3, 4)},
         "greatest": np.maximum, "least": np.minimum, "complex_of": _complex_of, "divide_complex": np.divide,
         "reciprocal_complex": np.reciprocal, "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
+        "call_kernel": call_kernel,
     }  # fmt: skip
     for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",
                  "floor", "ceil", "trunc", "rint", "fabs", "fmod", "hypot", "copysign", "nextafter", "maximum", "minimum", "fmax", "fmin",

@@ -16,6 +16,7 @@ import numpy as np
 from irgrad.codegen.fortran import lapack_address
 from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
 from irgrad.codegen.library import blas_address
+from irgrad.codegen.loops import find_linked
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT
 from irgrad.ops.routines import special_address
@@ -160,6 +161,9 @@ def symbol_address(name: str, numbers: Numbers) -> int | tuple[int, int]:
     """What a named pointer stands for: a library routine's address, or a reference into the numbers."""
     if name.startswith("one_zero_"):
         return (NUMBERS, numbers.pair(np.dtype(name.removeprefix("one_zero_"))))
+    linked = find_linked(name)
+    if linked is not None:
+        return linked.address
     if name.startswith("special:"):
         return special_address(name.removeprefix("special:"))
     if name.startswith("lapack:"):

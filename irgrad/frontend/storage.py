@@ -225,6 +225,8 @@ def _open(trace: Trace, root: Tracer) -> Storage:
         raise TypeError(f"{type(root.value).__name__!r} object does not support item assignment")
     op = root.op
     if op is None and type(root.params["origin"]) is not int:
+        if trace.is_body:
+            raise _written_outside(trace.what)
         origin = root.params["origin"]
         name = origin.describe() if origin is not None else "an array made outside"
         raise TraceError(
@@ -239,11 +241,18 @@ def _open(trace: Trace, root: Tracer) -> Storage:
     return storage
 
 
+def _written_outside(what: str) -> TraceError:
+    where = user_source(sys._getframe(1))
+    return TraceError(f"the body of {what} writes into an array from outside of it ({where}); make it a part of the carry and return it")
+
+
 def _note(trace: Trace, storage: Storage) -> None:
     """Say once that an argument is written: its caller does not see it."""
     root = storage.root
     op = root.op
-    if storage.number == 0 and (op is None or op.name == "mark"):
+    if trace.suspended:
+        raise _written_outside(trace.suspended)
+    if storage.number == 0 and not trace.is_body and (op is None or op.name == "mark"):
         storage.line = source = user_source(sys._getframe(1))
         level, frame = 1, sys._getframe(0)
         while frame.f_back is not None and code_info(frame.f_code).internal:

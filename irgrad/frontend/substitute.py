@@ -133,7 +133,8 @@ class Substitution:
             return known
         source = f.__globals__
         if type(source) is Globals:
-            if source.substitution is not None:
+            inner = source.substitution
+            if inner is not None and (self.wrap is None or inner is self or inner.wrap is not None):
                 return f  # made inside a substituted function
             source = source.source
         if not is_user_function(f):

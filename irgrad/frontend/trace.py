@@ -28,6 +28,9 @@ class Trace:
     """What both kinds of trace share: a tape, and whether it is open."""
 
     is_graph = False
+    is_body = False
+    what = ""  # of the trace of a body: the loop that it belongs to
+    parent: Trace | None = None  # of the trace of a body: the one around it, if any
 
     def __init__(self) -> None:
         self.tape: list[Tracer] = []
@@ -36,6 +39,8 @@ class Trace:
         self.marks = 0  # differentiations in progress
         self.storages: dict[int, Any] = {}  # memory that was written, by the index of its first handle and of its versions
         self.views: dict[int, bool] = {}  # reshapes of such memory: do they share it?
+        self.suspended = ""  # the loop whose body is being traced: nothing may be written here
+        self.saving = 0  # reverse-mode differentiations in progress
         self.raw = False  # derivative rules record: operands are values, not handles
         self.substitution: Any = None  # runs copies of the user's functions, in which numpy's names are traced ones
 
@@ -70,6 +75,13 @@ class Trace:
                 "return it from the traced function instead of storing it"
             )
         raise RuntimeGuardError(f"values of two traces meet ({here()}); traces of different threads cannot share values")
+
+    def is_inside(self, other: Trace) -> bool:
+        """Is this the trace of a body that is traced while `other` is open around it?"""
+        trace = self.parent
+        while trace is not None and trace is not other:
+            trace = trace.parent
+        return trace is not None
 
     def failed(self, op: Primitive, args: Sequence[Any], error: Exception) -> TraceError:
         """numpy's error with the operation, its operands and the user's line."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.ir.aval import LONG, PYTHON, Aval, parse_aval
+from irgrad.ir.body import body_of
 from irgrad.ir.graph import PRIMAL, Graph, Literal, Node, Operand, static_literal
 from irgrad.ir.primitive import GUARD, REGISTRY, Primitive
 from irgrad.ir.printer import guard_kind
@@ -364,6 +365,8 @@ class _Parser:
         if name == "np":
             self.expect(".")
             return getattr(np, self.name("a numpy type"))
+        if name == "body":
+            return body_of(self.value())
         if name == "complex" and self.peek("("):
             value: Any = self.complex()
         elif name in _KEYWORDS:

@@ -11,6 +11,8 @@ Python number in a rule is part of its text). The same rule runs on numpy arrays
   one function for any number of operands, ``rule(b, index, ct, out, *operands, **params)``.
 - ``jvp``: a tuple with one rule per operand, ``rule(b, t, out, *operands, **params) -> contribution to the tangent``, or
   one function ``rule(b, tangents, out, *operands, **params) -> tangent`` where `tangents` holds None for zero.
+- A primitive with several results has one packed result and a vjp `Joint`; `pick` takes parts out of it. Its jvp answers with a dict
+  of the tangents of its parts.
 - An entry None says that no derivative flows through that operand; ``nondiff("reason")`` says so of all of them.
 - A rule may return `Update` (add into a buffer of zeros shaped like the operand: indexing) or `Masked` (a cotangent
   that is zero outside a mask: a later elementwise adjoint applies the mask after multiplying).
@@ -75,7 +77,25 @@ class Masked:
     mask: Any
 
 
-Rules = tuple[Callable[..., Any] | None, ...] | Callable[..., Any] | NonDiff
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """The vjp of all operands at once, of a primitive with a packed result: ``rule(b, wanted, cts, out, *operands, **params)``.
+
+    `wanted` are operand positions and `cts` the cotangents of parts, by key; the answer maps positions to cotangents.
+    """
+
+    rule: Callable[..., Mapping[int, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The cotangent of one part of a packed result; the parts that nobody reads stay symbolic zeros."""
+
+    key: int
+    value: Any
+
+
+Rules = tuple[Callable[..., Any] | None, ...] | Callable[..., Any] | NonDiff | Joint
 
 
 @dataclass(frozen=True, eq=False, slots=True)

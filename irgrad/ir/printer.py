@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.ir.aval import LONG, PYTHON, Aval, python_name, short_name
+from irgrad.ir.body import Body
 from irgrad.ir.graph import Graph, Literal, Node, Operand, renumbered
 from irgrad.ir.primitive import Primitive
 
@@ -155,6 +156,8 @@ class Printer:
         if kind is Graph:
             inner = "\n".join(f"    {line}" for line in Printer(value, self.elide).lines())
             return f"{{\n{inner}\n  }}"
+        if kind is Body:
+            return f"body {self.value(value.graph)}"
         return f"<{value!r}>"
 
 

@@ -59,7 +59,7 @@ def _holomorphic_grad(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: 
 
 
 def _deriv(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    run = Run(trace, d.fun, d.argnum, args, kwargs)
+    run = Run(trace, d.fun, d.argnum, args, kwargs, backwards=False)
     run.check_numeric("deriv")
     return run.push_like(unflatten(run.structure, [np.ones(np.shape(m.value), dtype_of(m.value)) for m in run.marks]))
 

@@ -23,7 +23,7 @@ def _make_vjp(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str
 
 
 def _make_jvp(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    run = Run(trace, d.fun, d.argnum, args, kwargs)
+    run = Run(trace, d.fun, d.argnum, args, kwargs, backwards=False)
     run.check_numeric("make_jvp")
     return lambda tangent: (run.value(), run.push_like(tangent))
 

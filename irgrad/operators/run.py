@@ -35,7 +35,14 @@ class Run:
     __slots__ = ("aux", "concrete", "fun", "marks", "out_structure", "outs", "start", "stop", "structure", "tape", "trace")
 
     def __init__(
-        self, trace: Trace, fun: Callable[..., Any], argnum: Argnum, args: tuple[Any, ...], kwargs: dict[str, Any], has_aux: bool = False
+        self,
+        trace: Trace,
+        fun: Callable[..., Any],
+        argnum: Argnum,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        has_aux: bool = False,
+        backwards: bool = True,
     ) -> None:
         fun = traced_form(trace, fun)
         self.trace = trace
@@ -66,11 +73,11 @@ class Run:
                 new_args[place] = value
             else:
                 kwargs[place] = value  # type: ignore[index]
-        trace.marks += 1
+        trace.marks, trace.saving = trace.marks + 1, trace.saving + backwards
         try:
             out = fun(*new_args, **kwargs)
         finally:
-            trace.marks -= 1
+            trace.marks, trace.saving = trace.marks - 1, trace.saving - backwards
         if has_aux:
             out, self.aux = _pair(out, fun)
         self.outs, self.out_structure = flatten(out)

@@ -21,7 +21,7 @@ import numpy as np
 
 from irgrad.errors import MissingRuleError
 from irgrad.ir.builder import Builder, EvalBuilder
-from irgrad.ir.primitive import ELEMENTWISE, LINEAR, REDUCTION, REGISTRY, VIEW, Masked, NonDiff, Primitive, Update
+from irgrad.ir.primitive import ELEMENTWISE, LINEAR, REDUCTION, REGISTRY, VIEW, Joint, Masked, NonDiff, Part, Primitive, Update
 from irgrad.ir.value import Static, Value
 
 _float64 = np.float64
@@ -163,16 +163,14 @@ class _Reverse:
         if isinstance(rules, NonDiff):
             return
         mask = self.masks.pop(node.index, None) if self.masks else None
-        start, active = self.start, self.active
-        for k, operand in enumerate(node.operands):
-            if type(operand) is not kind:
-                continue
-            target = operand.index
-            if target < start or (active is not None and not active[target - start]):
-                continue
-            value = values[k]
-            if self.b.dtype(value).kind not in "fc":
-                continue
+        wanted = self.wanted(kind, node, values)
+        if type(rules) is Joint:
+            for k, c in rules.rule(self.b, wanted, ct, out, *values, **node.params).items():
+                if c is not None:
+                    self.accept(op, rules.rule, node.operands[k].index, values[k], c, None, out, values, node.params)
+            return
+        for k in wanted:
+            target, value = node.operands[k].index, values[k]
             rule = rule_of(op, rules, k)
             if rule is None:
                 continue
@@ -181,6 +179,15 @@ class _Reverse:
                 self.accept(op, rule, target, value, c, mask, out, values, node.params)
         if self.carried is not None:
             self.carry(node.index)
+
+    def wanted(self, kind: type, node: Any, values: Sequence[Any]) -> list[int]:
+        """The operands that a derivative is asked for."""
+        start, active, b = self.start, self.active, self.b
+        return [
+            k
+            for k, o in enumerate(node.operands)
+            if type(o) is kind and o.index >= start and (active is None or active[o.index - start]) and b.dtype(values[k]).kind in "fc"
+        ]
 
     def accept(
         self,
@@ -202,6 +209,9 @@ class _Reverse:
                 self.update(target, value, c)
             else:
                 self.carried = (target, c)
+            return
+        if kind is Part:
+            self.part(target, c)
             return
         if kind is Masked:
             c, mask = c.value, c.mask
@@ -266,6 +276,16 @@ class _Reverse:
 
     def fit(self, c: Any, value: Any) -> Any:
         return fit(self.b, c, value)
+
+    def part(self, target: int, part: Part) -> None:
+        """Add to the cotangents of the parts of a packed result."""
+        parts = self.cts.get(target)
+        if type(parts) is not dict:  # none yet, or zeros that it began as
+            parts = self.cts[target] = {}
+            self.blank.discard(target)
+            self.owned.discard(target)
+        old = parts.get(part.key)
+        parts[part.key] = part.value if old is None else self.b.add(old, part.value)
 
     def update(self, target: int, value: Any, change: Update) -> None:
         """Apply an indexed add to the cotangent of `target`, in place where this walk owns the buffer."""
@@ -349,7 +369,7 @@ class _ConcreteReverse(_Reverse):
                     continue
                 value = values[k]
                 type_ = type(c)
-                if mask is not None or type_ is Update or type_ is Masked:
+                if mask is not None or type_ is Update or type_ is Masked or type_ is Part:
                     accept(op, rule, target, value, c, mask, out, values, params)
                     continue
                 wants = type(value)
@@ -517,7 +537,7 @@ def forward(
                 unknown[i] = error
                 continue
             if t is not None:
-                tangents[i] = _spread(writer, t, out, concrete)
+                tangents[i] = t if type(t) is dict else _spread(writer, t, out, concrete)
     for value in outs:
         if value.index in unknown:
             raise unknown[value.index]

@@ -14,7 +14,7 @@ from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, view_through
 from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.ir.recording import TINY
-from irgrad.passes.forms import FILLS, LAPACK, REDUCTIONS, has_kernel_dtypes, has_own_kernel, has_text, is_reduction, is_scalar_form
+from irgrad.passes.forms import FILLS, LAPACK, LOOPS, REDUCTIONS, has_kernel_dtypes, has_own_kernel, has_text, is_reduction, is_scalar_form
 from irgrad.passes.rows import Rows, is_short, is_total, plan_stages, spread
 
 MAX_POINTERS = 48
@@ -78,7 +78,7 @@ class _Clustering:
                 self.views[node.index] = view
             elif node.op.has(UPDATE) and not self.is_scalar(node):
                 self.tie(node)
-            elif (node.op.name in ("dot", "batch_dot") or node.op.name in LAPACK) and not self.is_scalar(node):
+            elif (node.op.name in ("dot", "batch_dot") or node.op.name in LAPACK or node.op.name in LOOPS) and not self.is_scalar(node):
                 self.regular_operands(node)
 
     def as_full(self, node: Node, literal: Literal) -> Node:

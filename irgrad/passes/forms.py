@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from irgrad.ir.body import Body
 from irgrad.ir.graph import Node
 from irgrad.ir.plan import is_tiny
 from irgrad.ir.primitive import ELEMENTWISE
@@ -15,7 +16,10 @@ FILLS = frozenset({"full", "zeros", "iota"})
 MOVES = frozenset({"reshape", "transpose", "broadcast_to", "slice", "slice_add", "slice_update", "concatenate", "pad", "empty"})
 SCALAR_FORMS = REDUCTIONS | FILLS | MOVES | {"dot", "cumsum"}
 OWN_KERNEL = frozenset({"dot", "batch_dot", "correlate", "gather", "scatter_add", "scatter_update",
-                        "cumsum", "cumprod", "argmax", "argmin"})  # fmt: skip
+                        "cumsum", "cumprod", "argmax", "argmin", "pick"})  # fmt: skip
+
+MAX_OPERANDS = 480  # of a kernel: the driver's pointer table has 512 entries
+LOOPS = frozenset({"scan", "while_loop", "cond", "checkpoint"})  # their bodies are params
 
 FACTORED = {"solve": 2, "det": 1, "slogdet": 1}  # operands in front of the LU factor that their kernels read
 LAPACK = frozenset({*FACTORED, "cholesky", "cofactor", "eigh", "eigvalsh", "inv", "lu", "pinv", "qr", "row_order", "solve_triangular",
@@ -55,7 +59,15 @@ def is_reduction(node: Node) -> bool:
 def has_own_kernel(node: Node) -> bool:
     op = node.op
     assert op is not None
+    if op.name in LOOPS:
+        return is_native(node)
     return (op.name in OWN_KERNEL or has_lapack_kernel(node)) and has_kernel_dtypes(node) and not _compares_complex(node)
+
+
+def is_native(node: Node) -> bool:
+    """Can a native runner run the bodies of a loop or branch? Not those with operations that only Python can do."""
+    bodies = [each for param in node.params.values() for each in (param if type(param) is tuple else (param,)) if type(each) is Body]
+    return has_kernel_dtypes(node) and len(node.operands) < MAX_OPERANDS and not any(body.linked.program.hosts for body in bodies)
 
 
 def has_lapack_kernel(node: Node) -> bool:

@@ -7,10 +7,10 @@ changes gets a copy of what it reads; systems get the LU factor that their kerne
 
 from __future__ import annotations
 
-from irgrad.ir.graph import Graph, Node, Operand
+from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import is_view
 from irgrad.ir.primitive import REGISTRY, UPDATE
-from irgrad.passes.forms import FACTORED, has_kernel_dtypes, has_own_kernel, is_scalar_form
+from irgrad.passes.forms import FACTORED, LOOPS, has_kernel_dtypes, has_own_kernel, is_scalar_form
 from irgrad.passes.result import PassResult
 
 # operations whose operands (all, or the one at a position) have the dtype of the result
@@ -45,6 +45,11 @@ def legalize(graph: Graph) -> PassResult:
         ):
             _as_sum(graph, node)
             result.count("dot")
+        elif op.name == "pick" and node.aval.dtype == node.operands[0].aval.dtype:
+            _as_slice(graph, node)
+            result.count("pick")
+        elif op.name in LOOPS:
+            _fill_operands(graph, node)
     return result
 
 
@@ -113,6 +118,26 @@ def _as_sum(graph: Graph, node: Node) -> None:
     terms = _add(graph, node, "mul", node.operands, {})
     graph.replace_uses(node, _add(graph, node, "reduce_sum", (terms,), {"axes": (0,)}))
     graph.remove(node)
+
+
+def _as_slice(graph: Graph, node: Node) -> None:
+    """A part of a packed result of its dtype is a view."""
+    shape, size = node.aval.shape, node.aval.size
+    start: dict[str, object] = {"start": (node.params["offset"],), "count": (size,), "step": (1,), "drop": () if shape else (0,)}
+    part = _add(graph, node, "slice", node.operands, start)
+    if shape and shape != (size,):
+        part = _add(graph, node, "reshape", (part,), {"shape": shape})
+    graph.replace_uses(node, part)
+    graph.remove(node)
+
+
+def _fill_operands(graph: Graph, node: Node) -> None:
+    """Numbers of derivative rules as memory: a runner reads its operands there."""
+    for position, operand in enumerate(node.operands):
+        if isinstance(operand, Literal):
+            aval = operand.aval
+            made = _add(graph, node, "full", (operand,), {"shape": aval.shape, "dtype": aval.dtype.name})
+            graph.set_operand(node, position, made)
 
 
 def _as_root(graph: Graph, node: Node) -> None:

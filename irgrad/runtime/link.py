@@ -15,10 +15,11 @@ import numpy as np
 
 from irgrad.codegen.compile import LIBRARY, Counts
 from irgrad.codegen.layout import ARRAY, FREE, NUMBER, OP_HOST, OP_RETURN
+from irgrad.codegen.loops import find_linked
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import HostRow, Lowered, Ref
 from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
-from irgrad.codegen.scalar import conversion
+from irgrad.codegen.scalar import conversion_kernel
 from irgrad.ir.graph import Graph
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
@@ -100,6 +101,7 @@ class Linker:
         self.guards: dict[int, Any] = {}
         self.hosts: dict[int, HostCall] = {}
         self.kernels: dict[str, Any] = {}
+        self.bodies: list[Any] = []
         self.costs: dict[PathNode, tuple[int, int]] = {}  # rows and operations up to the end of a node
         self.used: dict[Template, bytes] = {}  # templates, with what they exported when they were linked
         self.arena_top = 0
@@ -488,6 +490,10 @@ class Linker:
     def symbol(self, name: str) -> int:
         known = self.symbols.get(name)
         if known is None:
+            linked = find_linked(name)
+            if linked is not None:  # the body of a loop: what it calls, this program calls
+                self.kernels.update({kernel.name: kernel for kernel in linked.program.kernels})
+                self.bodies.append(linked)
             address = symbol_address(name, self.numbers)
             if isinstance(address, tuple):
                 known = reference(*address)
@@ -567,7 +573,7 @@ class Linker:
         bases[self.first_symbol : self.first_symbol + len(self.symbol_addresses)] = self.symbol_addresses
         program = Program(
             rows, refs, sizes, tables, block, list(self.arguments), self.arena_top, bases, dict(self.leaves), dict(self.guards),
-            dict(self.hosts), list(self.kernels.values()), list(self.constants),
+            dict(self.hosts), list(self.kernels.values()), [*self.constants, *self.bodies],
         )  # fmt: skip
         program.flops = max(self.costs[limb.nodes[-1]][1] for limb in self.tree.limbs if limb.is_linked)
         program.leaf_rows = dict(self.leaf_rows)
@@ -587,13 +593,6 @@ def path_shape(path: list[Record], value: int) -> tuple[int, ...]:
 
 def instance_shape(lowered: Lowered, number: int) -> tuple[int, ...]:
     return lowered.graph.outputs[number].aval.shape
-
-
-def conversion_kernel(have: np.dtype[Any], want: np.dtype[Any]) -> str:
-    """A kernel that converts one number to what a guard compares."""
-    text = conversion("value", have, want)
-    pointers = f"    x = pointer_{have.name}(p, 0)\n    o = pointer_{want.name}(p, 1)\n    value = load(x, 0)\n"
-    return f"def kernel(p, n):\n{pointers}    store(o, 0, {text})\n    return 0\n"
 
 
 __all__ = ["ARRAY", "FREE", "NUMBER", "Graph", "LinkCounts", "Linker", "Place"]
