@@ -148,11 +148,11 @@ def conversion(x: str, have: np.dtype[Any], want: np.dtype[Any]) -> str:
     return f"as_{want.name}({x})"
 
 
-__all__ = ["ROUTINE", "conversion", "exact", "expand", "literal", "operand_dtypes", "plus", "times"]
-
-
 def conversion_kernel(have: np.dtype[Any], want: np.dtype[Any]) -> str:
     """A kernel that converts one number to what a guard compares."""
     text = conversion("value", have, want)
     pointers = f"    x = pointer_{have.name}(p, 0)\n    o = pointer_{want.name}(p, 1)\n    value = load(x, 0)\n"
     return f"def kernel(p, n):\n{pointers}    store(o, 0, {text})\n    return 0\n"
+
+
+__all__ = ["ROUTINE", "conversion", "conversion_kernel", "exact", "expand", "literal", "operand_dtypes", "plus", "times"]
