@@ -356,6 +356,8 @@ class Substitution:
             return self.copy(value.__func__) if type(value.__func__) is FunctionType else value
         if kind is _CACHED and type(value.__wrapped__) is FunctionType and is_user_function(value.__wrapped__):
             return self.copy(value.__wrapped__)
+        if kind is np.vectorize:
+            return self.names[id(np.vectorize)].of(value) if id(np.vectorize) in self.names else value
         if kind.__module__.startswith("numba.") and type(getattr(value, "py_func", None)) is FunctionType:
             return self.copy(value.py_func)
         if kind is SimpleNamespace:

@@ -232,6 +232,12 @@ for _a in (0.5, V[:3] ** 2 + 0.1):
     case("logspace", lambda np, a: (np.logspace(a, 2.0, 4), np.logspace(a, a + 1, 3, endpoint=False, base=2.0)), _a)
     case("geomspace", lambda np, a: (np.geomspace(a, 2.0, 4), np.geomspace(-a, -3.0, 3, endpoint=False), np.geomspace(a, 8.0, 1)), _a)
 
+_windows = np.lib.stride_tricks.sliding_window_view
+case(
+    "sliding windows", lambda np, x: (_windows(x, 2, axis=1), _windows(x, (2, 3)), _windows(x, (2, 2), axis=(0, 0)), _windows(x, 3, -1)), M
+)
+case("ndenumerate", lambda np, x: [v * (i[0] + i[1]) for i, v in np.ndenumerate(x)], M)
+
 # ---- bits, whole numbers, parts ----
 
 for _x in (I, I.astype(np.int8), I.astype(np.uint16)):
@@ -273,7 +279,7 @@ case("attributes", lambda np, x: (x.flags.c_contiguous, x.device, x.to_device("c
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Polyfit")
 def test_agrees_with_numpy(name: str, fn: Callable[..., Any], inputs: tuple[Any, ...], kind: type[Trace]) -> None:
     want = fn(np, *inputs)
-    for namespace in (inp,) if name.startswith(("vectorize", "fromfunction", "kaiser", "require")) else (inp, np):
+    for namespace in (inp,) if name.startswith(("vectorize", "fromfunction", "kaiser", "require", "ndenumerate")) else (inp, np):
         with tracing(kind) as trace:
             xs = [traced(trace, x) for x in inputs]
             got = fn(namespace, *xs)
@@ -299,6 +305,7 @@ def test_what_is_refused_says_so(name: str, f: Callable[..., Any], message: str)
         assert "test_handlers_surface.py" in str(caught.value)
 
 
+REFUSED.append(("frompyfunc", lambda x: inp.frompyfunc(lambda a: 2 * a, 1, 1)(x).sum(), "frompyfunc object .*; use np.vectorize"))
 BAD: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda np, x: np.bincount(x), (np.array([1, -1]),)),
     (lambda np, x: np.digitize(x, np.array([0.0, 2.0, 1.0])), (V,)),
@@ -366,3 +373,20 @@ def test_zero_dimensions(name: str, x: Any) -> None:
     for kind in (GraphTrace, EagerTrace):
         with tracing(kind) as trace:
             same(concrete(fn(inp, traced(trace, x))), want)
+
+
+@np.vectorize
+def kinked(x: Any, scale: Any = 1.0) -> Any:
+    return scale * x * x if x > 0 else np.sin(x)
+
+
+def test_a_vectorized_function_made_outside() -> None:
+    x = np.array([0.5, -1.0, 2.0])
+    want = [3.0 * 0.5 * 2, np.cos(-1.0), 3.0 * 2.0 * 2]
+    f = lambda x: np.sum(kinked(x, 3.0)) if isinstance(kinked, np.vectorize) else 0.0
+    for gradient in (irgrad.grad(f), irgrad.jit(irgrad.grad(f))):
+        for _ in range(3):
+            np.testing.assert_allclose(gradient(x), want, rtol=1e-12)
+    np.testing.assert_allclose(irgrad.grad(lambda s: np.sum(kinked(x, s)))(3.0), 4.25)
+    assert type(kinked) is np.vectorize
+    np.testing.assert_allclose(kinked(x), [0.25, np.sin(-1.0), 4.0])

@@ -135,6 +135,13 @@ def fromfunction(trace: Trace, function: Callable[..., Any], shape: Any, *, dtyp
 class Vectorize(np.vectorize):
     """`numpy.vectorize` that also calls its function with traced numbers, one call an entry."""
 
+    @classmethod
+    def of(cls, plain: np.vectorize) -> Vectorize:
+        """The form of one that was made outside the traced function."""
+        made = object.__new__(cls)
+        made.__dict__.update(plain.__dict__)
+        return made
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not callable(self.pyfunc):  # a decorator with options: the function comes now
             return super().__call__(*args, **kwargs)

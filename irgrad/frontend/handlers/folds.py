@@ -60,6 +60,8 @@ def ufunc_method(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: 
     if method == "__call__":
         if _known_late(ufunc):
             return UFUNCS[ufunc](*inputs, **kwargs)
+        if ufunc.__name__.endswith("(vectorized)"):
+            return unsupported(f"frompyfunc object {ufunc.__name__}", "use np.vectorize, whose function is traced")
         return unsupported(ufunc.__name__, library="numpy" if hasattr(np, ufunc.__name__) else "scipy.special")
     trace = open_trace(inputs, kwargs)
     assert trace is not None

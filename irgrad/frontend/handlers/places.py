@@ -11,6 +11,7 @@ import numpy as np
 from irgrad.frontend.handlers.arranging import gather_axis
 from irgrad.frontend.handlers.core import (
     NP,
+    PUBLIC,
     apply,
     as_array,
     axis_index,
@@ -149,6 +150,39 @@ def trim_zeros(trace: Trace, filt: Any, trim: str = "fb", axis: Any = None) -> A
         x = take_slice(trace, x, at, start, stop - start)
     return list(unstack(trace, x)) if isinstance(filt, list) else x if isinstance(filt, tuple) is False else tuple(unstack(trace, x))
 
+
+@handles(np.lib.stride_tricks.sliding_window_view)
+def sliding_window_view(trace: Trace, x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False) -> Any:
+    """The windows as an array of their own: entries are read by index."""
+    made = as_array(trace, x)
+    shape, widths = shape_of(made), shape_tuple(window_shape)
+    axes = tuple(range(len(shape))) if axis is None else tuple(axis_index(a, len(shape)) for a in np.atleast_1d(axis).tolist())
+    if len(axes) != len(widths):
+        raise ValueError(f"Must provide matching length window_shape and axis; got {len(widths)} and {len(axes)} axes")
+    for at, width in zip(axes, widths, strict=True):
+        count = shape_of(made)[at] - width + 1
+        if width < 0 or count < 1:
+            raise ValueError("window shape cannot be larger than input array shape" if width >= 0 else "negative window_shape")
+        windows = gather_axis(trace, made, trace.lift(np.add.outer(np.arange(count), np.arange(width))), at)
+        made = NP.moveaxis(windows, at + 1, -1)
+    return made
+
+
+class Enumerated:
+    """`numpy.ndenumerate`: places and entries, which stay traced."""
+
+    def __init__(self, arr: Any) -> None:
+        traced = type(arr) is Tracer
+        self.pairs = ((place, arr[place]) for place in np.ndindex(*shape_of(arr))) if traced else iter(np.ndenumerate(arr))
+
+    def __iter__(self) -> Any:
+        return self.pairs
+
+    def __next__(self) -> Any:
+        return next(self.pairs)
+
+
+PUBLIC[np.ndenumerate] = Enumerated
 
 # ---- insertion ----
 
