@@ -87,7 +87,8 @@ case("searchsorted method", lambda np, x: (x.searchsorted(0.3), x.searchsorted([
 
 # ---- polynomials ----
 
-for _p, _q in ((V, W), (W, V), (I, np.array([1, 2])), (np.array([0.0, 0.0, 1.0, 2.0]), W), (C[0], W), (V, np.array([2.0]))):
+_PAIRS = [(V, W), (W, V), (I, np.array([1, 2])), (np.array([0.0, 0.0, 1.0, 2.0]), W), (C[0], W), (V, np.array([2.0])), (F[0], F[1][:2])]
+for _p, _q in _PAIRS:
     case("polyadd", lambda np, p, q: (np.polyadd(p, q), np.polysub(p, q), np.polymul(p, q)), _p, _q)
     case("polydiv", lambda np, p, q: np.polydiv(p, q), _p, _q)
 for _p in (V, I, C[0], np.array([1.0])):

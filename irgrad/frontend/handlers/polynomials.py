@@ -70,7 +70,7 @@ def _without_zeros(trace: Trace, p: Any) -> Any:
 def polydiv(trace: Trace, u: Any, v: Any) -> tuple[Any, Any]:
     """Long division; leading zeros of the remainder are guarded."""
     rest, divisor = parts_of(trace, [_coefficients(trace, p) for p in (u, v)])
-    dtype = np.result_type(dtype_of(rest), np.float64)  # numpy adds 0.0 to both
+    dtype = np.result_type(dtype_of(rest), 0.0)  # numpy adds 0.0 to both
     rest, divisor = cast(trace, rest, dtype), cast(trace, divisor, dtype)
     m, n = shape_of(rest)[0] - 1, shape_of(divisor)[0] - 1
     scale = NP.divide(1.0, take_slice(trace, divisor, 0, 0, 1))
