@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.codegen.layout import DONE, FAILED, HOST, MISMATCH, NUMBER
+from irgrad.codegen.pool import LARGE, maker
 from irgrad.codegen.program import ARENA, FIRST_INPUT, Context, HostCall, Program
 from irgrad.errors import RuntimeGuardError
 from irgrad.ir.effects import Effects
@@ -35,6 +36,7 @@ class Results:
             count = max(map(len, forms))
             sizes = [max(_nbytes(form[k]) if k < len(form) else 0 for form in forms) for k in range(count)]
             self.shapes = [((size,), np.dtype(np.uint8)) for size in sizes]
+        self.makers = [maker(shape, dtype) for shape, dtype in self.shapes]
         self.builders: dict[int, Callable[[tuple[Any, ...]], Any]] = {
             row: self.builder(node, described) for row, (node, described) in program.leaves.items()
         }
@@ -85,7 +87,7 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats, effects: Effects |
     if results is None or results[0] is not program:
         results = variant.results = (program, Results(program))
     made = results[1]
-    outs = tuple([np.empty(shape, dtype) for shape, dtype in made.shapes])
+    outs = tuple([make() for make in made.makers])
     context = program.context()
     if program.has_effects:
         context.effects = Effects() if effects is None else effects.repeated()
@@ -173,12 +175,13 @@ def direct(
     enter = native.enter if program.flops < RELEASE else native.enter_released
     count, address, contexts, make = variant.num_leaves, program.address, program.contexts, program.context
     ((shape, dtype),) = made.shapes
-    empty = np.empty
+    (large,) = made.makers
+    empty = np.empty if _nbytes((shape, dtype)) < LARGE else None  # a call of numpy's costs less than one of Python's
 
     def fast(args: tuple[Any, ...]) -> Any:
         if len(args) != count or (check is not None and not check()):
             return miss
-        out = empty(shape, dtype)
+        out = large() if empty is None else empty(shape, dtype)
         objects = (*args, out) if read is None else (*args, *read(), out)
         context = contexts.pop() if contexts else make()
         code = enter(address, context.address, objects)
