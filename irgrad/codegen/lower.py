@@ -14,6 +14,7 @@ import numpy as np
 
 from irgrad.codegen import library
 from irgrad.codegen.buffers import share_buffers
+from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
 from irgrad.codegen.nest import Nest, NestText, Reduction, Stage
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, operand_dtypes, plus, times
@@ -372,10 +373,10 @@ class _Writer:
         axes = node.params["axes"]
         flat = np.moveaxis(x, axes, range(len(axes))).reshape((math.prod(x.shape[a] for a in axes), *node.aval.shape))
         made = np.empty(node.aval.shape, object)
-        initial, combine = _fold(node, dtype)
+        initial, combine = fold(node, dtype)
         for index in np.ndindex(*node.aval.shape):
             column = [str(flat[(i, *index)]) for i in range(len(flat))]
-            column = [_enter(node, c, dtype) for c in column]
+            column = [folded(node, c, dtype) for c in column]
             total = column[0] if column else initial
             for c in column[1:]:
                 total = combine(total, c)
@@ -542,8 +543,11 @@ class _Writer:
         assert node.op is not None
         operand = node.operands[0]
         value = self.operand(nest, operand, operand.aval.dtype)
-        value = _enter(node, value, operand.aval.dtype)
-        initial, combine = _fold(node, operand.aval.dtype)
+        value = folded(node, value, operand.aval.dtype)
+        initial, combine = fold(node, operand.aval.dtype)
+        if node.index in self.cluster.by_column:
+            self.across(nest, node, value, initial, combine)
+            return
         kind = "sum" if node.op.name == "reduce_sum" and node.aval.dtype.kind in "fc" else "fold"
         name = f"a{nest.num_reductions}"
         out = None
@@ -557,6 +561,16 @@ class _Writer:
         self.inside[node.index] = name
         self.by_row.add(node.index)
 
+    def across(self, nest: Nest, node: Node, value: str, initial: str, combine: Any) -> None:
+        """A total over the rows, in memory: each row is added to it."""
+        steps = iter(contiguous(node.aval.shape))
+        spread = tuple(0 if axis in node.params["axes"] else next(steps) for axis in range(len(nest.space)))
+        number = nest.access(self.pointer(self.lowering.view(node), node.aval.dtype), spread)
+        nest.starts.append((number, initial))
+        name, pointer = self.fresh(), nest.accesses[number].pointer
+        nest.body.append(f"{name} = load({pointer}, @{number}@)")
+        nest.body.append(f"store({pointer}, @{number}@, {combine(name, value)})")
+
 
 def _region(params: dict[str, Any]) -> tuple[Any, ...]:
     parts: list[Any] = []
@@ -564,36 +578,6 @@ def _region(params: dict[str, Any]) -> tuple[Any, ...]:
         stop = at + n * by
         parts.append(at if axis in params["drop"] else slice(at, None if stop < 0 else stop, by) if n else slice(0, 0))
     return tuple(parts)
-
-
-def _enter(node: Node, text: str, dtype: np.dtype[Any]) -> str:
-    """The text that a reduction folds: truth for any and all, the value otherwise."""
-    assert node.op is not None
-    return conversion(text, dtype, np.dtype(bool)) if node.op.name in ("reduce_any", "reduce_all") else text
-
-
-def _fold(node: Node, dtype: np.dtype[Any]) -> tuple[str, Any]:
-    """Initial text and combination of a reduction."""
-    assert node.op is not None
-    name, out = node.op.name, node.aval.dtype
-    if name == "reduce_sum":
-        return literal(0, out), lambda a, v: plus(a, v, out)
-    if name == "reduce_prod":
-        return literal(1, out), lambda a, v: times(a, v, out)
-    if name == "reduce_any":
-        return "False", lambda a, v: f"{a} | {v}"
-    if name == "reduce_all":
-        return "True", lambda a, v: f"{a} & {v}"
-    high = name == "reduce_max"
-    if out.kind == "f":
-        initial = literal(-math.inf if high else math.inf, out)
-    elif out.kind == "b":
-        initial = "False" if high else "True"
-        return initial, lambda a, v: f"{a} | {v}" if high else f"{a} & {v}"
-    else:
-        initial = literal(np.iinfo(out).min if high else np.iinfo(out).max, out)
-    choose = ("greatest" if high else "least") if out.kind == "f" else "maximum" if high else "minimum"
-    return initial, lambda a, v: f"{choose}({a}, {v})"
 
 
 __all__ = ["lower", "view_through"]

@@ -70,6 +70,7 @@ class Nest:
     unrolled: bool = False  # no loops over the reduced axes
     accesses: list[Access] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=lambda: [Stage()])
+    starts: list[tuple[int, str]] = field(default_factory=list)  # accesses along a row, and what is there before the first row
 
     def access(self, pointer: str, strides: tuple[int, ...]) -> int:
         self.accesses.append(Access(pointer, strides))
@@ -89,7 +90,7 @@ class Nest:
 
     @property
     def has_rows(self) -> bool:
-        return len(self.stages) > 1 or bool(self.stages[0].row)
+        return len(self.stages) > 1 or bool(self.stages[0].row or self.starts)
 
 
 class NestText:
@@ -137,7 +138,7 @@ class NestText:
             self._loops(range(len(self.axes)), 1, {}, self._unrolled)
         elif self.nest.num_reductions and self.inner_kept and not self.nest.has_rows:
             self._accumulate_in_memory()
-        elif self.nest.num_reductions:
+        elif self.nest.num_reductions or self.nest.has_rows:
             self._accumulate_in_registers()
         else:
             self._loops(range(len(self.axes)), 1, {}, self._body)
@@ -308,6 +309,12 @@ class NestText:
                     if r.out is not None:
                         self._line(depth, f"store({self.nest.accesses[r.out].pointer}, {bases.get(r.out, '0')}, {r.name})")
 
+        def start(depth: int, bases: dict[int, str]) -> None:
+            for number, initial in self.nest.starts:
+                self._line(depth, f"store({self.nest.accesses[number].pointer}, {bases.get(number, '0')}, {initial})")
+
+        if self.nest.starts:
+            self._loops(inner, 1, {}, start, {number for number, _ in self.nest.starts})
         for r in [r for stage in self.nest.stages for r in stage.reductions]:
             if r.kind == "sum" and length > BLOCK:
                 self.head.append(f"part_{r.name} = scratch_{r.dtype}(0)")

@@ -36,6 +36,7 @@ class Cluster:
 
     A nest may have several loops over each row of its space, one a stage: `stage` numbers the nodes inside, those `by_row` are
     code in front of the stage's loop, `loops` has the nodes that each loop computes, `row_buffers` what is kept for later loops.
+    Totals `by_column`, of all rows, are accumulated in memory as the rows pass.
     Where rows have a few elements only, `unrolled`, there are no loops over them, and the loop over the rows is vectorised.
     """
 
@@ -47,6 +48,7 @@ class Cluster:
     after: list[Node] = field(default_factory=list)
     stage: dict[int, int] = field(default_factory=dict)
     by_row: set[int] = field(default_factory=set)
+    by_column: set[int] = field(default_factory=set)
     loops: list[set[int]] = field(default_factory=list)
     row_buffers: set[int] = field(default_factory=set)
     unrolled: bool = False
@@ -54,7 +56,7 @@ class Cluster:
     @property
     def has_rows(self) -> bool:
         """Is there more than one loop over each row, or code once a row?"""
-        return bool(self.by_row) or any(self.stage.values())
+        return bool(self.by_row or self.by_column) or any(self.stage.values())
 
     @property
     def nodes(self) -> list[Node]:

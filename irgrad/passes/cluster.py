@@ -333,7 +333,9 @@ class _Clustering:
         if found.kind == "scalar":
             fit = not found.after and self.before_is_ready(number, node)
             return 0 if fit and all(self.ready(o, want, space) <= number for o in node.operands if isinstance(o, Node)) else None
-        if found.space != space or (reduced is not None and found.reduced is not None and found.reduced != reduced):
+        if found.space != space or (
+            reduced not in (None, found.reduced) and found.reduced is not None and not self.rows.is_across(number, node)
+        ):
             return None
         if found.has_rows and node.op is not None and node.op.name == "iota":
             return None
@@ -368,7 +370,11 @@ class _Clustering:
         else:
             if found.kind == "scalar":
                 found.kind, found.space = "nest", space
-            if found.reduced is None and reduced is not None:
+            if reduced is not None and found.reduced not in (None, reduced):
+                found.by_column.add(node.index)
+                self.stored.add(node.index)
+                self.view(node)
+            elif found.reduced is None and reduced is not None:
                 found.reduced = reduced
                 found.unrolled = is_short(found.space or (), reduced, self.costs[number])
             found.inside.append(node)

@@ -103,6 +103,16 @@ class Rows:
             return True
         return is_by_rows(spread(operand.aval.shape, self.view(operand).strides, found.space), found.space, found.reduced)
 
+    def is_across(self, number: int, node: Node) -> bool:
+        """Does a reduction run over all rows of a nest that reduces along them?"""
+        found = self.clustering.clusters[number]
+        if not self.is_open(number) or found.unrolled or node.aval.size == 1:
+            return False
+        assert found.space is not None
+        assert found.reduced is not None
+        kept = {axis for axis, n in enumerate(found.space) if n != 1 and axis not in found.reduced}
+        return {axis for axis in node.params["axes"] if found.space[axis] != 1} == kept
+
     def total_stage(self, number: int, operand: Node, by_row: bool) -> int | None:
         """The first stage that can read a value of a row (a total, or code once a row) through `operand`, None where it is none."""
         found = self.clustering.clusters[number]
@@ -110,7 +120,7 @@ class Rows:
         assert found.space is not None
         assert found.reduced is not None
         assert root.op is not None
-        is_total = root.op.name in REDUCTIONS
+        is_total = root.op.name in REDUCTIONS and root.index not in found.by_column
         if root.index not in found.stage or not (is_total or root.index in found.by_row):
             return None
         view = self.view(operand)

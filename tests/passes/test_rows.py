@@ -10,7 +10,7 @@ import pytest
 
 import irgrad
 from irgrad.codegen.lower import lower
-from irgrad.codegen.lowered import Row
+from irgrad.codegen.lowered import Ref, Row
 from irgrad.config import CONFIG
 from irgrad.ir.plan import Cluster, Plan, contiguous
 from irgrad.passes.cluster import cluster
@@ -107,6 +107,21 @@ def test_totals_of_everything_are_rows_where_the_array_is_small() -> None:
     assert len(plan(standard, np.arange(50_000.0)).clusters) == 3
 
 
+def test_totals_over_the_rows_are_taken_as_the_rows_pass() -> None:
+    """The gradients of a layer norm by its scale and shift are in the one nest that makes the gradient by its argument."""
+
+    def loss(x: Any, scale: Any, shift: Any) -> Any:
+        return np.sum(np.sin(layer_norm(x) * scale + shift))
+
+    made = plan(irgrad.grad(loss, (0, 1, 2)), np.ones((9, 30)), np.ones(30), np.ones(30))
+    (only,) = made.clusters
+    assert len(only.by_column) == 2
+    assert len(made.stored) == 3
+    (row,) = lower(made).rows
+    assert isinstance(row, Row)
+    assert sum(isinstance(place, Ref) and place.home[0] == "slot" for place in row.pointers) == 3
+
+
 def test_totals_of_columns_are_no_rows() -> None:
     assert len(plan(lambda x: x / np.sum(x, axis=0), np.ones((200, 300))).clusters) == 2
     assert len(plan(lambda x: x.T / np.sum(x.T, axis=1, keepdims=True), np.ones((200, 300))).clusters) == 2
@@ -160,11 +175,20 @@ def test_values_and_gradients(shape: tuple[int, ...], native: bool, rng: np.rand
         moved = x - np.mean(x, axis=-1, keepdims=True)
         scale = np.sqrt(np.sum(moved**2, axis=-1) + 1.0)
         y = softmax(x * centre) * w + log_softmax(x) * centre
-        return y, scale, np.max(np.abs(moved / scale[..., None]), axis=-1), np.exp(-scale) * np.min(x, axis=-1), standard(x)
+        across = tuple(range(np.ndim(x) - 1))
+        return (
+            y,
+            scale,
+            np.sum(y, axis=across),
+            np.max(x * scale[..., None], axis=across),
+            np.max(np.abs(moved / scale[..., None]), axis=-1),
+            np.exp(-scale) * np.min(x, axis=-1),
+            standard(x),
+        )
 
     def loss(x: Any) -> Any:
-        y, scale, high, low, far = parts(x)
-        return np.sum(y**2) + np.sum(scale * high) + np.sum(np.sin(low)) + np.sum(far**3)
+        y, scale, down, peak, high, low, far = parts(x)
+        return np.sum(y**2) + np.sum(down * peak) + np.sum(scale * high) + np.sum(np.sin(low)) + np.sum(far**3)
 
     for f in (parts, irgrad.grad(loss)):
         want = f(x)
