@@ -74,9 +74,8 @@ class Writer:
         self.say(indent, f"{self.vector()}[{self.pick(['::2', '1::2', '::-2'])}] = ({self.spread(5)}) * 1.0")
 
     def make_augmented(self, indent: str, i: str) -> None:
-        self.say(
-            indent, f"{self.vector()} {self.pick(['+=', '*=', '-='])} {self.pick(['0.5', self.scalar(i), 'np.sin(x)', self.spread(N)])}"
-        )
+        value = self.pick(["0.5", self.scalar(i), "np.sin(x)", self.spread(N)])
+        self.say(indent, f"{self.vector()} {self.pick(['+=', '*=', '-='])} {value}")
 
     def make_matrix(self, indent: str, i: str) -> None:
         row, column = int(self.rng.integers(4)), int(self.rng.integers(5))
@@ -86,9 +85,8 @@ class Writer:
 
     def make_fancy(self, indent: str, i: str) -> None:
         index = [int(k) for k in self.rng.integers(-N, N, 3)]
-        self.say(
-            indent, self.pick([f"{self.vector()}[{index}] = {self.spread(3)}", f"np.add.at({self.vector()}, {index}, {self.spread(3)})"])
-        )
+        target, value = self.vector(), self.spread(3)
+        self.say(indent, self.pick([f"{target}[{index}] = {value}", f"np.add.at({target}, {index}, {value})"]))
 
     def make_view(self, indent: str, i: str) -> None:
         v = self.vector()
