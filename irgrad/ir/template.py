@@ -49,9 +49,10 @@ class Instance:
 
 
 class TemplateTable:
-    """Templates by content, for one jitted function."""
+    """Templates by content, for one jitted function; segments of more than `long` records are cut at call sites."""
 
-    def __init__(self) -> None:
+    def __init__(self, long: int = 160) -> None:
+        self.long = long
         self.templates: dict[tuple[int, ...], Template] = {}
 
     def instance(self, records: Sequence[Record], indices: list[int], in_place: set[int]) -> Instance:

@@ -26,6 +26,7 @@ from irgrad.runtime.tree import PathTree
 
 Call = Callable[[Body, Sequence[Any]], list[Any]]
 
+LONG = 800  # records of a body that are one template: it runs very often, so that fewer rows count for more than shared ones
 _numbers = itertools.count()
 
 
@@ -36,7 +37,7 @@ def link(body: Body) -> Linked:
         leaf = tree.attach(Recording(body.records, [], list(body.outputs), ["array"] * len(body.outputs)))
         leaf.form = (None, ["array"] * len(body.outputs))
         arguments = [Argument(ARRAY, np.ndarray, a.dtype, a.shape, _strides(a)) for a in body.inputs]
-        program = Linker(tree, TemplateTable(), arguments, []).link(LinkCounts())
+        program = Linker(tree, TemplateTable(LONG), arguments, []).link(LinkCounts())
         body.linked = Linked(f"body:{next(_numbers)}", program)
     return body.linked
 

@@ -21,7 +21,6 @@ from irgrad.ir.template import Instance, TemplateTable
 
 JOINED = 96  # records of all segments up to which
 LARGE = 1 << 15  # arrays of this many elements have them in one template
-LONG = 160  # records of a segment beyond which it is cut at call sites
 CHUNK = 900  # and by count, as the last resort
 
 
@@ -304,7 +303,7 @@ def _analyse_node(node: PathNode, table: TemplateTable) -> None:
                     live[operand - start] = 1
     _revive_carried(path, start, end, live, uses)
     node.uses = uses
-    runs = _runs(path, start, end, live)
+    runs = _runs(path, start, end, live, table.long)
     owner: dict[int, int] = {}
     for number, run in enumerate(runs):
         for index in run:
@@ -346,7 +345,7 @@ def _revive_carried(path: list[Record], start: int, end: int, live: bytearray, u
             stack.extend(operand for operand in path[index].operands if type(operand) is int)
 
 
-def _runs(path: list[Record], start: int, end: int, live: bytearray) -> list[list[int]]:
+def _runs(path: list[Record], start: int, end: int, live: bytearray, long: int) -> list[list[int]]:
     """Live records by segment, long segments cut at call sites."""
     runs: list[list[int]] = []
     current: list[int] = []
@@ -357,11 +356,11 @@ def _runs(path: list[Record], start: int, end: int, live: bytearray) -> list[lis
             continue
         if record.segment != segment:
             if current:
-                runs.extend(_cut(path, current))
+                runs.extend(_cut(path, current, long))
             current, segment = [], record.segment
         current.append(index)
     if current:
-        runs.extend(_cut(path, current))
+        runs.extend(_cut(path, current, long))
     return [[index for run in runs for index in run]] if _is_heavy(path, runs) else runs
 
 
@@ -372,8 +371,8 @@ def _is_heavy(path: list[Record], runs: list[list[int]]) -> bool:
     return any(INTERNED.avals[path[index].aval].size >= LARGE for run in runs for index in run)
 
 
-def _cut(path: list[Record], run: list[int]) -> list[list[int]]:
-    if len(run) <= LONG:
+def _cut(path: list[Record], run: list[int], long: int) -> list[list[int]]:
+    if len(run) <= long:
         return [run]
     chains = [_chain(path[index].site) for index in run]
     depth = 0
@@ -398,7 +397,7 @@ def _cut(path: list[Record], run: list[int]) -> list[list[int]]:
             joined.append(part)
     if len(joined) == 1:
         return [run[i : i + CHUNK] for i in range(0, len(run), CHUNK)]
-    return [piece for part in joined for piece in _cut(path, part)]
+    return [piece for part in joined for piece in _cut(path, part, long)]
 
 
 def _chain(site: Any) -> list[Any]:
