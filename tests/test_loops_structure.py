@@ -16,7 +16,7 @@ from irgrad.ir.parser import parse
 from irgrad.ir.primitive import REGISTRY
 from irgrad.ir.printer import print_graph
 from irgrad.ir.verify import verify
-from irgrad.runtime.bodies import link
+from irgrad.runtime.bodies import link, link_in_place
 
 
 def rk4(count: int, **options: Any) -> Any:
@@ -230,3 +230,90 @@ def test_a_failure_of_compiled_code_is_numpys_error() -> None:
     with pytest.raises(TraceIndexError, match="index 4 is out of bounds"):
         fast(np.array([0, 4, 0]))
     assert fast(np.array([0, 3, -1])) == 6.0
+
+
+# ---- carries that are changed in place ----
+
+
+def _set(c: Any, i: Any, value: Any) -> Any:
+    c[i] = value
+    return c
+
+
+UPDATES: dict[str, tuple[Any, set[int]]] = {  # a step from two carries and an index, and the carries that share memory with the next ones
+    "one element": (lambda a, b, i: ((_set(a, i, a[i - 1] * 0.5 + i), b), a[0]), {0, 1}),
+    "read after it": (lambda a, b, i: ((_set(a, i, 2.0), b), a[i]), {0, 1}),
+    "kept as y": (lambda a, b, i: (y := a * 1.0, ((_set(a, i, 2.0), b), y))[1], {0, 1}),
+    "copied": (lambda a, b, i: ((_set(a.copy(), i, a[i] + 2.0), _set(b, i, a[i])), a[i]), {1}),
+    "handed out": (lambda a, b, i: ((_set(a, i, 2.0), b), a), {1}),
+    "swapped": (lambda a, b, i: ((_set(b, i, 3.0), a), b[i]), set()),
+    "twice": (lambda a, b, i: ((_set(_set(a, i, 2.0), i - 1, a[i]), a), b[0]), set()),
+    "both the same": (lambda a, b, i: ((c := _set(a, i, b[0] + 1.0), c), i), set()),
+    "then all of it": (lambda a, b, i: ((_set(a, i, 4.0) + b, _set(b, i, a[0])), a[1]), {1}),
+    "slices": (lambda a, b, i: ((_set(a, slice(0, 20), a[20:40] * 0.5), _set(b, 3, a[i])), b[3]), {0, 1}),
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_carries_changed_in_place(name: str) -> None:
+    step, shared = UPDATES[name]
+    rng = np.random.default_rng(3)
+    a, b, rows = rng.normal(size=40), rng.normal(size=40), np.array([3, 7, 0, 39, -2])
+
+    def scanned(a: Any, b: Any) -> Any:
+        (a, b), ys = irgrad.scan(lambda c, i: step(c[0], c[1], i), (a, b), rows)
+        return a, b, ys
+
+    def looped(a: Any, b: Any) -> Any:
+        ys = []
+        for i in rows:
+            (a, b), y = step(np.array(a), np.array(b), i)
+            ys.append(np.array(y))
+        return a, b, np.stack(ys)
+
+    def whiled(a: Any, b: Any) -> Any:
+        def move(s: Any) -> Any:
+            (a, b), _ = step(s[1], s[2], rows[s[0]])
+            return s[0] + 1, a, b
+
+        return irgrad.while_loop(lambda s: s[0] < len(rows), move, (0, a, b))[1:]
+
+    expected = looped(a, b)
+    for run in (scanned, irgrad.jit(scanned).compile(a, b)):
+        for found, wanted in zip(run(a, b), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    for run in (whiled, irgrad.jit(whiled).compile(a, b)):
+        for found, wanted in zip(run(a, b), expected, strict=False):
+            np.testing.assert_array_equal(found, wanted)
+    scan = next(node for node in irgrad.trace(scanned)(a, b).nodes() if node.op is not None and node.op.name == "scan")
+    assert link_in_place(scan.params["body"], 2, 1).kept == shared
+
+    def loss(run: Any) -> Any:
+        return lambda a, b: sum(np.sum(np.sin(part)) for part in run(a, b))
+
+    for found, wanted in zip(irgrad.grad(loss(scanned), (0, 1))(a, b), irgrad.grad(loss(looped), (0, 1))(a, b), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_one_element_an_iteration_costs_one_element() -> None:
+    """Neither the carry nor the cotangent of a table is copied in each iteration."""
+    rows = np.arange(50) % 7
+
+    def f(table: Any, c: Any) -> Any:
+        def step(c: Any, i: Any) -> Any:
+            c[i] = np.sin(c[i - 1]) * table[i]
+            return c, None
+
+        return np.sum(irgrad.scan(step, c, rows)[0])
+
+    arenas = []
+    for size in (1000, 11_000):
+        table, c = np.ones(size), np.linspace(0.0, 1.0, size)
+        fast = irgrad.jit(irgrad.grad(lambda t: f(t, c * 1.0))).compile(table)
+        fast(table)
+        graph = irgrad.trace(irgrad.grad(lambda t: f(t, c * 1.0)))(table)
+        bodies = [node.params["body"] for node in graph.nodes() if node.op is not None and node.op.name == "scan"]
+        arenas.append([link_in_place(body, 1 if k == 0 else 2, 1 if k == 0 else 2).work for k, body in enumerate(bodies)])
+        forward, backward = (link_in_place(body, 1 + k, 1 + k) for k, body in enumerate(bodies))
+        assert forward.kept == {0} and 1 in backward.kept
+    assert arenas[0][0] == arenas[1][0]

@@ -95,6 +95,11 @@ SCAN = (
             bytes = size(n, 8 + 4 * k)
 """
     + _text(_COPY, 3, source="size(p, 3 + consts + k)", target="out + size(n, 10 + 4 * k) + row * bytes", count="bytes")
+    + """    else:
+        for k in range(carries):
+            if size(n, 10 + 4 * k) < 0:
+"""
+    + _text(_COPY, 4, source="size(p, 3 + consts + k)", target="out + size(n, 9 + 4 * k)", count="size(n, 8 + 4 * k)")
     + """    for t in range(length):
         i = t if backward == 0 else length - 1 - t
         for k in range(carries):
@@ -104,6 +109,8 @@ SCAN = (
                 put(work, carry_in + k, out + size(n, c + 2) + i * bytes)
                 following = i + 1 if backward == 0 else i - 1
                 put(work, carry_out + k, out + size(n, c + 2) + following * bytes)
+            elif size(n, c + 2) < 0:
+                put(work, carry_in + k, out + size(n, c + 1))
             else:
                 put(work, carry_in + k, work + size(n, c + 2 + (t & 1)) if t != 0 else size(p, 3 + consts + k))
                 put(work, carry_out + k, work + size(n, c + 3 - (t & 1)))
@@ -138,11 +145,17 @@ WHILE = (
     carry_in = 2 + consts
     answer = asked + size(n, 3)
     put(asked, carry_in + carries, answer)
-    t = 0
+    for k in range(carries):
+        if size(n, 8 + 4 * k) < 0:
+"""
+    + _text(_COPY, 3, source="size(p, 4 + consts + k)", target="out + size(n, 7 + 4 * k)", count="size(n, 6 + 4 * k)")
+    + """    t = 0
     while True:
         for k in range(carries):
             c = 6 + 4 * k
             at_k = asked + size(n, c + 2 + (t & 1)) if t != 0 else size(p, 4 + consts + k)
+            if size(n, c + 2) < 0:
+                at_k = out + size(n, c + 1)
             put(asked, carry_in + k, at_k)
             put(work, carry_in + k, at_k)
             put(work, carry_in + carries + k, asked + size(n, c + 3 - (t & 1)))
@@ -158,8 +171,9 @@ WHILE = (
     + _text(_RUN, 2, d="d", work="work")
     + """        t += 1
     for k in range(carries):
+        if size(n, 8 + 4 * k) >= 0:
 """
-    + _text(_COPY, 2, source="size(work, carry_in + k)", target="out + size(n, 7 + 4 * k)", count="size(n, 6 + 4 * k)")
+    + _text(_COPY, 3, source="size(work, carry_in + k)", target="out + size(n, 7 + 4 * k)", count="size(n, 6 + 4 * k)")
     + """    put(out + size(n, 4), 0, t)
     return 0
 """
@@ -228,9 +242,10 @@ def while_parts(body: Body) -> list[Aval]:
 class Linked:
     """A body as a program: its descriptor's address under a name, the kernels it calls, and the work memory a run needs."""
 
-    def __init__(self, name: str, program: Any) -> None:
+    def __init__(self, name: str, program: Any, kept: frozenset[int] = frozenset()) -> None:
         self.name = name
         self.program = program
+        self.kept = kept  # carries that it changes in place
         bases = program.initial_bases
         first = _aligned(8 * len(bases))
         table = [program.rows.ctypes.data, program.refs.ctypes.data, program.num_rows - 1, len(bases), bases.ctypes.data, first]
@@ -281,7 +296,7 @@ class Plan:
 def scan_plan(params: dict[str, Any]) -> Plan:
     body: Body = params["body"]
     carries, xs, length, saved = params["carries"], params["xs"], params["length"], params["saved"]
-    linked: Linked = body.linked
+    linked: Linked = body.linked if saved else body.derived["in place", carries]
     consts = len(body.inputs) - carries - xs
     results = body.results
     ys = results[carries:]
@@ -291,6 +306,8 @@ def scan_plan(params: dict[str, Any]) -> Plan:
     for k, aval in enumerate(results[:carries]):
         if saved:
             places = [8 * offsets[carries + len(ys) + k], 0]
+        elif k in linked.kept:
+            places = [-1, -1]
         else:
             places = [work, work + _aligned(aval.nbytes)]
             work += 2 * _aligned(aval.nbytes)
@@ -305,15 +322,19 @@ def while_plan(params: dict[str, Any]) -> Plan:
     test, body = params["test"], params["body"]
     carries = len(body.results)
     consts = len(body.inputs) - carries
+    linked: Linked = body.derived["in place", carries]
     offsets, _ = parts(while_parts(body))
-    work = test.linked.work + body.linked.work
+    work = test.linked.work + linked.work
     limit = params["max_steps"]
     sizes = [consts, carries, test.linked.work, work, 8 * offsets[-1], -1 if limit is None else limit]
     work += 64
     for k, aval in enumerate(body.results):
+        if k in linked.kept:
+            sizes += [aval.nbytes, 8 * offsets[k], -1, -1]
+            continue
         sizes += [aval.nbytes, 8 * offsets[k], work, work + _aligned(aval.nbytes)]
         work += 2 * _aligned(aval.nbytes)
-    return Plan(WHILE, [test.linked, body.linked], "bwoa", sizes, work, 100_000 + body.linked.flops)
+    return Plan(WHILE, [test.linked, linked], "bwoa", sizes, work, 100_000 + linked.flops)
 
 
 def branch_plan(params: dict[str, Any]) -> Plan:

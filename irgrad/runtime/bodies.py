@@ -4,6 +4,7 @@ that only Python can do."""
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,11 +19,13 @@ from irgrad.ir.aval import Aval
 from irgrad.ir.body import Body
 from irgrad.ir.evaluate import evaluate
 from irgrad.ir.plan import contiguous
-from irgrad.ir.recording import Recording
+from irgrad.ir.primitive import UPDATE
+from irgrad.ir.recording import Record, Recording
 from irgrad.ir.template import TemplateTable
 from irgrad.runtime.link import LinkCounts, Linker
+from irgrad.runtime.memory import Buffer, Place
 from irgrad.runtime.run import host
-from irgrad.runtime.tree import PathTree
+from irgrad.runtime.tree import PathNode, PathTree
 
 Call = Callable[[Body, Sequence[Any]], list[Any]]
 
@@ -30,16 +33,72 @@ LONG = 800  # records of a body that are one template: it runs very often, so th
 _numbers = itertools.count()
 
 
-def link(body: Body) -> Linked:
-    """The program of a body, made on first use."""
-    if body.linked is None:
+class _Lending(Linker):
+    """Links a body that may change some of its inputs in place: carries whose next value is an update of them.
+
+    `lent` maps inputs to the results that may take over their memory; those that do are in `kept`.
+    """
+
+    def __init__(self, body: Body, lent: dict[int, int]) -> None:
         tree = PathTree()
         leaf = tree.attach(Recording(body.records, [], list(body.outputs), ["array"] * len(body.outputs)))
         leaf.form = (None, ["array"] * len(body.outputs))
         arguments = [Argument(ARRAY, np.ndarray, a.dtype, a.shape, _strides(a)) for a in body.inputs]
-        program = Linker(tree, TemplateTable(LONG), arguments, []).link(LinkCounts())
-        body.linked = Linked(f"body:{next(_numbers)}", program)
+        self.lent = lent
+        self.kept: set[int] = set()
+        super().__init__(tree, TemplateTable(LONG), arguments, [])
+
+    def input(self, record: Record) -> Place:
+        place = super().input(record)
+        number = record.params["input"]
+        if number in self.lent:
+            place.buffer = Buffer(0, self.arguments[number].dtype.itemsize * math.prod(self.arguments[number].shape), 1, {number}, True)
+        return place
+
+    def leaf(self, node: PathNode, places: dict[int, Place], outputs: list[int]) -> None:
+        for number, result in self.lent.items():
+            value = outputs[result]
+            place = places[value]
+            home = (FIRST_INPUT + number, 0, contiguous(self.arguments[number].shape))
+            if (place.base, place.offset, place.strides) == home and outputs.count(value) == 1:
+                self.kept.add(number)
+                places[value] = Place(FIRST_INPUT + self.num_inputs + result, 0, place.strides)  # there is nothing to copy
+        super().leaf(node, places, outputs)
+
+
+def link(body: Body) -> Linked:
+    """The program of a body, made on first use."""
+    if body.linked is None:
+        body.linked = Linked(f"body:{next(_numbers)}", _Lending(body, {}).link(LinkCounts()))
     return body.linked
+
+
+def link_in_place(body: Body, carries: int, xs: int) -> Linked:
+    """The program of a loop's body that changes in place those carries that it only updates."""
+    key = ("in place", carries)
+    if key not in body.derived:
+        consts = len(body.inputs) - carries - xs
+        lent = {consts + k: k for k in range(carries) if _updates(body, consts + k, body.outputs[k])}
+        body.derived[key] = link(body)
+        while lent:
+            linker = _Lending(body, lent)
+            program = linker.link(LinkCounts())
+            if linker.kept == lent.keys():  # what is changed in place and then copied all the same would change the first carry
+                kept = frozenset(number - consts for number in lent)
+                body.derived[key] = Linked(f"body:{next(_numbers)}", program, kept)
+                break
+            lent = {number: k for number, k in lent.items() if number in linker.kept}
+    found: Linked = body.derived[key]
+    return found
+
+
+def _updates(body: Body, number: int, index: int) -> bool:
+    """Is this value input `number` with parts of it written?"""
+    while (record := body.records[index]).op is not None and record.op.has(UPDATE):
+        index = record.operands[0]
+        if type(index) is not int:
+            return False
+    return record.op is None and record.params["input"] == number
 
 
 def _strides(aval: Aval) -> tuple[int, ...]:
@@ -49,6 +108,11 @@ def _strides(aval: Aval) -> tuple[int, ...]:
 def link_all(params: dict[str, Any]) -> list[Linked]:
     """Link the bodies among the params of a loop."""
     bodies = [each for param in params.values() for each in (param if type(param) is tuple else (param,)) if type(each) is Body]
+    if "xs" in params and not params["saved"]:
+        return [link(bodies[0]), link_in_place(bodies[0], params["carries"], params["xs"])]
+    if "test" in params:
+        carries = len(params["body"].results)
+        return [link(params["test"]), link(params["body"]), link_in_place(params["body"], carries, 0)]
     return [link(body) for body in bodies]
 
 

@@ -23,6 +23,7 @@ class Buffer:
     size: int
     values: int = 0
     holders: set[int] = field(default_factory=set)  # the values among them; others are of the instance at hand
+    lent: bool = False  # memory of someone else, which the program may change
 
 
 class Arena:
@@ -42,7 +43,8 @@ class Arena:
         return Buffer(offset, size)
 
     def release(self, buffer: Buffer) -> None:
-        self.free.setdefault(buffer.size, []).append(buffer.offset)
+        if not buffer.lent:
+            self.free.setdefault(buffer.size, []).append(buffer.offset)
 
     def copy(self) -> Arena:
         made = Arena()
@@ -59,7 +61,7 @@ def copied(places: dict[int, Place]) -> dict[int, Place]:
         buffer = place.buffer
         if buffer is not None:
             if buffer not in buffers:
-                buffers[buffer] = Buffer(buffer.offset, buffer.size, buffer.values, set(buffer.holders))
+                buffers[buffer] = Buffer(buffer.offset, buffer.size, buffer.values, set(buffer.holders), buffer.lent)
             buffer = buffers[buffer]
         made[value] = Place(place.base, place.offset, place.strides, buffer)
     return made
