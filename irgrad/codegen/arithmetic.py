@@ -12,6 +12,7 @@ import math
 import platform
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import llvmlite.ir as ll
@@ -349,6 +350,39 @@ def _complex_function(name: str, arity: int) -> Any:
     return unary if arity == 1 else binary
 
 
+LAST_EXP = 709.0  # a whole number whose exponential is finite
+
+
+@intrinsic
+def exp_complex(typing_context: Any, z: Any) -> Any:
+    """exp(re) (cos(im) + i sin(im)) by the real routines, which have vector forms; zeros, infinities and nan as in C99, annex G."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        x = context.make_complex(builder, types.complex128, value=args[0])
+        re, im = x.real, x.imag
+        number = partial(ll.Constant, re.type)
+        far = builder.fcmp_ordered(">", re, number(LAST_EXP))  # the exponential alone may overflow where the products do not
+        size = _call_libm(builder, "exp", (builder.select(far, builder.fsub(re, number(LAST_EXP)), re),))
+        factor = builder.select(far, number(math.exp(LAST_EXP)), number(1.0))
+        cos, sin = _call_libm(builder, "cos", (im,)), _call_libm(builder, "sin", (im,))
+        is_real = builder.fcmp_ordered("==", im, number(0.0))
+        has_angle = builder.fcmp_ordered("==", builder.fsub(im, im), number(0.0))  # im is finite
+        vanishes = builder.and_(builder.fcmp_ordered("==", re, number(-math.inf)), builder.not_(has_angle))
+        explodes = builder.and_(builder.fcmp_ordered("==", re, number(math.inf)), builder.not_(has_angle))
+        parts = []
+        for part in (cos, sin):
+            product = builder.fmul(builder.fmul(builder.select(is_real, number(1.0), part), factor), size)
+            if part is sin:
+                product = builder.select(is_real, im, product)
+            parts.append(builder.select(vanishes, number(0.0), product))
+        out = context.make_complex(builder, types.complex128)
+        out.real = builder.select(explodes, number(math.inf), parts[0])
+        out.imag = parts[1]
+        return out._getvalue()  # noqa: SLF001
+
+    return types.complex128(types.complex128), codegen
+
+
 def passes_complex_in_registers() -> bool:
     """Does libm take a complex number in two floating-point registers here (System V x86-64 and AArch64)?"""
     return sys.platform in ("linux", "darwin") and platform.machine() in ("x86_64", "aarch64", "arm64")
@@ -366,6 +400,8 @@ def _complex_functions() -> dict[str, Any]:
     else:
         found = {name: getattr(cmath, name) for name in COMPLEX}
         found["pow"] = _cmath_pow
+    if vector.library() is not None:
+        found["exp"] = exp_complex
     return found
 
 
@@ -401,19 +437,31 @@ def c_log1p(z: complex) -> complex:
     return complex(math.log(math.hypot(z.real + 1, z.imag)), math.atan2(z.imag, z.real + 1))
 
 
-@register_jitable
-def c_sign(z: complex) -> complex:
+@intrinsic
+def c_sign(typing_context: Any, z: Any) -> Any:
     """z / |z|, 0 at 0; a direction for infinite numbers along an axis."""
-    size = math.hypot(z.real, z.imag)
-    if math.isinf(size):
-        if math.isinf(z.real) and math.isinf(z.imag):
-            return complex(math.nan, math.nan)
-        if math.isinf(z.real):
-            return complex(math.copysign(1.0, z.real), 0.0)
-        return complex(0.0, math.copysign(1.0, z.imag))
-    if size == 0:
-        return complex(0.0, 0.0)
-    return complex(z.real / size, z.imag / size)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        x = context.make_complex(builder, types.complex128, value=args[0])
+        number = partial(ll.Constant, x.real.type)
+        fabs = builder.module.declare_intrinsic("llvm.fabs", [x.real.type])
+        size = _call_libm(builder, "hypot", (x.real, x.imag))
+        endless = builder.fcmp_ordered("==", size, number(math.inf))
+        safe = builder.select(builder.fcmp_ordered("==", size, number(0.0)), number(1.0), size)
+        out = context.make_complex(builder, types.complex128)
+        for name in ("real", "imag"):
+            part = getattr(x, name)
+            infinite = builder.fcmp_ordered("==", builder.call(fabs, (part,)), number(math.inf))
+            direction = builder.select(infinite, _copy_sign(builder, number(1.0), part), number(0.0))
+            setattr(out, name, builder.select(endless, direction, builder.fdiv(part, safe)))
+        both = builder.and_(*[builder.fcmp_ordered("==", builder.call(fabs, (p,)), number(math.inf)) for p in (x.real, x.imag)])
+        zero = builder.fcmp_ordered("==", size, number(0.0))
+        for name in ("real", "imag"):
+            part = builder.select(zero, number(0.0), getattr(out, name))
+            setattr(out, name, builder.select(both, number(math.nan), part))
+        return out._getvalue()  # noqa: SLF001
+
+    return types.complex128(types.complex128), codegen
 
 
 @register_jitable

@@ -35,7 +35,7 @@ def test_single_precision_stays_single(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CONFIG, "evaluate", True)
     x, y = np.linspace(0.5, 2, 40, dtype=np.float32), np.linspace(1, 3, 40, dtype=np.float32)
     f = eval(f"lambda x, y: ({', '.join(SINGLE)})", {"np": np})
-    found = [k for k in kernels(f, x, y) if "pointer_float64" not in k.source]
+    found = [k for k in kernels(f, x, y) if "_float64(p" not in k.source]
     assert found
     for kernel in found:
         text = llvm(kernel.source)
@@ -44,7 +44,7 @@ def test_single_precision_stays_single(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_name_has_a_stand_in() -> None:
-    assert set(native.names()) - set(plain.names()) == {"call_kernel"}
+    assert set(native.names()) <= set(plain.names())
 
 
 def test_elementwise_loops_and_sums_are_vectorised(monkeypatch: pytest.MonkeyPatch) -> None:

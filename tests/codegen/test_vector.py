@@ -129,3 +129,41 @@ def test_stored_kernels_find_the_routine_again(monkeypatch: pytest.MonkeyPatch, 
     second(x)
     np.testing.assert_array_equal(second(x), want)
     assert (second.stats().kernels_loaded, second.stats().kernels_compiled) in ((1, 0), (0, 0))
+
+
+SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 710.0, -745.0, 720.0, 1400.0, 1e-310, 1e308, np.pi / 2]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("f", [np.exp, np.sign], ids=["exp", "sign"])
+def test_complex_functions_at_zeros_infinities_and_nan(f: Any) -> None:
+    z = np.array([complex(a, b) for a in SPECIAL for b in SPECIAL])
+    jitted = irgrad.jit(lambda z: f(z), compile_after=1)
+    with np.errstate(all="ignore"):
+        jitted(z)
+        got, want = jitted(z), f(z)
+    for g, w in ((got.real, want.real), (got.imag, want.imag)):
+        np.testing.assert_allclose(g, w, rtol=1e-14, atol=0)
+        known = ~np.isnan(w) & (np.isfinite(z) if f is np.exp else True)  # signs of zeros at infinity are not specified
+        np.testing.assert_array_equal(np.signbit(g)[known], np.signbit(w)[known])
+
+
+def test_complex_exponentials_are_accurate(rng: np.random.Generator) -> None:
+    """Each part within 5 ulp: the exponential's 4 and a product."""
+    mpmath = pytest.importorskip("mpmath")
+    z = rng.uniform(-30, 30, 500) + 1j * rng.uniform(-30, 30, 500)
+    jitted = irgrad.jit(lambda z: np.exp(z), compile_after=1)
+    jitted(z)
+    with mpmath.workprec(200):
+        for point, value in zip(z, jitted(z), strict=True):
+            truth = mpmath.exp(mpmath.mpc(point.real, point.imag))
+            for t, v in ((truth.real, value.real), (truth.imag, value.imag)):
+                assert abs(t - mpmath.mpf(v)) <= 5 * float(np.spacing(abs(v)))
+
+
+@HAS_LIBRARY
+def test_complex_loops_are_vectorised() -> None:
+    body = "store(o, i, c_sign(c_exp(load(x, i)) * load(x, i)))"
+    head = "    x = scoped_complex128(p, 0, 0, 2)\n    o = scoped_complex128(p, 1, 1, 2)\n"
+    text = llvm(f"def kernel(p, n):\n{head}    for i in range(size(n, 0)):\n        {body}\n    return 0\n")
+    assert "vector.body:" in text
