@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import varying
-from benchmarks.notes import NOTES
+from benchmarks.notes import GENERAL, NOTES
 from benchmarks.report import bytes_text, geometric_mean, ratio_text, seconds_text, where_text
 
 JAX = ("jax", "jax-lax")
@@ -53,7 +53,7 @@ def page(runs: Sequence[Mapping[str, Any]], plots: Sequence[str], varied: Mappin
         lines += [*_steady(run["results"]), "", *_first(run["results"]), "\n### Where a call spends its time\n", *_where(run["results"])]
     if varied is not None:
         lines += ["\n## Steps that depend on data, and a long recording\n", VARYING, *varying.lines(dict(varied))]
-    lines += ["\n## What falls short\n", *_short(runs)]
+    lines += ["\n## What falls short\n", GENERAL, "", *_short(runs)]
     return "\n".join(lines) + "\n"
 
 

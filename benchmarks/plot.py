@@ -25,6 +25,7 @@ def draw(results: Sequence[Mapping[str, Any]], file: Path) -> None:
             axes.plot([x for x, _ in points], [y for _, y in points], mark, markersize=4, label=peer)
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set_xscale("log")
+    axes.minorticks_off()
     axes.set_yticks(range(len(shown)), [result["case"] for result in shown])
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlabel("time of a call over that of compiled irgrad (right of 1: irgrad is faster)")
