@@ -18,7 +18,8 @@ from irgrad.ir.aval import Aval
 from irgrad.ir.body import Body
 from irgrad.ir.value import Number, Static
 from irgrad.operators.run import write
-from irgrad.passes.adjoint import forward, reverse
+from irgrad.passes.adjoint import reverse
+from irgrad.passes.tangent import forward
 
 Build = Callable[[BodyTrace, list[Tracer]], list[Tracer]]
 Derived = tuple[list[Body], list[Any]]  # the bodies, and constants that derivative rules of the user brought in

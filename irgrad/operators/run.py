@@ -21,7 +21,8 @@ from irgrad.ir.primitive import REGISTRY
 from irgrad.operators.arguments import Argnum, as_inexact, find_places
 from irgrad.operators.messages import located, source_of_function, warn_independent
 from irgrad.operators.values import dtype_of, is_numeric, leaves_like, ones, own, seed, settle, settle_recorded
-from irgrad.passes.adjoint import forward, reverse
+from irgrad.passes.adjoint import reverse
+from irgrad.passes.tangent import forward
 from irgrad.pytree import flatten, tree_map, unflatten
 
 _MARK = REGISTRY["mark"]

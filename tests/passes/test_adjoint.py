@@ -18,7 +18,8 @@ from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import EVAL
 from irgrad.ir.primitive import ELEMENTWISE, PURE, REGISTRY, Masked, Primitive, Update, nondiff
 from irgrad.ir.value import Static
-from irgrad.passes.adjoint import find_active, fit_concrete, forward, reverse, sum_to
+from irgrad.passes.adjoint import find_active, fit_concrete, reverse, sum_to
+from irgrad.passes.tangent import forward
 
 X = np.array([0.3, 0.7, 1.1])
 Program = Callable[..., Any]

@@ -227,9 +227,10 @@ def test_element_writes_cost_what_they_write(f: Any, shapes: Any, writes: Any, r
         assert jitted.stats().arena_bytes <= 8 * 7 * np.prod(shape) + 2048
 
 
-def test_eager_adjoint_of_element_writes_is_linear_in_memory(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("derive", [irgrad.grad, lambda f: lambda x: irgrad.make_jvp(f)(x)(x)], ids=["adjoint", "tangent"])
+def test_eager_derivatives_of_element_writes_are_linear_in_memory(derive: Any, rng: np.random.Generator) -> None:
     x = rng.normal(size=2000) * 0.3
-    gradient = irgrad.grad(recurrence)
+    gradient = derive(recurrence)
     gradient(x[:10])
     tracemalloc.start()
     try:

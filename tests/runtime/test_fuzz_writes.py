@@ -47,6 +47,8 @@ def check_slope(f: Any, g: Any, x: Any, m: Any, message: str) -> None:
     rng = np.random.default_rng(5)
     dx, dm = rng.normal(size=x.shape), rng.normal(size=m.shape)
     slope = sum(np.sum(part * d) for part, d in zip(g(x, m), (dx, dm), strict=True))
+    tangent = irgrad.make_jvp(f, (0, 1))(x, m)((dx, dm))[1]
+    np.testing.assert_allclose(tangent, slope, rtol=1e-8, atol=1e-8, err_msg=message)
     rough, fine = ((f(x + h * dx, m + h * dm) - f(x - h * dx, m - h * dm)) / (2 * h) for h in (1e-5, 2e-6))
     if abs(rough - fine) < 1e-6 * (1 + abs(fine)):
         assert abs(slope - fine) < 2e-5 * (1 + abs(fine)), f"{slope} {fine} {message}"
