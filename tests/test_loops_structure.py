@@ -317,3 +317,50 @@ def test_one_element_an_iteration_costs_one_element() -> None:
         forward, backward = (link_in_place(body, 1 + k, 1 + k) for k, body in enumerate(bodies))
         assert forward.kept == {0} and 1 in backward.kept
     assert arenas[0][0] == arenas[1][0]
+
+
+# ---- what does not change from one iteration to the next ----
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_is_the_same_in_all_iterations_is_computed_once(compiled: bool) -> None:
+    a = np.eye(4) * 2.0 + np.arange(16.0).reshape(4, 4) / 20
+
+    def step(a: Any, c: Any, x: Any) -> Any:
+        return np.tanh(np.linalg.inv(a).T @ c) * np.exp(a[0, 0]) + x, np.sum(np.exp(a))
+
+    def scanned(a: Any, x: Any) -> Any:
+        c, ys = irgrad.scan(lambda c, x: step(a, c, x), x[0], x)
+        return np.sum(c) + np.sum(ys)
+
+    def looped(a: Any, x: Any) -> Any:
+        c, total = x[0], 0.0
+        for row in x:
+            c, y = step(a, c, row)
+            total = total + y
+        return np.sum(c) + total
+
+    x = np.sin(np.arange(12.0)).reshape(3, 4)
+    fun = irgrad.grad(lambda a: np.sum(irgrad.grad(scanned)(a, x) ** 2 + irgrad.grad(scanned, 1)(a, x)[0]))
+    expected = irgrad.grad(lambda a: np.sum(irgrad.grad(looped)(a, x) ** 2 + irgrad.grad(looped, 1)(a, x)[0]))(a)
+    np.testing.assert_allclose((irgrad.jit(fun).compile(a) if compiled else fun)(a), expected, rtol=1e-9)
+    nodes = [node for node in irgrad.trace(irgrad.grad(scanned, (0, 1)))(a, x).nodes() if node.op is not None]
+    assert [node.op.name for node in nodes].count("inv") == 1
+    forward, backward = ({inner.op.name for inner in node.params["body"].graph.nodes()} for node in nodes if node.op.name == "scan")
+    assert not {"inv", "reduce_sum"} & forward and "inv" not in backward
+    assert "exp" in forward  # of one number: cheaper than an operand with a cotangent
+
+
+def test_a_decision_that_is_the_same_in_all_iterations_is_a_path() -> None:
+    def f(x: Any, flag: Any) -> Any:
+        def step(c: Any, r: Any) -> Any:
+            return (c * r if flag * 2 > 0 else c + r), None
+
+        return irgrad.scan(step, x[0], x)[0]
+
+    fast = irgrad.jit(f, compile_after=1)
+    x = np.array([1.5, 2.0, -1.0])
+    for flag in (1.0, -1.0, 2.0, -3.0):
+        expected = x[0] * np.prod(x) if flag > 0 else x[0] + np.sum(x)
+        assert fast(x, flag) == f(x, flag) == expected
+    assert fast.stats().traces == fast.stats().paths == 2

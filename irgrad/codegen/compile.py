@@ -153,10 +153,7 @@ def plain_kernel(name: str, text: str, file: str) -> Kernel:
     function = space[name]
 
     def run(pointers: int, sizes: int) -> int:
-        import numpy as np
-
-        with np.errstate(all="ignore"):
-            return int(function(pointers, sizes))
+        return plain.run(function, pointers, sizes)
 
     callback = SIGNATURE(run)
     address = ctypes.cast(callback, ctypes.c_void_p).value

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,13 +64,30 @@ def collect(parts: Any, count: int) -> Any:
     return total
 
 
-_kept: list[Any] = []
+class _Frames(threading.local):
+    """The memory that kernels on their way have on their stack."""
+
+    def __init__(self) -> None:
+        self.tables: list[Any] = []
+
+
+_frames = _Frames()
 
 
 def stack(count: int) -> int:
     table = np.zeros(512, np.int64)
-    _kept[:] = [*_kept[-8:], table]
+    _frames.tables.append(table)
     return int(table.ctypes.data)
+
+
+def run(function: Callable[[int, int], Any], pointers: int, sizes: int) -> int:
+    """Call a kernel; what it took from the stack is free again behind it."""
+    depth = len(_frames.tables)
+    try:
+        with np.errstate(all="ignore"):
+            return int(function(pointers, sizes))
+    finally:
+        del _frames.tables[depth:]
 
 
 def call_blas(function: int, arguments: tuple[int, ...]) -> None:

@@ -22,9 +22,11 @@ from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import Aval, aval_of
 from irgrad.ir.body import Body, interned, with_inputs_first
-from irgrad.ir.primitive import EFFECT, REGISTRY, Primitive
+from irgrad.ir.primitive import EFFECT, PURE, REGISTRY, UPDATE, VIEW, Primitive
+from irgrad.ir.recording import TINY
 from irgrad.ir.value import Static
 
+_MOVING: Any = object()
 _INSTEAD = {"bool": "`if` or `while` on", "int": "int() or an index of a Python object by", "bits": "a plain number from"}
 
 
@@ -66,6 +68,7 @@ class BodyTrace(GraphTrace):
         self.constants_of = constants
         self.arguments: list[Tracer] = []
         self.imported: dict[int, Tracer] = {}
+        self.outside: dict[int, Any] = {}  # by index: values that do not depend on the arguments, on the trace around this one
         self.drawn = fingerprint()
         if parent is not None:
             self.substitution = parent.substitution
@@ -107,6 +110,53 @@ class BodyTrace(GraphTrace):
             known = self.imported[id(source)] = self.input(value, _Outside(self.constants_of.number(source)))
         return known
 
+    def outer_of(self, value: Any) -> Any:
+        """What a value of the body is on the trace around it, where it is recorded; `_MOVING` if it depends on an argument."""
+        if type(value) is not Tracer:
+            return value
+        known = self.outside.get(value.index)
+        if known is None:
+            known = self.outside[value.index] = self._outer_of(value)
+        return known
+
+    def _outer_of(self, value: Tracer) -> Any:
+        op, parent = value.op, self.parent
+        if op is None:
+            origin = value.params["origin"]
+            return self.constants_of.sources[origin.number] if type(origin) is _Outside else _MOVING
+        if not op.has(PURE) or op.has(UPDATE):
+            return _MOVING
+        operands = [self.outer_of(o) for o in value.operands]
+        if any(o is _MOVING for o in operands):
+            return _MOVING
+        if parent is not None and (parent.is_graph or any(type(o) is Tracer for o in operands)):
+            return type(parent).call(parent, op, operands, value.params)  # the parent's own: a body's stands in for it while that runs
+        return op.evaluate(*[o.value if type(o) is Static else o for o in operands], **value.params)
+
+    def lift_out(self) -> None:
+        """Compute what is the same in all iterations once, outside: operations on arrays of more than a few elements.
+
+        Views are free, and small values cost no more than an operand (and its cotangent) does.
+        """
+        same = bytearray(len(self.tape))
+        heavy: list[Tracer] = []
+        for t in self.tape:
+            op = t.op
+            if op is None:
+                same[t.index] = type(t.params["origin"]) is _Outside
+                continue
+            inner = [o for o in t.operands if type(o) is Tracer]
+            if not inner or not op.has(PURE) or op.has(UPDATE) or not all(same[o.index] for o in inner):
+                continue
+            same[t.index] = 1
+            if not op.has(VIEW) and max(np.size(o.value) for o in inner) > TINY:
+                heavy.append(t)
+        for t in heavy:
+            self.outer_of(t)
+        for t in heavy:
+            t.op, t.operands, t.params = None, (), {"origin": _Outside(self.constants_of.number(self.outside[t.index]))}
+            t.segment, t.site = -1, None
+
     def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
         return super().apply(op, fn, *[self.own(a) for a in args])
 
@@ -124,6 +174,11 @@ class BodyTrace(GraphTrace):
         )
 
     def guard(self, tracer: Tracer, kind: str, value: Any) -> None:
+        outer = self.outer_of(tracer)
+        if outer is not _MOVING:  # it is decided once, before the loop
+            if type(outer) is Tracer:
+                outer._trace.guard(outer, kind, value)
+            return
         raise TraceError(
             f"{_INSTEAD[kind]} a traced value inside the body of {self.what} ({here()}): the body is recorded once for all iterations; "
             "use irgrad.cond or np.where for a choice, irgrad.while_loop for a data-dependent loop, an array in place of a list"

@@ -15,6 +15,7 @@ from irgrad.ir.aval import Aval
 from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.primitive import NonDiff
 from irgrad.ir.recording import INTERNED, Data, Record, is_dynamic
+from irgrad.ir.template import find_live
 from irgrad.ir.value import Static
 
 KEPT = 256  # bodies used last that stay known though nobody holds them: functions outside `jit` are traced at each call
@@ -92,17 +93,20 @@ def interned(body: Body) -> Body:
 
 
 def with_inputs_first(records: list[Record], outputs: list[int], inputs: Sequence[Aval]) -> tuple[list[Record], list[int]]:
-    """The records with one for each input at the start, whether it is used or not, and what the outputs are then."""
+    """The records that the outputs need behind one for each input, used or not, and what the outputs are then."""
+    live = find_live(records, outputs)
     made: list[Record] = []
     for number, aval in enumerate(inputs):
         known = INTERNED.aval(aval.shape, aval.dtype)
         made.append(Record(None, (), {"input": number}, known, -1, None, INTERNED.code(("input", number, known))))
     places: list[int] = []
-    for record in records:
+    for record, needed in zip(records, live, strict=True):
         if record.op is None:
             places.append(record.params["input"])
             continue
         places.append(len(made))
+        if not needed:
+            continue
         operands = tuple([places[o] if type(o) is int else o for o in record.operands])
         made.append(Record(record.op, operands, record.params, record.aval, record.segment, record.site, record.code, record.carried))
     return made, [places[index] for index in outputs]

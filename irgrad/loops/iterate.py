@@ -62,6 +62,8 @@ def scan(
         firsts = [_row(leaf, count) for leaf in rows.leaves]
         trace, outs, given, _ = trace_carry(opened, run, state, firsts, "the body of scan")
         kinds = kinds_of(outs[: len(given)])
+        if count:
+            trace.lift_out()
         body = frozen("scan_body", trace, outs)
     finally:
         opened.finish()

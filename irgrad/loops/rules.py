@@ -13,6 +13,8 @@ Derivatives, 2nd ed., 2008, section 6.2).
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,7 +111,8 @@ def scan_vjp(b: Any, wanted: Sequence[int], cts: Mapping[int, Any], out: Any, *o
     body, nk, nc, ny = s.body, s.num_consts, s.num_carries, s.num_ys
     wanted = [k for k in wanted if k < len(body.inputs)]
     carried, _ = s.moving(wanted)
-    consts = [k for k in wanted if k < nk]
+    reached = functools.reduce(operator.or_, body.flows(), 0)
+    consts = [k for k in wanted if k < nk and reached >> k & 1]
     xs = [k - nk - nc for k in wanted if k >= nk + nc]
     ys = sorted(k - nc for k in cts if nc <= k < nc + ny)
     stacks = [k for k in carried if nc + ny + k in cts]
