@@ -19,7 +19,7 @@ import llvmlite.ir as ll
 from numba.core import cgutils, types
 from numba.extending import intrinsic, register_jitable
 
-from irgrad.codegen import vector
+from irgrad.codegen import polynomial, vector
 
 LN2 = math.log(2.0)
 LOG2_E = math.log2(math.e)
@@ -59,6 +59,9 @@ def _libm_signature(name: str, operands: tuple[Any, ...]) -> Any:
 
 def _call_libm(builder: Any, name: str, args: Any) -> Any:
     type_ = args[0].type
+    value = polynomial.written(builder, name, args)
+    if value is not None:
+        return value
     vectorised = vector.declare(builder.module, name, type_, len(args))
     if vectorised is not None:
         return builder.call(vectorised, args)

@@ -1,0 +1,65 @@
+"""Functions written out in arithmetic: as exact as they say, and vectorised without a call."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import cfunc
+
+import irgrad
+from irgrad.codegen import native, polynomial
+
+FAST = pytest.mark.skipif(not polynomial.is_fast(), reason="no fused multiply-add here")
+EDGES = [0.0, 5e-324, 1e-310, 0.625, np.nextafter(0.625, 0), 19.0, 22.0, 22.5, 1e308]
+
+
+def compiled(x: Any) -> Any:
+    jitted = irgrad.jit(lambda x: np.tanh(x), compile_after=1)
+    jitted(x)
+    return jitted(x)
+
+
+@FAST
+def test_tanh_is_within_two_ulp(rng: np.random.Generator) -> None:
+    mpmath = pytest.importorskip("mpmath")
+    x = np.concatenate([rng.uniform(-1, 1, 1500), rng.uniform(-25, 25, 500), 10.0 ** rng.uniform(-320, 1.5, 500), EDGES])
+    with mpmath.workprec(120):
+        for point, value in zip(x, compiled(x), strict=True):
+            error = abs(mpmath.tanh(mpmath.mpf(point)) - mpmath.mpf(value))
+            assert error <= 2 * mpmath.mpf(float(np.spacing(abs(value)))), point
+
+
+def test_tanh_is_odd_bounded_and_passes_nan_on(rng: np.random.Generator) -> None:
+    x = np.concatenate([rng.uniform(-3, 3, 50), EDGES, [np.inf]])
+    np.testing.assert_array_equal(compiled(-x), -compiled(x))
+    assert np.all(np.abs(compiled(x)) <= 1)
+    assert np.isnan(compiled(np.full(9, np.nan))).all()
+    assert np.signbit(compiled(np.full(9, -0.0))).all()
+
+
+@FAST
+def test_loops_have_no_calls() -> None:
+    text = """def kernel(p, n):
+    x = scoped_float64(p, 0, 0, 2)
+    o = scoped_float64(p, 1, 1, 2)
+    for i in range(size(n, 0)):
+        store(o, i, tanh(load(x, i)))
+    return 0
+"""
+    space = native.names()
+    exec(text, space)
+    found = cfunc("int64(int64,int64)", error_model="numpy")(space["kernel"]).inspect_llvm()
+    body = found.partition("vector.body:")[2].partition("middle.block:")[0]
+    assert body
+    assert not re.search(r"call [^@]*@(?!llvm\.)", body)
+
+
+def test_without_fused_arithmetic_a_library_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polynomial, "is_fast", lambda: False)
+    space = native.names()
+    exec("def kernel(p, n):\n    o = pointer_float64(p, 0)\n    store(o, 0, tanh(load(o, 0)))\n    return 0\n", space)
+    found = cfunc("int64(int64,int64)", error_model="numpy")(space["kernel"]).inspect_llvm()
+    assert re.search(r"call double @(irgrad_)?tanh\(", found)
