@@ -38,7 +38,7 @@ NOTES: dict[str, str] = {
     "logistic_map": SCALAR_ROWS,
     "rk4_10": SCALAR_ROWS,
     "gauss_seidel_32": (
-        "A row of the driver for each element that is written, on the way forward and on the way back, with addresses from the row's table; "
+        "A row of the driver for each element that is written, on the way forward and on the way back, by addresses in the row's table; "
         "by hand all of it is one loop nest."
     ),
     "k_means": SMALL_NESTS,
