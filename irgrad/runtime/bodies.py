@@ -22,7 +22,8 @@ from irgrad.ir.plan import contiguous
 from irgrad.ir.primitive import UPDATE
 from irgrad.ir.recording import Record, Recording
 from irgrad.ir.template import TemplateTable
-from irgrad.runtime.link import LinkCounts, Linker
+from irgrad.runtime.link import Linker
+from irgrad.runtime.lowering import LinkCounts
 from irgrad.runtime.memory import Buffer, Place
 from irgrad.runtime.run import host
 from irgrad.runtime.tree import PathNode, PathTree

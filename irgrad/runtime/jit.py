@@ -61,6 +61,7 @@ class Jitted:
         static_argnums: tuple[int, ...] = (),
         static_argnames: tuple[str, ...] = (),
         compile_after: int = 2,
+        memory_budget: int | None = None,
     ) -> None:
         functools.update_wrapper(self, fun)
         if not hasattr(self, "__name__"):  # a partial, or an object that is called
@@ -69,6 +70,7 @@ class Jitted:
         self.static_argnums = static_argnums
         self.static_argnames = static_argnames
         self.compile_after = compile_after
+        self.memory_budget = memory_budget
         self.impure = ""
         self._stats = Stats()
         self._signatures: dict[Any, list[Variant]] = {}
@@ -84,7 +86,7 @@ class Jitted:
         return self if instance is None else functools.partial(self, instance)
 
     def __reduce__(self) -> Any:
-        return (Jitted, (self.fun, self.static_argnums, self.static_argnames, self.compile_after))
+        return (Jitted, (self.fun, self.static_argnums, self.static_argnames, self.compile_after, self.memory_budget))
 
     def __repr__(self) -> str:
         return f"<irgrad.jit of {getattr(self.fun, '__qualname__', self.fun)!s}: {self._stats.paths} paths, {self.stats().calls} calls>"
@@ -292,18 +294,25 @@ class Jitted:
 
     def _link(self, variant: Variant, leaf: PathNode, recording: Recording, traced: Traced) -> None:
         """Add an attached path to the variant's program."""
-        from irgrad.runtime.link import LinkCounts, Linker
+        from irgrad.runtime.link import Linker
+        from irgrad.runtime.lowering import LinkCounts
 
         leaf.outputs = recording.outputs
         leaf.form = (traced.structure, recording.kinds)
         start = time.perf_counter()
         counts = LinkCounts()
         if variant.linker is None:
-            variant.linker = Linker(variant.tree, self._table, variant.arguments, variant.constants)
+            variant.linker = Linker(variant.tree, self._table, variant.arguments, variant.constants, self.memory_budget)
         program = variant.linker.extend(leaf.limb, counts)
         if program is None:
             return
         total = time.perf_counter() - start
+        if self.memory_budget is not None and program.arena_bytes > self.memory_budget:
+            warnings.warn(
+                f"irgrad.jit({self.__name__}): a call needs {program.arena_bytes} bytes, more than memory_budget={self.memory_budget}",
+                RuntimeWarning,
+                stacklevel=5,
+            )
         variant.program = program
         self._last = None
         if CONFIG.time:
@@ -462,6 +471,7 @@ def jit(
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
     compile_after: int = 2,
+    memory_budget: int | None = None,
 ) -> Any:
     """A compiled form of `fun`, a function of numpy arrays, numbers and pytrees of them.
 
@@ -470,15 +480,27 @@ def jit(
     as are `static_argnums` and `static_argnames`. A path of `fun` is compiled when it has been seen `compile_after` times and
     both traces agree.
 
+    `memory_budget` (bytes) bounds what a call keeps between its forward part and the adjoint: above it, values are computed a second time
+    in blocks of iterations instead of kept. `explain` and ``stats().arena_bytes`` say what was planned; a budget that cannot be met
+    brings a warning. Loops whose iterations branch keep their values.
+
     Raises what `fun` raises, and TraceError for what cannot be traced.
     """
     if fun is None:
-        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, compile_after=compile_after)
+        return lambda f: jit(
+            f,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            compile_after=compile_after,
+            memory_budget=memory_budget,
+        )
     if not callable(fun):
         raise TypeError(f"jit expects a function, got {type(fun).__name__}")
     nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return Jitted(fun, nums, names, compile_after)
+    if memory_budget is not None and memory_budget < 0:
+        raise ValueError(f"memory_budget is a number of bytes, got {memory_budget}")
+    return Jitted(fun, nums, names, compile_after, memory_budget)
 
 
 __all__ = ["MISSING", "Jitted", "jit"]

@@ -6,28 +6,25 @@ and appends references. Nothing is compiled for a template that any function of 
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.compile import LIBRARY, Counts
+from irgrad.codegen.compile import LIBRARY
 from irgrad.codegen.layout import ARRAY, FREE, NUMBER, OP_HOST, OP_RETURN
 from irgrad.codegen.loops import find_linked
-from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import HostRow, Lowered, Ref
 from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
 from irgrad.codegen.scalar import conversion_kernel
 from irgrad.ir.graph import Graph
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
-from irgrad.ir.template import Instance, Template, TemplateTable, template_graph
-from irgrad.passes.cluster import cluster
-from irgrad.passes.legalize import legalize
-from irgrad.passes.pipeline import optimize
+from irgrad.ir.template import Instance, Template, TemplateTable
+from irgrad.runtime.lowering import LinkCounts, lowered_template
 from irgrad.runtime.memory import Arena, Buffer, Place, copied
+from irgrad.runtime.recompute import Schedule, plan
 from irgrad.runtime.tables import Tables
 from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse, extend
 
@@ -44,48 +41,22 @@ class Output:
     is_constant: bool = False
 
 
-@dataclass
-class LinkCounts:
-    """Seconds and counts of linking."""
-
-    passes: float = 0.0
-    kernels: Counts = field(default_factory=Counts)
-    pass_counts: dict[str, int] = field(default_factory=dict)
-    templates: int = 0
-
-
-_lowered: dict[Any, Lowered] = {}
-
-
-def lowered_template(
-    template: Template, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
-) -> Lowered:
-    """The rows of a template for inputs with these strides, from cache or by passes and lowering."""
-    key = (template.key, bytes(template.exported), strides)
-    found = _lowered.get(key)
-    if found is None:
-        start = time.perf_counter()
-        graph, nodes = template_graph(instance, records, f"template_{template.number}")
-        graph.set_outputs([node for node, exported in zip(nodes, template.exported, strict=True) if exported])
-        for name, result in optimize(graph):
-            for what, count in result.counts.items():
-                counts.pass_counts[f"{name} {what}"] = counts.pass_counts.get(f"{name} {what}", 0) + count
-        legalize(graph)
-        numbers = tuple(() for _ in range(len(graph.inputs) - len(strides)))
-        found = _lowered[key] = lower(cluster(graph, [*strides, *numbers]))
-        counts.templates += 1
-        counts.passes += time.perf_counter() - start
-    return found
-
-
 class Linker:
     """Builds the program of one path tree, and adds limbs to it."""
 
-    def __init__(self, tree: PathTree, table: TemplateTable, arguments: list[Argument], constants: list[np.ndarray[Any, Any]]) -> None:
+    def __init__(
+        self,
+        tree: PathTree,
+        table: TemplateTable,
+        arguments: list[Argument],
+        constants: list[np.ndarray[Any, Any]],
+        budget: int | None = None,
+    ) -> None:
         self.tree = tree
         self.table = table
         self.arguments = arguments
         self.constants = constants
+        self.budget = budget  # bytes of the arena, if possible
         self.counts = LinkCounts()
         self.num_added = 0  # paths that the last program has more than the one before
         self.num_waiting = 0  # paths, and calls on them, since one of them needed a whole new program
@@ -103,6 +74,7 @@ class Linker:
         self.kernels: dict[str, Any] = {}
         self.bodies: list[Any] = []
         self.costs: dict[PathNode, tuple[int, int]] = {}  # rows and operations up to the end of a node
+        self.schedules: dict[PathNode, Schedule] = {}
         self.used: dict[Template, bytes] = {}  # templates, with what they exported when they were linked
         self.arena_top = 0
         self.flops = 0  # of the node at hand
@@ -201,35 +173,32 @@ class Linker:
             record = node.path[index]
             if record.op is None:
                 places[index] = self.input(record)
-        last_use: dict[int, int] = {}
-        for position, instance in enumerate(node.instances):
-            for value in instance.externals:
-                last_use[value] = position
-        ending = len(node.instances)
-        if node.guard is not None:
-            last_use[node.guard.operands[0]] = ending
         outputs: list[int] = [o for o in node.outputs if type(o) is int] if node.outputs is not None else []
-        for value in outputs:
-            last_use[value] = ending
-        dying: list[list[int]] = [[] for _ in range(ending + 1)]
-        last = limb.last
-        for value, position in last_use.items():
-            if last.get(value, -1.0) > place:
-                last_use[value] = ending + 1
-            else:
-                dying[position].append(value)
+        schedule = self.schedule(node, outputs)
         direct = self.direct_outputs(node, outputs) if node.is_leaf else {}
-        for position, instance in enumerate(node.instances):
-            self.instance(instance, node, places, arena, last_use, position, direct)
-            for value in dying[position]:
+        for position, instance in enumerate(schedule.instances):
+            dying = schedule.dying[position]
+            self.instance(instance, node, places, arena, dying, schedule.kept[position], direct)
+            for value in dying:
                 self.forget(value, places, arena)
         if node.guard is not None:
             self.guard(node, places, arena)
-            for value in dying[ending]:
+            for value in schedule.dying[-1]:
                 self.forget(value, places, arena)
         elif not self.silent:
             self.leaf(node, places, outputs)
         self.arena_top = max(self.arena_top, arena.top)
+
+    def schedule(self, node: PathNode, outputs: list[int]) -> Schedule:
+        """In which order a node's instances run, and how long values are needed."""
+        known = self.schedules.get(node)
+        if known is None:
+            last, place = node.limb.last, node.place
+            ending = [node.guard.operands[0]] if node.guard is not None else outputs
+            known = plan(node.instances, node.path, ending, lambda value: last.get(value, -1.0) > place, self.budget)
+            if self.budget is not None:  # followed again with every limb
+                self.schedules[node] = known
+        return known
 
     def begin(self, node: PathNode) -> None:
         """Let the guard before a node go on here; count rows and operations from the root."""
@@ -277,8 +246,8 @@ class Linker:
         node: PathNode,
         places: dict[int, Place],
         arena: Arena,
-        last_use: dict[int, int],
-        position: int,
+        dying: list[int],
+        kept: set[int],
         direct: dict[int, int],
     ) -> None:
         template, path = instance.template, node.path
@@ -291,7 +260,7 @@ class Linker:
             slots.append((NUMBERS, self.numbers.offset(data.value, data.dtype)))
         slot_buffers: list[Buffer | None] = [p.buffer for p in bound]
         for slot in sorted(lowered.changed):
-            self.own(instance, slot, path, places, bound, slots, slot_buffers, arena, last_use, position)
+            self.own(instance, slot, path, places, bound, slots, slot_buffers, arena, dying)
         buffers = self.buffers(instance, lowered, arena, direct)
         starts = instance.starts
         for row in lowered.rows:
@@ -308,7 +277,7 @@ class Linker:
                 continue
             export = lowered.exports[number]
             number += 1
-            if value not in last_use and node.limb.last.get(value, -1.0) <= node.place:
+            if value not in kept:
                 continue
             if export.ref is None:
                 dtype = INTERNED.avals[path[value].aval].dtype
@@ -377,8 +346,7 @@ class Linker:
         slots: list[tuple[int, int]],
         slot_buffers: list[Buffer | None],
         arena: Arena,
-        last_use: dict[int, int],
-        position: int,
+        dying: list[int],
     ) -> None:
         """Give a slot that is changed in place memory that nobody else reads: its own if it dies here, a copy otherwise.
 
@@ -387,7 +355,7 @@ class Linker:
         place = bound[slot]
         value = instance.externals[slot]
         buffer = place.buffer
-        if buffer is not None and last_use.get(value, -1) == position:
+        if buffer is not None and value in dying:
             if buffer.values > 1:
                 self.move_parts(instance, value, buffer, path, places, bound, slots, slot_buffers, arena)
             if buffer.values == 1 and sum(p.buffer is buffer for p in bound) == 1:
@@ -595,4 +563,4 @@ def instance_shape(lowered: Lowered, number: int) -> tuple[int, ...]:
     return lowered.graph.outputs[number].aval.shape
 
 
-__all__ = ["ARRAY", "FREE", "NUMBER", "Graph", "LinkCounts", "Linker", "Place"]
+__all__ = ["ARRAY", "FREE", "NUMBER", "Graph", "Linker", "Place"]

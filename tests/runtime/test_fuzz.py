@@ -16,7 +16,7 @@ import irgrad
 from irgrad.config import CONFIG
 from irgrad.passes import legalize
 from irgrad.passes.cluster import _Clustering
-from irgrad.runtime import link
+from irgrad.runtime import lowering
 from irgrad.runtime.link import Linker
 from tests.support.programs import Program, generate
 from tests.support.shrink import shrink
@@ -235,5 +235,5 @@ FAULTS = {
 def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, name, wrong = FAULTS[fault]
     monkeypatch.setattr(owner, name, wrong)
-    monkeypatch.setattr(link, "_lowered", {})
+    monkeypatch.setattr(lowering, "_lowered", {})
     assert any(failure(values_differ, generate(seed, writes=True)) for seed in range(6000, 6120))

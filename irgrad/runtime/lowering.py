@@ -1,0 +1,49 @@
+"""Templates to rows: passes, clusters and lowering, once per template, kept for all functions of the process."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from irgrad.codegen.compile import Counts
+from irgrad.codegen.lower import lower
+from irgrad.codegen.lowered import Lowered
+from irgrad.ir.template import Instance, Template, template_graph
+from irgrad.passes.cluster import cluster
+from irgrad.passes.legalize import legalize
+from irgrad.passes.pipeline import optimize
+
+
+@dataclass
+class LinkCounts:
+    """Seconds and counts of linking."""
+
+    passes: float = 0.0
+    kernels: Counts = field(default_factory=Counts)
+    pass_counts: dict[str, int] = field(default_factory=dict)
+    templates: int = 0
+
+
+_lowered: dict[Any, Lowered] = {}
+
+
+def lowered_template(
+    template: Template, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
+) -> Lowered:
+    """The rows of a template for inputs with these strides, from cache or by passes and lowering."""
+    key = (template.key, bytes(template.exported), strides)
+    found = _lowered.get(key)
+    if found is None:
+        start = time.perf_counter()
+        graph, nodes = template_graph(instance, records, f"template_{template.number}")
+        graph.set_outputs([node for node, exported in zip(nodes, template.exported, strict=True) if exported])
+        for name, result in optimize(graph):
+            for what, count in result.counts.items():
+                counts.pass_counts[f"{name} {what}"] = counts.pass_counts.get(f"{name} {what}", 0) + count
+        legalize(graph)
+        numbers = tuple(() for _ in range(len(graph.inputs) - len(strides)))
+        found = _lowered[key] = lower(cluster(graph, [*strides, *numbers]))
+        counts.templates += 1
+        counts.passes += time.perf_counter() - start
+    return found
