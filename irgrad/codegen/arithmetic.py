@@ -239,6 +239,24 @@ def _safe_divisor(builder: Any, dtype: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return builder.select(traps, ll.Constant(b.type, 1), b), is_zero
 
 
+def _shift_left(builder: Any, dtype: Any, a: Any, b: Any) -> Any:
+    """numpy's a << b: 0 for shifts by the width or more, and by negative numbers."""
+    zero = ll.Constant(a.type, 0)
+    fits = builder.icmp_unsigned("<", b, ll.Constant(b.type, a.type.width))
+    return builder.select(fits, builder.shl(a, builder.select(fits, b, zero)), zero)
+
+
+def _shift_right(builder: Any, dtype: Any, a: Any, b: Any) -> Any:
+    """numpy's a >> b: what is left of the sign for shifts by the width or more, and by negative numbers."""
+    zero = ll.Constant(a.type, 0)
+    fits = builder.icmp_unsigned("<", b, ll.Constant(b.type, a.type.width))
+    if dtype.signed:
+        return builder.ashr(a, builder.select(fits, b, ll.Constant(b.type, a.type.width - 1)))
+    return builder.select(fits, builder.lshr(a, builder.select(fits, b, zero)), zero)
+
+
+shift_left = _binary(_shift_left)
+shift_right = _binary(_shift_right)
 floor_divide = _binary(_floor_divide)
 remainder = _binary(_remainder)
 
@@ -496,6 +514,7 @@ def names() -> dict[str, Any]:
     found: dict[str, Any] = {
         "maximum": maximum, "minimum": minimum, "fmax": fmax, "fmin": fmin,
         "greatest": greatest, "least": least, "sign": sign, "signbit": signbit,
+        "shift_left": shift_left, "shift_right": shift_right,
         "floor_divide": floor_divide, "remainder": remainder, "isnan": math.isnan, "isinf": math.isinf, "isfinite": math.isfinite,
         "square": square, "real": real, "imag": imag, "conj": conj, "complex_of": complex_of, "divide_complex": divide_complex,
         "reciprocal_complex": reciprocal_complex,

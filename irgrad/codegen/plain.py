@@ -152,7 +152,7 @@ def names() -> dict[str, Any]:
     """The same names as `native.names`, in numpy."""
     found: dict[str, Any] = {
         "load": load, "store": store, "size": size, "select": select, "add_any_order": lambda a, b: a + b,
-        "push": push, "collect": collect,
+        "push": push, "collect": collect, "shift_left": np.left_shift, "shift_right": np.right_shift,
         "math": math, "inf": math.inf, "nan": math.nan,
         "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
         "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,

@@ -587,5 +587,5 @@ clip = primitive(
 bitwise_and = flat("bitwise_and", np.bitwise_and, dict.fromkeys("biu", "{0} & {1}"), COMMUTATIVE, operator=python.and_)
 bitwise_or = flat("bitwise_or", np.bitwise_or, dict.fromkeys("biu", "{0} | {1}"), COMMUTATIVE, operator=python.or_)
 bitwise_xor = flat("bitwise_xor", np.bitwise_xor, dict.fromkeys("biu", "{0} ^ {1}"), COMMUTATIVE, operator=python.xor)
-left_shift = flat("left_shift", np.left_shift, None, operator=python.lshift)  # no text: C leaves shifts past the width undefined
-right_shift = flat("right_shift", np.right_shift, None, operator=python.rshift)
+left_shift = flat("left_shift", np.left_shift, dict.fromkeys("iu", "shift_left({0}, {1})"), operator=python.lshift)
+right_shift = flat("right_shift", np.right_shift, dict.fromkeys("iu", "shift_right({0}, {1})"), operator=python.rshift)

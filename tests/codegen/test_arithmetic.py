@@ -63,3 +63,19 @@ def test_elementwise_loops_and_sums_are_vectorised(monkeypatch: pytest.MonkeyPat
     ):
         for kernel in kernels(f, *arguments):
             assert re.search(r"<\d+ x (double|i64)>", llvm(kernel.source)), kernel.source
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint32", "int64", "uint64"])
+def test_shifts_by_any_number_are_numpys(dtype: str) -> None:
+    """Past the width and by negative numbers too, where C promises nothing."""
+    info = np.iinfo(dtype)
+    values = np.array([0, 1, 5, info.max, info.min, info.max // 3], dtype)[:, None]
+    counts = np.array([0, 1, 3, info.bits - 1, info.bits, info.bits + 1, 100], dtype)
+    if info.min:
+        counts = np.concatenate([counts, np.array([-1, -info.bits, info.min], dtype)])
+    f = irgrad.jit(lambda x, y: (x << y, x >> y, x << 2), compile_after=1)
+    f(values, counts)
+    for got, want in zip(f(values, counts), (values << counts, values >> counts, values << 2), strict=True):
+        np.testing.assert_array_equal(got, want)
+        assert got.dtype == want.dtype
+    assert f.stats().host_calls == 0

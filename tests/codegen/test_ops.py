@@ -19,7 +19,7 @@ from tests.support.kernels import EXACT, ULPS, compiled, difference, program
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")]
 FAMILIES = (elementwise, compare, reduce, shape, index, linalg, create, control)
 NAMES = sorted({op.name for family in FAMILIES for op in vars(family).values() if isinstance(op, Primitive) and not op.has(GUARD)})
-IN_NUMPY = {"sort", "argsort", "mask_indices", "left_shift", "right_shift"}
+IN_NUMPY = {"sort", "argsort", "mask_indices"}
 
 
 @pytest.fixture
