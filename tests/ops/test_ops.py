@@ -142,6 +142,8 @@ NAMES: dict[str, Any] = {
         for n in ["rint", "fabs", "fmod", "hypot", "copysign", "nextafter", "isnan", "isinf", "isfinite", "signbit", "real", "imag", "conj"]
     },
     **{n: getattr(np, n) for n in ["maximum", "minimum", "fmax", "fmin", "sign", "floor_divide", "remainder"]},
+    "shift_left": np.left_shift,
+    "shift_right": np.right_shift,
     **{n: getattr(np, "arc" + n[1:]) for n in ["asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2"]},
     "pow": np.power,
     "select": lambda c, x, y: x if c else y,
