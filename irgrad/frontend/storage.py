@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -254,6 +254,7 @@ def _note(trace: Trace, storage: Storage) -> None:
         raise _written_outside(trace.suspended)
     if storage.number == 0 and not trace.is_body and (op is None or op.name == "mark"):
         storage.line = source = user_source(sys._getframe(1))
+        _check_alone(trace, root, source)
         level, frame = 1, sys._getframe(0)
         while frame.f_back is not None and code_info(frame.f_code).internal:
             frame, level = frame.f_back, level + 1
@@ -263,6 +264,29 @@ def _note(trace: Trace, storage: Storage) -> None:
             RuntimeWarning,
             stacklevel=level,
         )
+
+
+def _check_alone(trace: Trace, root: Tracer, source: Any) -> None:
+    """Note that an argument of the program is written. Raise TraceError where another one shows the same memory."""
+    argument = root if root.op is None else root.operands[0] if root.operands else root
+    number = argument.params.get("origin")
+    if not trace.is_graph or type(argument) is not Tracer or type(number) is not int:
+        return
+    trace.written_arguments.add(number)
+    for other in trace.tape:
+        if other.op is None and type(other.params["origin"]) is int and other is not argument and _overlap(other.value, argument.value):
+            raise TraceError(
+                f"the traced function writes into its argument ({source}), which shares memory with another argument; pass a copy of one"
+            )
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    return type(a) is _ndarray and type(b) is _ndarray and bool(np.may_share_memory(a, b))
+
+
+def overlapping(leaves: Sequence[Any], written: Iterable[int]) -> bool:
+    """Does a written argument share memory with another one?"""
+    return any(k != n and _overlap(leaf, leaves[n]) for n in written for k, leaf in enumerate(leaves))
 
 
 def check_written(trace: Any, outputs: Sequence[Any]) -> None:

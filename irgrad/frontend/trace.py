@@ -38,6 +38,7 @@ class Trace:
         self.inside = False  # within a public function of irgrad: its inner calls are at the caller's site
         self.marks = 0  # differentiations in progress
         self.storages: dict[int, Any] = {}  # memory that was written, by the index of its first handle and of its versions
+        self.written_arguments: set[int] = set()
         self.views: dict[int, bool] = {}  # reshapes of such memory: do they share it?
         self.suspended = ""  # the loop whose body is being traced: nothing may be written here
         self.saving = 0  # reverse-mode differentiations in progress

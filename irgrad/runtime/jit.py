@@ -29,6 +29,7 @@ from irgrad.frontend.context import current
 from irgrad.frontend.names import default_names
 from irgrad.frontend.record import freeze
 from irgrad.frontend.sites import source_of
+from irgrad.frontend.storage import overlapping
 from irgrad.frontend.substitute import Substitution
 from irgrad.ir.effects import Effects
 from irgrad.ir.recording import Recording, guard_outcome, is_guard
@@ -124,6 +125,8 @@ class Jitted:
                 left = variant
                 reasons.append("the path was seen once")
                 continue
+            if variant.written and overlapping(leaves, variant.written):
+                continue  # a trace says which
             captured = variant.read()
             objects = (*leaves, *map(normalise, captured)) if captured else leaves
             done, result = run(variant, tuple(objects), self._stats, effects)
@@ -174,7 +177,7 @@ class Jitted:
 
     def _install(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> None:
         """Make the program of a positional call the first thing that the next call tries."""
-        if kwargs or self.static_argnums or self.static_argnames or variant.odd_calls > ODD_CALLS:
+        if kwargs or self.static_argnums or self.static_argnames or variant.odd_calls > ODD_CALLS or variant.written:
             return
         unpack = None
         flat: tuple[Any, ...] | None = args
@@ -223,6 +226,7 @@ class Jitted:
                     variant = self._new_variant(variants, traced, form)
                 recording = freeze(traced.trace, traced.outputs, variant.number_input)
                 variant.guard(traced.guards)
+                variant.written |= traced.trace.written_arguments
             finally:
                 traced.trace.close()
             seconds = time.perf_counter() - start

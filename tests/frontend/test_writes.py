@@ -442,6 +442,22 @@ def test_write_to_an_argument_is_local() -> None:
     np.testing.assert_array_equal(x, V)
 
 
+def test_arguments_that_overlap_are_no_copies_of_each_other() -> None:
+    def f(a, b):
+        a[0] = 5.0 * b[1]
+        return np.sum(a * b)
+
+    fast = irgrad.jit(f)
+    whole = np.arange(1.0, 7.0)
+    for _ in range(3):
+        with pytest.raises(errors.TraceError, match=r"writes into its argument \(test_writes.py:\d+\), which shares memory with another"):
+            fast(whole[:3], whole[1:4])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert fast(whole[:3].copy(), whole[1:4]) == f(whole[:3].copy(), whole[1:4].copy())
+    assert fast.stats().calls > fast.stats().eager_calls
+
+
 def test_write_to_an_argument_that_reaches_no_output() -> None:
     def f(x):
         x[0] = 1.0
