@@ -92,6 +92,17 @@ def rk4_lax(jax: Any, steps: int) -> Callable[[Any, Any], Any]:
     return jax.grad(loss)  # type: ignore[no-any-return]
 
 
+def rk4_scan(np: Any, steps: int) -> Callable[[Any, Any], Any]:
+    """The loop as one node (peers of irgrad do without irgrad)."""
+    import irgrad
+
+    def loss(p: Any, s: Any) -> Any:
+        last, _ = irgrad.scan(lambda s, _: (rk4_step(np, s, p), None), s, None, steps)
+        return np.sum(last**2)
+
+    return loss
+
+
 def logistic_map(np: Any, steps: int) -> Callable[[Any, Any], Any]:
     """Where the map is, by its parameter (in the stable range: elsewhere rounding grows with the derivative)."""
 
@@ -213,6 +224,16 @@ CASES = (
     ),
     Case("rk4_100", rk4, _populations, {"tiny": 4, "S": 100}, numba=rk4_by_hand, lax=rk4_lax, skip=UNROLLED),
     Case("rk4_1000", rk4, _populations, {"tiny": 5, "S": 1000}, numba=rk4_by_hand, lax=rk4_lax, skip=UNROLLED),
+    Case(
+        "rk4_scan_10000",
+        rk4_scan,
+        _populations,
+        {"tiny": 6, "S": 10_000},
+        forms={"autograd": rk4, "jax": rk4},
+        numba=rk4_by_hand,
+        lax=rk4_lax,
+        skip={**UNROLLED, "autograd": "unrolled, half a minute a call"},
+    ),
     Case("logistic_map", logistic_map, lambda steps: (3.2, 0.3), {"tiny": 6, "S": 1000}, numba=logistic_map_by_hand, lax=logistic_map_lax),
     Case("sine_chain", sine_chain, lambda count: (0.7,), {"tiny": 6, "S": 1000}, numba=sine_chain_by_hand, lax=sine_chain_lax),
     Case(

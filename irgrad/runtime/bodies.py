@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.codegen import entry
 from irgrad.codegen.compile import LIBRARY, SIGNATURE, Counts
 from irgrad.codegen.layout import ARRAY, FAILED, HOST
 from irgrad.codegen.loops import PLANS, Linked, parts, scan_parts, while_parts
@@ -166,10 +167,11 @@ def _call(body: Body, inputs: Sequence[Any]) -> list[Any]:
     for k, array in enumerate([*arrays, *outs]):
         context.bases[FIRST_INPUT + k] = array.ctypes.data
     try:
-        code = _drive(program.address, context.address, 0)
+        drive = entry.native().drive
+        code = drive(program.address, context.address, 0)
         while code & 15 == HOST:
             host(program.hosts[code >> 4], context)
-            code = _drive(program.address, context.address, (code >> 4) + 1)
+            code = drive(program.address, context.address, (code >> 4) + 1)
     finally:
         program.release(context)
     if code & 15 == FAILED:
@@ -184,12 +186,6 @@ def _reference(body: Body, inputs: Sequence[Any]) -> list[Any]:
             body.graph, *[np.reshape(x, a.shape) if a.shape else np.ravel(x)[0] for x, a in zip(inputs, body.inputs, strict=True)]
         )
     return [np.asarray(value, aval.dtype) for value, aval in zip(found, body.results, strict=True)]
-
-
-def _drive(address: int, bases: int, row: int) -> int:
-    from irgrad.codegen import driver
-
-    return int(driver.drive(address, bases, row))
 
 
 def _pack(out: Any, offset: int, value: Any, at: int = 0) -> None:
