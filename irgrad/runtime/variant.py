@@ -72,7 +72,8 @@ class Variant:
         if self.declined:
             return False
         self.num_new += 1
-        if self.num_traced >= FREE + self.num_new / 8 + self.num_calls / 2:
+        used = sum(limb.nodes[-1].calls[0] > 0 for limb in self.tree.limbs)  # paths that were worth their trace
+        if self.num_traced >= FREE + self.num_new / 16 + 2 * used:
             return False
         self.num_traced += 1
         return True
