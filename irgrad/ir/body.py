@@ -61,14 +61,14 @@ class Body:
         graph.set_outputs([nodes[index] for index in self.outputs])
         return graph
 
-    def flows(self) -> list[int]:
-        """For each output the set of inputs, as bits, that a derivative can flow from."""
+    def flows(self, forward: bool = False) -> list[int]:
+        """For each output the set of inputs, as bits, that a derivative can flow from, by the rules of reverse or forward mode."""
         sets: list[int] = []
         for record in self.records:
             if record.op is None:
                 sets.append(1 << record.params["input"])
                 continue
-            rules = record.op.vjp
+            rules = record.op.jvp if forward else record.op.vjp
             total = 0
             if not isinstance(rules, NonDiff) and INTERNED.avals[record.aval].dtype.kind in "fc":
                 for k, o in enumerate(record.operands):

@@ -79,14 +79,14 @@ class _Scan:
         plain = [sample(o, a) for o, a in zip([*self.consts, *self.init], inputs[:first], strict=True)]
         return plain + [first_row(x, a) for x, a in zip(self.xs, inputs[first:], strict=True)]
 
-    def moving(self, active: Sequence[int]) -> tuple[list[int], list[int]]:
+    def moving(self, active: Sequence[int], forward: bool) -> tuple[list[int], list[int]]:
         """Which carries and ys have derivatives, with respect to these inputs."""
         bits = sum(1 << k for k in active)
-        return moving(self.body, self.num_consts, self.num_carries, bits)
+        return moving(self.body, self.num_consts, self.num_carries, bits, forward)
 
 
-def moving(body: Body, consts: int, carries: int, bits: int) -> tuple[list[int], list[int]]:
-    flows, results = body.flows(), body.results
+def moving(body: Body, consts: int, carries: int, bits: int, forward: bool) -> tuple[list[int], list[int]]:
+    flows, results = body.flows(forward), body.results
     while True:
         more = bits
         for k in range(carries):
@@ -110,7 +110,7 @@ def scan_vjp(b: Any, wanted: Sequence[int], cts: Mapping[int, Any], out: Any, *o
     s = _Scan(operands, params)
     body, nk, nc, ny = s.body, s.num_consts, s.num_carries, s.num_ys
     wanted = [k for k in wanted if k < len(body.inputs)]
-    carried, _ = s.moving(wanted)
+    carried, _ = s.moving(wanted, False)
     reached = functools.reduce(operator.or_, body.flows(), 0)
     consts = [k for k in wanted if k < nk and reached >> k & 1]
     xs = [k - nk - nc for k in wanted if k >= nk + nc]
@@ -168,7 +168,7 @@ def scan_jvp(b: Any, tangents: Sequence[Any], out: Any, *operands: Any, **params
     s = _Scan(operands, params)
     body, nk, nc, ny = s.body, s.num_consts, s.num_carries, s.num_ys
     active = [k for k, t in enumerate(tangents[: len(body.inputs)]) if t is not None]
-    carried, ys = s.moving(active)
+    carried, ys = s.moving(active, True)
     consts = [k for k in active if k < nk]
     xs = [k - nk - nc for k in active if k >= nk + nc]
     if not carried and not ys:
@@ -261,7 +261,7 @@ def while_jvp(b: Any, tangents: Sequence[Any], out: Any, *operands: Any, **param
     nc = len(body.results)
     nk = len(body.inputs) - nc
     active = [k for k, t in enumerate(tangents) if t is not None]
-    carried, _ = moving(body, nk, nc, sum(1 << k for k in active))
+    carried, _ = moving(body, nk, nc, sum(1 << k for k in active), True)
     consts = [k for k in active if k < nk]
     inputs = body.inputs
     key = ("while_jvp", test, tuple(carried), tuple(consts))
@@ -330,7 +330,7 @@ def _branch_jvp(kind: str, b: Any, tangents: Sequence[Any], operands: tuple[Any,
     first = branches[0]
     active = [k - 1 for k, t in enumerate(tangents) if k > 0 and t is not None]
     bits = sum(1 << k for k in active)
-    flows = [body.flows() for body in branches]
+    flows = [body.flows(True) for body in branches]
     outs = [k for k, aval in enumerate(first.results) if aval.dtype.kind in "fc" and any(each[k] & bits for each in flows)]
     if not outs:
         return {}
