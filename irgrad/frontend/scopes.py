@@ -10,7 +10,6 @@ import builtins
 import dis
 import functools
 import inspect
-import sys
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -116,7 +115,7 @@ class ModuleView(ModuleType):
 class Outside(NamedTuple):
     """What code names outside itself: anything at all; and what the class bodies inside it load, ahead of use.
 
-    Before 3.13 LOAD_NAME, of which class bodies are made, does not ask `__missing__`.
+    LOAD_NAME, of which class bodies are made, does not ask `__missing__` in 3.11 to 3.13.0.
     """
 
     names: bool
@@ -134,4 +133,4 @@ def outside_of(code: CodeType) -> Outside:
         if not each.co_flags & inspect.CO_OPTIMIZED:  # no function
             in_class_bodies.update(dict.fromkeys(each.co_names))
         inner.extend(constant for constant in each.co_consts if isinstance(constant, CodeType))
-    return Outside(names, () if sys.version_info >= (3, 13) else tuple(in_class_bodies))
+    return Outside(names, tuple(in_class_bodies))
