@@ -215,6 +215,17 @@ def reshape_of_written(x):
     return np.concatenate([copied, shared])
 
 
+def at_ufuncs(x):
+    a = x * 1.0
+    np.multiply.at(a, [0, 2, 0, 0], x * 1.5)
+    np.negative.at(a, [1, 1, 3])
+    np.maximum.at(a, [True, False, True, False], x[:2])
+    b = np.ones((2, 3))
+    np.power.at(b, (0, [1, 1, 2]), x[1])
+    np.multiply.at(b, (slice(None), [0, 0]), np.sin(x[:2]))
+    return np.concatenate([a, np.ravel(b)])
+
+
 def whole(x):
     a = np.empty(4)
     a[:] = x * 2
@@ -352,7 +363,8 @@ def rows_of_views(a):
 PROGRAMS = [(f, V) for f in (
     item, filled, recurrence, slices, overlap, aliases, stale_view, copies, augmented, augmented_items, scalars_rebind, rows, newaxes,
     fancy,
-    fancy_added, fancy_view, masks, traced_index, transposed, reshaped, reshape_of_written, whole, diagonals, puts, sorted_in_place, outs,
+    fancy_added, at_ufuncs,
+    fancy_view, masks, traced_index, transposed, reshaped, reshape_of_written, whole, diagonals, puts, sorted_in_place, outs,
     zero_dimensional, integers, casts, read_between, swap,
 )] + [(f, M) for f in (gauss_seidel, jacobi, lu, cholesky, rows_of_views)]  # fmt: skip
 

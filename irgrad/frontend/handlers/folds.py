@@ -38,7 +38,7 @@ from irgrad.frontend.handlers.core import (
     unsupported,
 )
 from irgrad.frontend.handlers.shaping import size_of
-from irgrad.frontend.handlers.writing import add_at
+from irgrad.frontend.handlers.writing import add_at, ufunc_at
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import UFUNCS
 
@@ -72,6 +72,8 @@ def ufunc_method(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: 
         return run(trace, name, _accumulate, (_SCANS[ufunc], *inputs), kwargs)
     if method == "at" and ufunc in (np.add, np.subtract):
         return run(trace, name, add_at, (ufunc, *inputs), kwargs, handles=True)
+    if method == "at" and _known_late(ufunc) and ufunc.nout == 1:
+        return run(trace, name, ufunc_at, (ufunc, *inputs), kwargs, handles=True)
     if method == "outer" and ufunc in UFUNCS and len(inputs) == 2:
         return run(trace, name, _outer, (ufunc, *inputs), kwargs)
     if method in _FOLDS and _known_late(ufunc) and ufunc.nin == 2 and ufunc.nout == 1:

@@ -36,7 +36,7 @@ from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, ex
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.storage import present, resolve, resolve_tree, update_all, write
 from irgrad.frontend.trace import Trace
-from irgrad.frontend.tracer import FUNCTIONS, INDEXING, METHODS, Tracer
+from irgrad.frontend.tracer import FUNCTIONS, INDEXING, METHODS, UFUNCS, Tracer
 from irgrad.ir.primitive import REGISTRY
 
 INDEXING["present"] = present
@@ -346,3 +346,36 @@ def add_at(trace: Trace, ufunc: Any, x: Any, index: Any, value: Any) -> None:
         _set(trace, x, index, apply(trace, "add", np.add, read, content))
         return
     _set_at(trace, x, items, content, "scatter_add")
+
+
+def ufunc_at(trace: Trace, ufunc: Any, x: Any, index: Any, *values: Any) -> None:
+    """``ufunc.at`` of other ufuncs: a place that is named k times changes k times, in k rounds of places that differ."""
+    name = f"{ufunc.__name__}.at"
+    if type(x) is not Tracer:
+        unsupported(f"{name} into an array made outside the traced function", "make it inside, with np.zeros")
+    if find_tracer(index if type(index) is tuple else (index,)) is not None:
+        unsupported(f"{name} with a traced index", "write a loop over the places")
+    places = np.arange(x.size).reshape(x.shape)[index]
+    others = []
+    for value in values:
+        made = broadcast(trace, _fitted(trace, as_array(trace, resolve_tree(trace, value)), places.shape), places.shape)
+        others.append(reshape(trace, made, (places.size,)))
+    for chosen in _rounds(places.ravel()):
+        at = trace.lift(places.ravel()[chosen])
+        now = call(trace, "gather", reshape(trace, resolve(trace, x), (x.size,)), at)
+        made = UFUNCS[ufunc](now, *[call(trace, "gather", other, trace.lift(chosen)) for other in others])
+        if not np.can_cast(dtype_of(made), x.dtype, "same_kind"):
+            raise TypeError(
+                f"Cannot cast ufunc '{ufunc.__name__}' output from {dtype_of(made)!r} to {x.dtype!r} with casting rule 'same_kind'"
+            )
+        put(trace, x, places.ravel()[chosen], cast(trace, made, x.dtype))
+
+
+def _rounds(places: Any) -> list[Any]:
+    """Positions of first, second, ... mentions of each place."""
+    order = np.argsort(places, kind="stable")
+    ranked = places[order]
+    first = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if places.size else np.zeros(0, np.int64)
+    rank = np.empty(places.size, np.int64)
+    rank[order] = np.arange(places.size) - np.repeat(first, np.diff([*first, places.size]))
+    return [np.flatnonzero(rank == k) for k in range(int(rank.max(initial=-1)) + 1)]
