@@ -112,32 +112,28 @@ class Tracer(Value):
     def __bool__(self) -> bool:
         self = _present(self)
         outcome = bool(self.value)
-        trace = self._trace
-        if trace.is_graph:
-            trace.guard(self, "bool", outcome)
-        elif not trace.open:
-            trace.check(self)
+        self._decide("bool", outcome)
         return outcome
 
     def __int__(self) -> int:
         self = _present(self)
         outcome = int(self.value)
-        trace = self._trace
-        if trace.is_graph:
-            trace.guard(self, "int", outcome)
-        elif not trace.open:
-            trace.check(self)
+        self._decide("int", outcome)
         return outcome
 
     def __index__(self) -> int:
         self = _present(self)
         outcome = operator.index(self.value)
+        self._decide("int", outcome)
+        return outcome
+
+    def _decide(self, kind: str, outcome: int) -> None:
+        """The program's course relies on this outcome: a guard, or an error after the trace's end."""
         trace = self._trace
         if trace.is_graph:
-            trace.guard(self, "int", outcome)
+            trace.guard(self, kind, outcome)
         elif not trace.open:
             trace.check(self)
-        return outcome
 
     def __hash__(self) -> int:
         value = self.value

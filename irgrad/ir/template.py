@@ -22,15 +22,12 @@ _STATIC = 1 << 40
 class Template:
     """One distinct segment. `exported[k]` tells whether the k-th value is used outside any of its instances."""
 
-    __slots__ = ("exported", "in_place", "key", "length", "number", "records")
+    __slots__ = ("exported", "key", "number")
 
-    def __init__(self, key: tuple[int, ...], number: int, records: list[Record], in_place: frozenset[int]) -> None:
+    def __init__(self, key: tuple[int, ...], number: int, count: int) -> None:
         self.key = key
         self.number = number
-        self.length = len(records)
-        self.exported = bytearray(len(records))
-        self.records = records
-        self.in_place = in_place
+        self.exported = bytearray(count)
 
 
 class Instance:
@@ -47,6 +44,10 @@ class Instance:
         self.literals = literals
         self.starts = starts
 
+    def results(self) -> list[int]:
+        """The values that it gives to others, in the order of its template's exports."""
+        return [value for value, exported in zip(self.values, self.template.exported, strict=True) if exported]
+
 
 class TemplateTable:
     """Templates by content, for one jitted function; segments of more than `long` records are cut at call sites."""
@@ -55,7 +56,7 @@ class TemplateTable:
         self.long = long
         self.templates: dict[tuple[int, ...], Template] = {}
 
-    def instance(self, records: Sequence[Record], indices: list[int], in_place: set[int]) -> Instance:
+    def instance(self, records: Sequence[Record], indices: list[int]) -> Instance:
         """The instance of the records at `indices` (live ones of a segment, in program order)."""
         key: list[int] = []
         local: dict[int, int] = {}
@@ -65,7 +66,6 @@ class TemplateTable:
         literal_keys: dict[Any, int] = {}
         starts: list[tuple[int, ...]] = []
         patterns: dict[Any, int] = {}
-        tied: list[int] = []
         for index in indices:
             record = records[index]
             key.append(record.code)
@@ -98,21 +98,12 @@ class TemplateTable:
                         pattern = patterns[first, start] = len(starts)
                         starts.append(start)
                     key.append(pattern)
-            if index in in_place:
-                tied.append(len(local))
-                key.append(-1)
             local[index] = len(local)
         frozen = tuple(key)
         template = self.templates.get(frozen)
         if template is None:
-            template = Template(frozen, len(self.templates), [records[i] for i in indices], frozenset(tied))
-            self.templates[frozen] = template
-            self._describe(template, indices, records, literal_keys)
+            template = self.templates[frozen] = Template(frozen, len(self.templates), len(indices))
         return Instance(template, indices, externals, literals, starts)
-
-    def _describe(self, template: Template, indices: list[int], records: Sequence[Record], literal_keys: dict[Any, int]) -> None:
-        """Keep what is needed to build the template's graph: its first instance's records, by local names."""
-        template.records = [records[i] for i in indices]
 
 
 def template_graph(instance: Instance, records: Sequence[Record], name: str) -> tuple[Graph, list[Node]]:
@@ -165,7 +156,3 @@ def find_live(records: Sequence[Record], outputs: Sequence[int], live: bytearray
                 if type(operand) is int:
                     live[operand] = 1
     return live
-
-
-def unique(values: Sequence[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))

@@ -250,7 +250,7 @@ class Jitted:
             if leaf is not None:
                 if leaf.limb.is_linked:
                     self._stats.guard_rounding += 1
-                elif variant.linker.postpone():
+                else:
                     self._link(variant, leaf, recording, traced)
                 return
         earlier = variant.seen.pop(outcome, None)

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from irgrad.codegen.compile import LIBRARY
-from irgrad.codegen.layout import ARRAY, FREE, NUMBER, OP_HOST, OP_RETURN
+from irgrad.codegen.layout import OP_HOST, OP_RETURN
 from irgrad.codegen.loops import find_linked
 from irgrad.codegen.lowered import HostRow, Lowered, Ref
 from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
 from irgrad.codegen.scalar import conversion_kernel
-from irgrad.ir.graph import Graph
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.template import Instance, Template, TemplateTable
@@ -26,9 +25,21 @@ from irgrad.runtime.lowering import LinkCounts, lowered_template
 from irgrad.runtime.memory import Arena, Buffer, Place, copied
 from irgrad.runtime.recompute import Schedule, plan
 from irgrad.runtime.tables import Tables
-from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse, extend
+from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse, analyse_limb, extends
 
 _GUARDED = {"bool": np.dtype(bool), "int": np.dtype(np.int64), "bits": np.dtype(np.float64)}
+
+
+@dataclass(slots=True)
+class Use:
+    """An instance while it is linked: where its external values are, as places, (base, offset) of its slots, and arena buffers."""
+
+    instance: Instance
+    path: list[Record]
+    places: dict[int, Place]
+    bound: list[Place]
+    slots: list[tuple[int, int]]
+    buffers: list[Buffer | None]
 
 
 @dataclass
@@ -110,10 +121,15 @@ class Linker:
                     states[node] = copied(places), arena.copy()
         return self.finish()
 
-    def postpone(self) -> bool:
-        """Count a path (or a call on one) that needs a whole new program; is it time to build that?"""
-        self.num_waiting += 1
-        return self.num_waiting > self.tree.num_paths / 8 - 2
+    def fits(self, limb: Limb) -> bool:
+        """Can a limb be added to what is linked as it is?"""
+        parent = limb.parent
+        if parent is None or not parent.limb.is_linked or _num_outs(limb) > self.num_outs or len(self.arguments) != self.num_inputs:
+            return False
+        if not limb.is_analysed:
+            analyse_limb(limb, self.table)
+        same = all(bytes(template.exported) == exported for template, exported in self.used.items())
+        return same and extends(limb, parent)
 
     def extend(self, limb: Limb, counts: LinkCounts) -> Program | None:
         """The program with one more limb: its rows are added to what is there, unless it asks for more than that.
@@ -121,11 +137,9 @@ class Linker:
         Then all of it is built again, if there are few paths; else some of them wait for each other (None), so that the cost of
         a path stays bounded. The prefix of the limb is followed without writing rows, to know where its values are.
         """
-        parent = limb.parent
-        fits = parent is not None and parent.limb.is_linked and not limb.is_linked
-        fits = fits and _num_outs(limb) <= self.num_outs and len(self.arguments) == self.num_inputs and extend(limb, self.table)
-        if not fits or any(bytes(template.exported) != exported for template, exported in self.used.items()):
-            return self.link(counts) if self.postpone() else None
+        if not self.fits(limb):
+            self.num_waiting += 1
+            return self.link(counts) if self.num_waiting > self.tree.num_paths / 8 - 2 else None
         limb.is_linked, self.num_added = True, 1
         self.counts = counts
         places: dict[int, Place] = {}
@@ -259,8 +273,10 @@ class Linker:
         for data in instance.literals:
             slots.append((NUMBERS, self.numbers.offset(data.value, data.dtype)))
         slot_buffers: list[Buffer | None] = [p.buffer for p in bound]
-        for slot in sorted(lowered.changed):
-            self.own(instance, slot, path, places, bound, slots, slot_buffers, arena, dying)
+        if lowered.changed:
+            use = Use(instance, path, places, bound, slots, slot_buffers)
+            for slot in sorted(lowered.changed):
+                self.own(slot, use, arena, dying)
         buffers = self.buffers(instance, lowered, arena, direct)
         starts = instance.starts
         for row in lowered.rows:
@@ -270,13 +286,7 @@ class Linker:
                 self.host(row, slots, buffers, starts)
             else:
                 self.row(row, slots, buffers, starts)
-        exported = template.exported
-        number = 0
-        for local, value in enumerate(instance.values):
-            if not exported[local]:
-                continue
-            export = lowered.exports[number]
-            number += 1
+        for value, export in zip(instance.results(), lowered.exports, strict=True):
             if value not in kept:
                 continue
             if export.ref is None:
@@ -302,29 +312,13 @@ class Linker:
         """(base, offset, arena buffer) of each local buffer; results in their fresh arrays."""
         chosen: dict[int, int] = {}
         if direct:
-            number = 0
-            for local, value in enumerate(instance.values):
-                if instance.template.exported[local]:
-                    export = lowered.exports[number]
-                    number += 1
-                    if (
-                        value in direct
-                        and export.ref is not None
-                        and export.ref.home[0] == "buffer"
-                        and not export.ref.terms
-                        and not export.ref.offset
-                    ):
-                        index = export.ref.home[1]
-                        nbytes = (
-                            int(np.prod(instance_shape(lowered, number - 1), dtype=np.int64))
-                            * lowered.graph.outputs[number - 1].aval.dtype.itemsize
-                        )
-                        if (
-                            index not in chosen
-                            and export.strides == contiguous(instance_shape(lowered, number - 1))
-                            and nbytes == lowered.buffers[index]
-                        ):
-                            chosen[index] = direct[value]
+            for value, export, output in zip(instance.results(), lowered.exports, lowered.graph.outputs, strict=True):
+                ref, aval = export.ref, output.aval
+                if value not in direct or ref is None or ref.home[0] != "buffer" or ref.terms or ref.offset:
+                    continue
+                index = ref.home[1]
+                if index not in chosen and export.strides == contiguous(aval.shape) and aval.nbytes == lowered.buffers[index]:
+                    chosen[index] = direct[value]
         made: list[tuple[int, int, Buffer | None]] = []
         for index, nbytes in enumerate(lowered.buffers):
             base = chosen.get(index)
@@ -336,67 +330,43 @@ class Linker:
                 made.append((ARENA, buffer.offset, buffer))
         return made
 
-    def own(
-        self,
-        instance: Instance,
-        slot: int,
-        path: list[Record],
-        places: dict[int, Place],
-        bound: list[Place],
-        slots: list[tuple[int, int]],
-        slot_buffers: list[Buffer | None],
-        arena: Arena,
-        dying: list[int],
-    ) -> None:
+    def own(self, slot: int, use: Use, arena: Arena, dying: list[int]) -> None:
         """Give a slot that is changed in place memory that nobody else reads: its own if it dies here, a copy otherwise.
 
         Where others have small parts of it (elements that an adjoint reads later), these get copies in its place.
         """
-        place = bound[slot]
-        value = instance.externals[slot]
+        place = use.bound[slot]
+        value = use.instance.externals[slot]
         buffer = place.buffer
         if buffer is not None and value in dying:
             if buffer.values > 1:
-                self.move_parts(instance, value, buffer, path, places, bound, slots, slot_buffers, arena)
-            if buffer.values == 1 and sum(p.buffer is buffer for p in bound) == 1:
+                self.move_parts(value, buffer, use, arena)
+            if buffer.values == 1 and sum(p.buffer is buffer for p in use.bound) == 1:
                 return
-        aval = INTERNED.avals[path[value].aval]
+        aval = INTERNED.avals[use.path[value].aval]
         fresh = arena.allocate(aval.nbytes)
-        fresh.values = 0
-        self.copy_row(slots[slot], place.strides, (ARENA, fresh.offset), aval.shape, aval.dtype)
-        slots[slot] = (ARENA, fresh.offset)
-        slot_buffers[slot] = fresh
+        self.copy_row(use.slots[slot], place.strides, (ARENA, fresh.offset), aval.shape, aval.dtype)
+        use.slots[slot], use.buffers[slot] = (ARENA, fresh.offset), fresh
 
-    def move_parts(
-        self,
-        instance: Instance,
-        value: int,
-        buffer: Buffer,
-        path: list[Record],
-        places: dict[int, Place],
-        bound: list[Place],
-        slots: list[tuple[int, int]],
-        slot_buffers: list[Buffer | None],
-        arena: Arena,
-    ) -> None:
+    def move_parts(self, value: int, buffer: Buffer, use: Use, arena: Arena) -> None:
         """Copy what other values have of a buffer elsewhere, if that is at most half of it."""
         parts = sorted(buffer.holders - {value})
-        avals = [INTERNED.avals[path[part].aval] for part in parts]
+        avals = [INTERNED.avals[use.path[part].aval] for part in parts]
         if len(parts) + 1 != buffer.values or 2 * sum(aval.nbytes for aval in avals) > buffer.size:
             return
-        used = {part: instance.externals.index(part) for part in parts if part in instance.externals}
-        if any(bound[k].strides != contiguous(path_shape(path, part)) for part, k in used.items()):
+        externals = use.instance.externals
+        used = {part: externals.index(part) for part in parts if part in externals}
+        if any(use.bound[k].strides != contiguous(INTERNED.avals[use.path[part].aval].shape) for part, k in used.items()):
             return  # the instance's kernels are of these strides
         for part, aval in zip(parts, avals, strict=True):
-            place, fresh = places[part], arena.allocate(aval.nbytes)
-            fresh.values, fresh.holders = 1, {part}
+            place, fresh = use.places[part], arena.allocate(aval.nbytes)
             self.copy_row((place.base, place.offset), place.strides, (ARENA, fresh.offset), aval.shape, aval.dtype)
-            places[part] = made = Place(ARENA, fresh.offset, contiguous(aval.shape), fresh)
-            buffer.holders.discard(part)
-            buffer.values -= 1
+            self.drop(part, place, arena)
+            fresh.values, fresh.holders = 1, {part}
+            use.places[part] = made = Place(ARENA, fresh.offset, contiguous(aval.shape), fresh)
             if part in used:
                 k = used[part]
-                bound[k], slots[k], slot_buffers[k] = made, (ARENA, fresh.offset), fresh
+                use.bound[k], use.slots[k], use.buffers[k] = made, (ARENA, fresh.offset), fresh
 
     def copy_row(
         self, source: tuple[int, int], strides: tuple[int, ...], target: tuple[int, int], shape: tuple[int, ...], dtype: np.dtype[Any]
@@ -553,14 +523,3 @@ def _num_outs(limb: Limb) -> int:
     outputs = limb.nodes[-1].outputs
     assert outputs is not None
     return sum(1 for o in outputs if type(o) is int)
-
-
-def path_shape(path: list[Record], value: int) -> tuple[int, ...]:
-    return INTERNED.avals[path[value].aval].shape
-
-
-def instance_shape(lowered: Lowered, number: int) -> tuple[int, ...]:
-    return lowered.graph.outputs[number].aval.shape
-
-
-__all__ = ["ARRAY", "FREE", "NUMBER", "Graph", "Linker", "Place"]

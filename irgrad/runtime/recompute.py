@@ -50,12 +50,6 @@ def plan(
     return best
 
 
-def results(instance: Instance) -> list[int]:
-    """The values that an instance gives to others."""
-    exported = instance.template.exported
-    return [value for local, value in enumerate(instance.values) if exported[local]]
-
-
 def _size(path: Sequence[Record], value: int) -> int:
     return int(INTERNED.avals[path[value].aval].nbytes)
 
@@ -83,7 +77,7 @@ def _follow(instances: list[Instance], path: Sequence[Record], ending: Sequence[
     for value in ending:
         need(value, count)
     for position in range(count - 1, -1, -1):
-        for value in results(instances[position]):
+        for value in instances[position].results():
             meet(value)
             if value in needed:
                 needed.discard(value)
@@ -109,7 +103,7 @@ def _blocked(instances: list[Instance], path: Sequence[Record], at: int, blocks:
     bounds = [at * k // blocks for k in range(blocks)]  # where each begins
     block_of: dict[int, int] = {}
     for position in range(at):
-        for value in results(instances[position]):
+        for value in instances[position].results():
             block_of[value] = bisect_right(bounds, position) - 1
     wanted: list[set[int]] = [set() for _ in bounds]
     for instance in instances[at:]:

@@ -86,7 +86,7 @@ class Limb:
     k + 0.5 behind that node's guard, where another limb starts that needs it. `external` are those from before the limb.
     """
 
-    __slots__ = ("external", "is_linked", "kept", "last", "nodes", "parent")
+    __slots__ = ("external", "is_analysed", "is_linked", "kept", "last", "nodes", "parent")
 
     def __init__(self, parent: PathNode | None) -> None:
         self.parent = parent
@@ -94,6 +94,7 @@ class Limb:
         self.last: dict[int, float] = {}
         self.external: set[int] = set()
         self.kept: dict[int, list[int]] | None = None
+        self.is_analysed = False
         self.is_linked = False
 
     @property
@@ -235,11 +236,8 @@ def analyse(tree: PathTree, table: TemplateTable) -> None:
         _ask_parent(limb)
 
 
-def extend(limb: Limb, table: TemplateTable) -> bool:
-    """`analyse` for a limb that is new. False where it needs more of its prefix than was worked out: all has to be done again."""
-    parent = limb.parent
-    if not analyse_limb(limb, table) or parent is None:
-        return False
+def extends(limb: Limb, parent: PathNode) -> bool:
+    """Are all values that an analysed limb needs of its prefix kept behind `parent`, as other limbs need them?"""
     kept = parent.limb.last
     return all(kept.get(value, -1.0) >= parent.place + 0.5 for value in limb.external)
 
@@ -258,18 +256,14 @@ def _ask_parent(limb: Limb) -> None:
             other.external.add(value)
 
 
-def analyse_limb(limb: Limb, table: TemplateTable) -> bool:
-    """Instances and last uses of one limb. False where it asks more of earlier nodes than others did."""
-    same = True
+def analyse_limb(limb: Limb, table: TemplateTable) -> None:
+    """Instances and last uses of one limb, and what it asks of earlier nodes."""
     line = limb.ancestry()
     starts = [node.start for node in line]
     for node in reversed(limb.nodes):
         _analyse_node(node, table)
         for value in node.uses:
-            owner = line[bisect_right(starts, value) - 1]
-            if value not in owner.asked:
-                same = same and owner.limb is limb
-                owner.asked.add(value)
+            line[bisect_right(starts, value) - 1].asked.add(value)
     start, last = limb.start, limb.last
     for place, node in enumerate(limb.nodes):
         for value in node.uses:
@@ -277,7 +271,7 @@ def analyse_limb(limb: Limb, table: TemplateTable) -> bool:
                 last[value] = place
             if value < start:
                 limb.external.add(value)
-    return same
+    limb.is_analysed = True
 
 
 def _analyse_node(node: PathNode, table: TemplateTable) -> None:
@@ -321,7 +315,7 @@ def _analyse_node(node: PathNode, table: TemplateTable) -> None:
 
 
 def _instance(path: Sequence[Record], run: list[int], outside: set[int], table: TemplateTable) -> Instance:
-    instance = table.instance(path, run, set())
+    instance = table.instance(path, run)
     exported = instance.template.exported
     for position, index in enumerate(run):
         if index in outside:

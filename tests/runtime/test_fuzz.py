@@ -226,7 +226,7 @@ FAULTS = {
     "updates do not wait for readers": (_Clustering, "after_readers", lambda *_: 0),
     "updates read what they change": (legalize, "_separate", lambda *_: None),
     "shared memory is changed": (Linker, "own", lambda *_: None),
-    "memory is free too early": (Linker, "drop", lambda self, place, arena: place.buffer and arena.release(place.buffer)),
+    "memory is free too early": (Linker, "drop", lambda self, value, place, arena: place.buffer and arena.release(place.buffer)),
 }
 
 

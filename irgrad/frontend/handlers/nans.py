@@ -23,8 +23,8 @@ from irgrad.frontend.handlers.core import (
     unsupported,
     unwrap,
 )
-from irgrad.frontend.handlers.quantiles import Rows, levels_of, plain_place, shaped, share
-from irgrad.frontend.handlers.reduction import mean, prod, reduce, std, sum_, total, var
+from irgrad.frontend.handlers.quantiles import Rows, in_percent, levels_of, plain_place, shaped
+from irgrad.frontend.handlers.reduction import freedom, mean, prod, reduce, std, sum_, total, var
 from irgrad.frontend.trace import Trace
 
 
@@ -110,10 +110,7 @@ def _spreading(function: Callable[..., Any], spread: Callable[..., Any]) -> None
         correction: Any = NO_VALUE,
     ) -> Any:
         refuse(function.__name__, out=out)
-        if correction is not NO_VALUE:
-            if ddof != 0:
-                raise ValueError("ddof and correction can't be provided simultaneously.")
-            ddof = correction
+        ddof = freedom(ddof, correction)
         x, mask = _without_nan(trace, a, 0)
         if mask is None:
             return spread(trace, x, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
@@ -247,17 +244,4 @@ def nanquantile(
     return made[0] if not shape else reshape(trace, NP.stack(made), (*shape, *shape_of(made[0])))
 
 
-@handles(np.nanpercentile)
-def nanpercentile(
-    trace: Trace,
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: Any = NO_VALUE,
-    *,
-    weights: Any = None,
-) -> Any:
-    return nanquantile(trace, a, share(q), axis, out, overwrite_input, method, keepdims, weights=weights)
+in_percent(np.nanpercentile, nanquantile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -208,17 +209,12 @@ def _weighted(trace: Trace, rows: Rows, weights: Any, levels: list[Any], axis: A
     return made
 
 
-@handles(np.percentile)
-def percentile(
-    trace: Trace,
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    return quantile(trace, a, share(q), axis, out, overwrite_input, method, keepdims, weights=weights)
+def in_percent(function: Callable[..., Any], by_share: Callable[..., Any]) -> None:
+    """Register `function` as `by_share` with levels in percent."""
+
+    @handles(function)
+    def percentile(trace: Trace, a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
+        return by_share(trace, a, share(q), *args, **kwargs)
+
+
+in_percent(np.percentile, quantile)

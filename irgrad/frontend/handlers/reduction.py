@@ -211,6 +211,15 @@ def _squares(trace: Trace, x: Any) -> Any:
     return apply(trace, "real", np.real, apply(trace, "mul", np.multiply, x, apply(trace, "conj", np.conjugate, x)))
 
 
+def freedom(ddof: Any, correction: Any) -> Any:
+    """numpy's `ddof`, which it also takes as `correction`."""
+    if correction is NO_VALUE:
+        return ddof
+    if ddof != 0:
+        raise ValueError("ddof and correction can't be provided simultaneously.")
+    return correction
+
+
 @handles(np.var, method="var")
 def var(
     trace: Trace,
@@ -226,10 +235,7 @@ def var(
     correction: Any = NO_VALUE,
 ) -> Any:
     refuse("var", out=out)
-    if correction is not NO_VALUE:
-        if ddof != 0:
-            raise ValueError("ddof and correction can't be provided simultaneously.")
-        ddof = correction
+    ddof = freedom(ddof, correction)
     x = operand(trace, a)
     inner, outer = _moment_dtype(x, dtype)
     x = cast(trace, x, inner)
