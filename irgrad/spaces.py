@@ -15,6 +15,7 @@ import numpy as np
 import irgrad.numpy as inp
 from irgrad.errors import UnsupportedError
 from irgrad.frontend.context import current
+from irgrad.frontend.storage import present
 from irgrad.frontend.trace import here
 from irgrad.frontend.tracer import Tracer
 from irgrad.pytree import flatten, is_registered, tree_map, unflatten
@@ -50,7 +51,7 @@ def isbox(x: Any) -> bool:
 
 def getval(x: Any) -> Any:
     """The concrete value of a traced one, to look at; anything else is itself. No derivative passes through it."""
-    return x.value if type(x) is Tracer else x
+    return present(x).value if type(x) is Tracer else x
 
 
 # ---- spaces ----

@@ -224,7 +224,7 @@ def _counted(b: Builder, k: Any) -> Any:
 
 def _binomial_density(b: Builder, k: Any, n: Any, p: Any) -> Any:
     up = _counted(b, k)
-    return beta_density(b, up, b.sub(b.add(n, 1.0), up), p)
+    return beta_density(b, up, b.sub(b.add(b.trunc(n), 1.0), up), p)
 
 
 def _fisher_rule(sign: float, index: int) -> Rule:
@@ -286,14 +286,33 @@ def _gamma_rules(sign: float) -> tuple[Rule, Rule, Rule]:
 
 gdtr = function("gdtr", *_gamma_rules(1.0))
 gdtrc = function("gdtrc", *_gamma_rules(-1.0))
-pdtr = function("pdtr", None, lambda b, ct, out, k, m: b.neg(b.mul(ct, gamma_density(b, _counted(b, k), m))))
-pdtrc = function("pdtrc", None, lambda b, ct, out, k, m: b.mul(ct, gamma_density(b, _counted(b, k), m)))
+
+
+def _counting(sign: float, slope: Rule) -> Rule:
+    """A tail by its last argument; scipy takes the counts as whole numbers, and answers nan where they make no sense."""
+
+    def rule(b: Builder, ct: Any, out: Any, *operands: Any) -> Any:
+        return b.where(b.isnan(out), out, b.mul(ct, b.mul(sign, slope(b, *operands))))
+
+    return rule
+
+
+def _poisson_density(b: Builder, k: Any, m: Any) -> Any:
+    return gamma_density(b, _counted(b, k), m)
+
+
+def _negative_binomial_density(b: Builder, k: Any, n: Any, p: Any) -> Any:
+    return beta_density(b, b.trunc(n), b.add(b.trunc(k), 1.0), p)
+
+
+pdtr = function("pdtr", None, _counting(-1.0, _poisson_density))
+pdtrc = function("pdtrc", None, _counting(1.0, _poisson_density))
 # without kernel text: these routines issue a Python warning from inside
-bdtr = function("bdtr", None, None, lambda b, ct, out, k, n, p: b.neg(b.mul(ct, _binomial_density(b, k, n, p))), emit={})
-bdtrc = function("bdtrc", None, None, lambda b, ct, out, k, n, p: b.mul(ct, _binomial_density(b, k, n, p)), emit={})
+bdtr = function("bdtr", None, None, _counting(-1.0, _binomial_density), emit={})
+bdtrc = function("bdtrc", None, None, _counting(1.0, _binomial_density), emit={})
 bdtri = function("bdtri", None, None, lambda b, ct, out, k, n, y: b.neg(b.div(ct, _binomial_density(b, k, n, out))), emit={})
-nbdtr = function("nbdtr", None, None, lambda b, ct, out, k, n, p: b.mul(ct, beta_density(b, n, _counted(b, k), p)))
-nbdtrc = function("nbdtrc", None, None, lambda b, ct, out, k, n, p: b.neg(b.mul(ct, beta_density(b, n, _counted(b, k), p))))
+nbdtr = function("nbdtr", None, None, _counting(1.0, _negative_binomial_density))
+nbdtrc = function("nbdtrc", None, None, _counting(-1.0, _negative_binomial_density))
 betainccinv = function(
     "betainccinv",
     lambda b, ct, out, p, q, y: b.neg(b.mul(ct, b.div(incomplete.beta_by_shapes(b, p, q, out)[0], beta_density(b, p, q, out)))),

@@ -5,6 +5,9 @@ cotangent g gives the cotangent l dF/dp of p with l = -J**-T g, where J = dF/dx 
 Derivatives, section 15.3). The rules are written with traced functions at the result, so they have derivatives themselves. The result
 is a host call: scipy's solvers call Python for every evaluation. A derivative is as accurate as the result: the derivative of the
 last iterate is not followed, so solve tightly. The starting point has no derivative.
+
+Where a minimiser is bounded, an entry is *at* a bound if a step down the gradient would cross it (x - g <= low, or x - g >= high); F of
+such an entry is x - low or x - high: it moves with the bound and with nothing else (Nocedal and Wright, Numerical Optimization, 16.7).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.optimize import Bounds
 
 import irgrad.numpy as inp
 from irgrad.extend import readable, record, untraced
@@ -22,9 +26,11 @@ from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import PURE, Primitive
-from irgrad.operators import grad, jacobian, make_jvp, make_vjp
+from irgrad.operators import grad, jacobian, make_jvp, make_vjp, stop_gradient
 from irgrad.scipy._callback import Callback, compiled_later, concrete_result
 from irgrad.scipy._packing import Packing, concrete, pack
+
+WITH_HESSIAN = frozenset({"dogleg", "trust-ncg", "trust-krylov", "trust-exact"})
 
 # of (function, derivative, start, options): scipy's result, with the solution as ``x``
 Solver = Callable[[Callable[[Any], Any], Any, Any, Mapping[str, Any]], Any]
@@ -66,7 +72,7 @@ class Condition:
 
     def bind(self, moving: Any, fixed: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any] | None]:
         """The user's function, and derivative if one is given, of x alone."""
-        args, leaves, more = self.packing.unpack(moving, fixed)
+        args, leaves, more, _ = self.packing.unpack(moving, fixed)
         fun = self.fun.bind(leaves)
         if self.is_scalar:
             return lambda x: fun(x[0], *args), None
@@ -82,6 +88,16 @@ class Condition:
 
     def residual(self, x: Any, moving: Any, fixed: Any) -> Any:
         """F as a vector."""
+        made = self.slope_at(x, moving, fixed)
+        limits = self.packing.unpack(moving, fixed)[3]
+        if limits is None:
+            return made
+        low, high = limits
+        step = stop_gradient(x - made)
+        return inp.where(step <= stop_gradient(low), x - low, inp.where(step >= stop_gradient(high), x - high, made))
+
+    def slope_at(self, x: Any, moving: Any, fixed: Any) -> Any:
+        """The residual or the gradient of the objective, as a vector."""
         if self.kind == "root":
             made = self.value(x, moving, fixed)
         elif self.kind == "minimum with gradient":
@@ -105,15 +121,27 @@ class Condition:
             matrix = compiled_later(("matrix", self), self.matrix)
             ours = lambda x: matrix(x, moving, fixed)
         elif slope is None and self.kind == "minimum":
-            gradient = compiled_later(("gradient", self), self.residual)
+            gradient = compiled_later(("gradient", self), self.slope_at)
             ours = lambda x: gradient(x, moving, fixed)
-        self.result = self.solver(checked, ours, start, self.options)
+        self.result = self.solver(checked, ours, start, dict(self.options) | self._more_options(moving, fixed))
         if not self.result.get("success", True) and self._is_far(start, moving, fixed):
             reason = " ".join(str(self.result.get("message", "no reason given")).split())
             warnings.warn(
                 f"{self!r}: scipy found no solution ({reason}); derivatives hold at a solution only", RuntimeWarning, stacklevel=2
             )
         return self.result
+
+    def _more_options(self, moving: Any, fixed: Any) -> dict[str, Any]:
+        """Bounds, and the Hessian where the method wants it."""
+        made: dict[str, Any] = {}
+        limits = self.packing.unpack(moving, fixed)[3]
+        if limits is not None:
+            low, high = (np.array(v, np.float64) for v in limits)
+            made["bounds"] = (float(low[0]), float(high[0])) if self.is_scalar else Bounds(low, high)
+        if str(self.options.get("method", "")).lower() in WITH_HESSIAN:
+            hessian = compiled_later(("hessian", self), self.matrix)
+            made["hess"] = lambda x: hessian(x, moving, fixed)
+        return made
 
     def _is_far(self, start: Any, moving: Any, fixed: Any) -> bool:
         """Is the result, which scipy calls none, not even close to a solution? (It says so too where rounding stopped it.)"""

@@ -16,6 +16,7 @@ from irgrad.extend import concrete_of
 from irgrad.frontend.storage import present
 from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer, depends_on_mark
+from irgrad.operators import stop_gradient
 from irgrad.pytree import flatten, unflatten
 
 
@@ -95,6 +96,21 @@ def pack(leaves: Sequence[Any]) -> Any:
     if not leaves:
         return np.zeros(0)
     return inp.concatenate([inp.reshape(inp.asarray(leaf, np.float64), (-1,)) for leaf in leaves])
+
+
+def settled(value: Any) -> Any:
+    """A setting of a solver, in which traced numbers are decided: each is guarded and has no derivative."""
+    if isinstance(value, dict):
+        return {key: settled(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([settled(item) for item in value])
+    if type(value) is not Tracer:
+        return value
+    number = stop_gradient(value)
+    if np.ndim(concrete_of(number)):
+        return np.array([settled(item) for item in inp.ravel(number)]).reshape(np.shape(concrete_of(number)))
+    whole = np.result_type(concrete_of(number)).kind in "biu"
+    return int(number) if whole else float(number)
 
 
 def concrete(x: Any) -> Any:

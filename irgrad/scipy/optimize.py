@@ -3,7 +3,8 @@
 `root`, `fsolve`, `brentq` and its kin, `newton`, `minimize` and `minimize_scalar` have scipy's signatures and are differentiable by
 `args` and by what the function closes over, in both modes and to any order; `x0` has no derivative. Where no derivative of the
 function is given, the solver gets irgrad's. The result of a traced call has ``x`` (traced), ``fun`` (traced, at x) and scipy's other
-fields as they were when the function was traced. Bounds and constraints are not traced.
+fields as they were when the function was traced. Bounds may be traced as well: an entry of a minimiser that is at one moves with it and
+with nothing else. Constraints are not traced.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from irgrad.frontend.tracer import Tracer
 from irgrad.pytree import flatten
 from irgrad.scipy._callback import Callback, without_callbacks
 from irgrad.scipy._implicit import Condition, Solver
-from irgrad.scipy._packing import Packing
+from irgrad.scipy._packing import Packing, settled
 
 if TYPE_CHECKING:
 
@@ -33,16 +34,15 @@ if TYPE_CHECKING:
 
 _WITHOUT_SLOPE = frozenset({"nelder-mead", "powell", "cobyla", "cobyqa"})
 _ROOT_WITHOUT_SLOPE = frozenset({"broyden1", "broyden2", "anderson", "linearmixing", "diagbroyden", "excitingmixing", "krylov", "df-sane"})
-_WITH_HESSIAN = frozenset({"dogleg", "trust-ncg", "trust-krylov", "trust-exact"})
 
 
 def _condition(
-    kind: str, fun: Any, slope: Any, args: Any, solver: Solver, options: Mapping[str, Any], is_scalar: bool = False
+    kind: str, fun: Any, slope: Any, args: Any, solver: Solver, options: Mapping[str, Any], is_scalar: bool = False, limits: Any = None
 ) -> Condition:
     callback = Callback(fun)
     second = Callback(slope) if callable(slope) else None
     args = args if isinstance(args, tuple) else (args,)
-    packing = Packing((args, callback.leaves, [] if second is None else second.leaves), kind)
+    packing = Packing((args, callback.leaves, [] if second is None else second.leaves, limits), kind)
     return Condition(kind, callback, second, packing, solver, options, is_scalar)
 
 
@@ -63,7 +63,7 @@ def _start(trace: Trace, x0: Any) -> Any:
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: concrete_of(value) for key, value in options.items() if value is not None}
+    return {key: settled(value) for key, value in options.items() if value is not None}
 
 
 # ---- roots ----
@@ -91,7 +91,7 @@ def _fsolve(trace: Trace, func: Any, x0: Any, args: Any = (), fprime: Any = None
     """As `root` with scipy's older signature: the root (n,) itself."""
     if full_output:
         unsupported("optimize.fsolve(full_output=True)", "leave full_output out, or use root", "scipy")
-    options = {key: concrete_of(value) for key, value in more.items() if key in ("xtol", "maxfev", "band", "epsfcn", "factor", "diag")}
+    options = {key: settled(value) for key, value in more.items() if key in ("xtol", "maxfev", "band", "epsfcn", "factor", "diag")}
     return _condition("root", func, fprime, args, _root_solver, {"options": options}).solution(_start(trace, x0))
 
 
@@ -108,7 +108,15 @@ def _number_solver(name: str) -> Solver:
     original = getattr(_optimize, name)
 
     def solve(fun: Callable[[Any], Any], slope: Any, start: Any, options: Mapping[str, Any]) -> Any:
-        found = original(lambda x: float(np.reshape(fun(x), ())), *start, **options)
+        function = lambda x: float(np.reshape(fun(x), ()))
+        if "starts" in options:  # names and counts of the numbers that are given by keyword
+            given = {key: value for key, value in options.items() if key != "starts"}
+            numbers = iter(start.tolist())
+            for key, count in options["starts"]:
+                given[key] = next(numbers) if count is None else tuple(next(numbers) for _ in range(count))
+            found = original(function, **given)
+        else:
+            found = original(function, *start, **options)
         if name == "minimize_scalar":
             return found
         if name == "root_scalar":
@@ -145,14 +153,26 @@ def _root_scalar(trace: Trace, f: Any, args: Any = (), method: Any = None, brack
     for key in ("fprime", "fprime2"):
         if given.pop(key, None):
             unsupported(f"optimize.root_scalar({key}=)", f"leave {key} out", "scipy")
-    brackets = {} if bracket is None else {"bracket": tuple(float(np.asarray(concrete_of(x))) for x in bracket)}
-    options = _plain({"method": method, **given}) | brackets
+    start, starts = _starts(trace, {"bracket": bracket, "x0": given.pop("x0", None), "x1": given.pop("x1", None)})
+    options = _plain({"method": method, **given, "starts": starts})
     condition = _condition("root", f, None, args, _ON_NUMBERS["root_scalar"], options, True)
-    root = condition.solution(np.zeros(0))[0]
+    root = condition.solution(start)[0]
     found = condition.result.found
     made = _optimize.RootResults(root, found.iterations, found.function_calls, 0, found.method)
     made.converged, made.flag = found.converged, found.flag
     return made
+
+
+def _starts(trace: Trace, given: Mapping[str, Any]) -> tuple[Any, list[tuple[str, int | None]]]:
+    """Starting numbers that a solver takes by keyword, as one vector, with their names and how many each has (None: a number)."""
+    numbers: list[Any] = []
+    names: list[tuple[str, int | None]] = []
+    for name, value in given.items():
+        if value is not None:
+            several = name == "bracket"
+            names.append((name, len(value) if several else None))
+            numbers.extend(value if several else [value])
+    return (_vector(trace, numbers) if numbers else np.zeros(0)), names
 
 
 def _vector(trace: Trace, numbers: Any) -> Any:
@@ -173,18 +193,34 @@ def _minimize(
     bounds: Any = None, constraints: Any = (), tol: Any = None, callback: Any = None, options: Any = None,
 ) -> Any:  # fmt: skip
     """x0 (n,), a real objective. A host call; the derivative of the minimiser solves with the Hessian: Griewank and Walther (2008), 15.3.
+    Entries at a bound move with the bound only. Methods that want a Hessian get irgrad's.
 
-    Raises UnsupportedError for bounds and constraints. Warns where scipy finds no minimum.
+    Raises UnsupportedError for constraints. Warns where scipy finds no minimum.
     """
-    for name, value in (("bounds", bounds), ("constraints", constraints), ("callback", callback), ("hess", hess), ("hessp", hessp)):
+    for name, value in (("constraints", constraints), ("callback", callback), ("hess", hess), ("hessp", hessp)):
         if value is not None and value != ():
             unsupported(f"optimize.minimize({name}=)", f"leave {name} out", "scipy")
-    if isinstance(method, str) and method.lower() in _WITH_HESSIAN:
-        unsupported(f"optimize.minimize(method={method!r})", "use a method that needs no Hessian", "scipy")
     kind = "minimum with gradient" if jac is True else "minimum"
     plain = _plain({"method": method, "tol": tol, "options": options})
-    condition = _condition(kind, fun, jac, args, _minimize_solver, plain)
-    return _finished(condition, condition.solution(_start(trace, x0)))
+    start = _start(trace, x0)
+    limits = None if bounds is None else _limits(trace, bounds, int(np.size(concrete_of(start))))
+    condition = _condition(kind, fun, jac, args, _minimize_solver, plain, limits=limits)
+    return _finished(condition, condition.solution(start))
+
+
+def _limits(trace: Trace, bounds: Any, n: int) -> tuple[Any, Any]:
+    """Low and high ends (n,) of bounds in scipy's forms; where there is none, infinite ones."""
+    if isinstance(bounds, _optimize.Bounds):
+        ends = [bounds.lb, bounds.ub]
+    else:
+        pairs = list(bounds)
+        if len(pairs) != n or any(len(pair) != 2 for pair in pairs):
+            raise ValueError("The number of bounds is not compatible with the length of `x0`.")
+        ends = [[none if pair[k] is None else pair[k] for pair in pairs] for k, none in enumerate((-np.inf, np.inf))]
+    low, high = (inp.broadcast_to(as_array(trace, end, np.float64), (n,)) for end in ends)
+    if np.any(np.asarray(concrete_of(low)) > np.asarray(concrete_of(high))):
+        raise ValueError("One of the lower bounds is greater than an upper bound.")
+    return low, high
 
 
 def _minimize_scalar(
@@ -197,12 +233,12 @@ def _minimize_scalar(
     tol: Any = None,
     options: Any = None,
 ) -> Any:
-    """A number that minimises a real function of one number, as `minimize`; `bracket` only."""
-    if bounds is not None:
-        unsupported("optimize.minimize_scalar(bounds=)", "give a bracket", "scipy")
-    plain = _plain({"bracket": bracket, "method": method, "tol": tol, "options": options})
-    condition = _condition("minimum", fun, None, args, _ON_NUMBERS["minimize_scalar"], plain, True)
-    made = _finished(condition, condition.solution(np.zeros(0)))
+    """A number that minimises a real function of one number, as `minimize`; where it is at one of its bounds, it moves with that."""
+    limits = None if bounds is None else _limits(trace, [tuple(bounds)], 1)
+    start, starts = _starts(trace, {"bracket": bracket})
+    plain = _plain({"starts": starts, "method": method, "tol": tol, "options": options})
+    condition = _condition("minimum", fun, None, args, _ON_NUMBERS["minimize_scalar"], plain, True, limits)
+    made = _finished(condition, condition.solution(start))
     made.x = made.x[0]
     return made
 

@@ -271,7 +271,6 @@ ERRORS: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
         r"numpy\.add\(where=\) is not traced yet .*; use irgrad\.numpy\.where on the result",
     ),
     (lambda x: np.sum(x, out=np.empty(())), UnsupportedError, r"numpy\.sum\(out=\) is not traced yet .*; use the returned array"),
-    (lambda x: np.multiply.at(x * 1.0, x > 0.0, 1.0), UnsupportedError, r"numpy\.multiply\.at with a traced index is not traced yet"),
     (lambda x: x.resize(3), TraceError, r"ndarray\.resize .*; use np\.reshape"),
     (lambda x: x[0, 0].fill(1.0), TraceError, "does not support item assignment"),
     (lambda x: x.view(int), UnsupportedError, r"ndarray\.view is not traced yet .*; use astype"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -173,11 +174,10 @@ def test_plain_calls_are_scipys() -> None:
 
 def test_refusals() -> None:
     for f, message in (
-        (lambda a: io.minimize(bowl, X0, (a, B), bounds=[(0, 1)] * 2).x, r"scipy\.optimize\.minimize\(bounds=\)"),
-        (lambda a: io.minimize(bowl, X0, (a, B), method="trust-exact").x, "method='trust-exact'"),
+        (lambda a: io.minimize(bowl, X0, (a, B), constraints=[1]).x, r"scipy\.optimize\.minimize\(constraints=\)"),
+        (lambda a: io.minimize(bowl, X0, (a, B), hess=print, method="trust-exact").x, r"scipy\.optimize\.minimize\(hess=\)"),
         (lambda a: io.fsolve(curve, X0, (a, B), full_output=True)[0], r"fsolve\(full_output=True\)"),
         (lambda a: io.newton(cubic, 1.0, lambda x, a, b: 3 * x**2 + a, (a, B)), r"newton\(fprime=\)"),
-        (lambda a: io.minimize_scalar(lambda x: (x - a) ** 2, bounds=(0, 1)).x, r"minimize_scalar\(bounds=\)"),
         (lambda a: io.root(curve, X0, (a, B), callback=print).x, r"root\(jac=True, callback=\)"),
         (lambda a: io.least_squares(lambda x: x - 1.0, a)[0], r"scipy\.optimize\.least_squares is not traced yet"),
     ):
@@ -185,6 +185,85 @@ def test_refusals() -> None:
             irgrad.grad(lambda a, f=f: np.sum(f(a)))(A)
     with pytest.raises(TraceError, match="expected real numbers"):
         irgrad.grad(lambda a: np.sum(io.root(curve, X0, (a * 1j, B)).x))(A)
+
+
+LOW, HIGH = np.array([-1.0, -1.0, -0.2, -1.0]), np.array([1.0, 0.9, 1.0, 1.0])
+TARGET = np.array([0.3, 1.7, -0.8, 0.5])
+
+
+def held(x: Any, a: Any) -> Any:
+    d = x - a
+    return 0.5 * np.sum(d * d) + 0.3 * np.sum(d[:-1] * d[1:]) + 0.05 * np.sum(x**4)
+
+
+def exact_held(a: Any, low: Any, high: Any) -> Any:
+    """With the second entry at its upper and the third at its lower bound."""
+    ends = lambda x: np.array([x[0], high[1], low[2], x[1]])
+    free = so.root(lambda x: irgrad.grad(held)(ends(x), a)[[0, 3]], np.zeros(2), tol=1e-14).x
+    return ends(free)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("L-BFGS-B", {"ftol": 1e-16, "gtol": 1e-12}),
+        ("TNC", {"ftol": 1e-16, "gtol": 1e-12, "xtol": 1e-12}),
+        ("SLSQP", {"ftol": 1e-15}),
+        ("trust-constr", {"gtol": 1e-11, "xtol": 1e-12, "barrier_tol": 1e-11}),
+    ],
+)
+def test_bounds(method: str, options: dict[str, float]) -> None:
+    """What is at a bound moves with it and with nothing else, and the rest as if it were fixed there."""
+
+    warnings.filterwarnings("ignore", "delta_grad == 0")  # of trust-constr, at the end
+
+    def bounded(a: Any, low: Any, high: Any) -> Any:
+        return io.minimize(held, np.zeros(4), (a,), method=method, bounds=[(low[i], high[i]) for i in range(4)], options=options).x
+
+    np.testing.assert_allclose(bounded(TARGET, LOW, HIGH), exact_held(TARGET, LOW, HIGH), atol=1e-6)
+    step = 1e-5
+    shifts = np.array([0.4, -0.3, 0.8, 0.2]), np.array([0.5, 0.5, -0.7, 0.5]), np.array([0.1, 0.6, 0.3, 0.2])
+    there, back = (exact_held(*(p + s * step * d for p, d in zip((TARGET, LOW, HIGH), shifts, strict=True))) for s in (1, -1))
+    want = (there - back) / (2 * step)
+    _, tangent = irgrad.make_jvp(bounded, (0, 1, 2))(TARGET, LOW, HIGH)(shifts)
+    np.testing.assert_allclose(tangent, want, atol=1e-5)
+    assert not np.any(irgrad.jacobian(bounded)(TARGET, LOW, HIGH)[1:3])
+    loss = lambda a, low, high: np.sum(np.array([1.0, 2.0, 3.0, 4.0]) * bounded(a, low, high))
+    for gradient in (irgrad.grad(loss, (0, 1, 2)), irgrad.jit(irgrad.grad(loss, (0, 1, 2)), compile_after=1)):
+        for _ in range(2):
+            found = gradient(TARGET, LOW, HIGH)
+        along = sum(g @ d for g, d in zip(found, shifts, strict=True))
+        np.testing.assert_allclose(along, want @ [1.0, 2.0, 3.0, 4.0], atol=1e-4)
+
+
+def test_bounds_of_one_number() -> None:
+    f = lambda a, low: io.minimize_scalar(lambda x: (x - a) ** 2 + 0.1 * x**4, bounds=(low, 4.0), options={"xatol": 1e-12}).x
+    assert irgrad.grad(f, (0, 1))(1.7, 1.4) == (0.0, 1.0)
+    inner = irgrad.grad(f, (0, 1))(1.7, 0.4)
+    assert inner[0] == pytest.approx(2.0 / (2.0 + 1.2 * f(1.7, 0.4) ** 2), abs=1e-6) and inner[1] == 0.0
+
+
+def test_bounds_that_make_no_sense() -> None:
+    for bounds in ([(0.0, 1.0)], [(1.0, 0.0)] * 2):
+        with pytest.raises(ValueError, match="bound"):
+            irgrad.grad(lambda a, b=bounds: np.sum(io.minimize(bowl, X0, (a, B), bounds=b).x))(A)
+
+
+def test_a_hessian_is_ours() -> None:
+    f = lambda a: np.sum(io.minimize(bowl, X0, (a, B), method="trust-exact", tol=1e-10).x)
+    assert irgrad.grad(f)(A) == pytest.approx(irgrad.grad(lambda a: np.sum(exact_minimum(a, B)))(A), abs=1e-7)
+
+
+def test_settings_are_decided_and_brackets_are_data() -> None:
+    options = {"gtol": 1e-3}
+    fast = irgrad.jit(lambda a: io.minimize(bowl, X0, (a, B), method="BFGS", options=options).x, compile_after=1)
+    loose = fast(A)
+    options["gtol"] = 1e-11
+    assert np.max(np.abs(fast(A) - exact_minimum(A, B))) < 1e-8 < np.max(np.abs(loose - exact_minimum(A, B)))
+    slope = irgrad.jit(irgrad.grad(lambda a, top: io.root_scalar(lambda x: x**3 + a * x - 1.0, bracket=(0.0, top)).root), compile_after=1)
+    assert slope(1.0, 2.0) == pytest.approx(slope(1.0, 0.9), abs=1e-9)
+    with pytest.raises(ValueError, match="different signs"):
+        slope(1.0, 0.1)
 
 
 def test_a_starting_point_has_no_derivative() -> None:

@@ -70,7 +70,11 @@ def _names(code: Any) -> set[str]:
 
 def probe(expression: str, inputs: dict[str, Any], spaces: tuple[Any, Any] = (None, None), limits: Limits = EXACT) -> Outcome:
     """What becomes of a sample; `spaces` are scipy and its traced form. Raises AssertionError for a wrong value or derivative."""
-    function, values = call_of(expression, inputs)
+    return probe_call(*call_of(expression, inputs), spaces, limits)
+
+
+def probe_call(function: Callable[..., Any], values: list[Any], spaces: tuple[Any, Any] = (None, None), limits: Limits = EXACT) -> Outcome:
+    """`probe` of a function of the name spaces `np` and `sp` and of these inputs."""
     plain, space = ((np, spaces[0]), (inp, spaces[1]))
     with quiet():
         want = function(*plain, *map(_copied, values))

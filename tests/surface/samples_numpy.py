@@ -159,7 +159,7 @@ frombuffer: np.frombuffer(bytes(16)) + Q
 fromfile: {file}
 fromfunction: np.fromfunction(lambda i, j: i + Q * j, (2, 3))
 fromiter: np.fromiter([1.0, 2.0], float) * Q
-frompyfunc: -arrays of objects: use vectorize
+frompyfunc: np.frompyfunc(lambda a: a * a, 1, 1)(V).astype(float)
 fromregex: {file}
 fromstring: {text}
 full: np.full((2, 3), Q)

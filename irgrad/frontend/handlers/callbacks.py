@@ -1,4 +1,4 @@
-"""numpy functions that call the user's: apply_along_axis, apply_over_axes, piecewise, fromfunction, vectorize.
+"""numpy functions that call the user's: apply_along_axis, apply_over_axes, piecewise, fromfunction, vectorize, frompyfunc.
 
 The user's function runs on traced slices, at its own lines: what it does is recorded, entry by entry.
 """
@@ -6,6 +6,7 @@ The user's function runs on traced slices, at its own lines: what it does is rec
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,10 +37,10 @@ from irgrad.frontend.handlers.indexing import mask_positions
 from irgrad.frontend.handlers.joining import unstack
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.trace import Trace
-from irgrad.frontend.tracer import INDEXING, Tracer
+from irgrad.frontend.tracer import FUNCTIONS, INDEXING, Tracer
 
 
-def _user(trace: Trace, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def call_user(trace: Trace, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """A call of the user's function, whose operations have its lines."""
     substitution = trace.substitution
     if substitution is not None:
@@ -67,7 +68,7 @@ def apply_along_axis(trace: Trace, func1d: Callable[..., Any], axis: Any, arr: A
     lead = shape_of(rows)[:-1]
     if 0 in lead:
         raise ValueError("Cannot apply_along_axis when any iteration dimensions are 0")
-    made = [as_array(trace, _user(trace, func1d, row, *args, **kwargs)) for row in _entries(trace, rows, ndim - 1)]
+    made = [as_array(trace, call_user(trace, func1d, row, *args, **kwargs)) for row in _entries(trace, rows, ndim - 1)]
     dtype, inner = dtype_of(made[0]), shape_of(made[0])  # numpy's buffer is made for the first
     if any(shape_of(m) != inner for m in made):
         raise ValueError(f"could not broadcast input array into shape {inner}: the results differ in shape")
@@ -82,7 +83,7 @@ def apply_over_axes(trace: Trace, func: Callable[..., Any], a: Any, axes: Any) -
     ndim = len(shape_of(x))
     for axis in np.atleast_1d(np.asarray(axes)):
         at = axis_index(int(axis), ndim)
-        made = as_array(trace, _user(trace, func, x, at))
+        made = as_array(trace, call_user(trace, func, x, at))
         if len(shape_of(made)) != ndim:
             made = NP.expand_dims(made, at)
             if len(shape_of(made)) != ndim:
@@ -113,7 +114,7 @@ def piecewise(trace: Trace, x: Any, condlist: Any, funclist: Sequence[Any], *arg
         at = mask_positions(trace, as_array(trace, mask))
         if shape_of(at)[0] == 0:
             continue
-        part = _user(trace, function, call(trace, "gather", flat, at), *args, **kw) if callable(function) else function
+        part = call_user(trace, function, call(trace, "gather", flat, at), *args, **kw) if callable(function) else function
         part = cast(trace, as_array(trace, part), dtype)
         made = call(trace, "scatter_update", made, part, at)
     return reshape(trace, made, shape)
@@ -126,7 +127,7 @@ def fromfunction(trace: Trace, function: Callable[..., Any], shape: Any, *, dtyp
         NP.broadcast_to(reshape(trace, iota(trace, n, dtype), tuple(n if k == i else 1 for k in range(len(sizes)))), sizes)
         for i, n in enumerate(sizes)
     ]
-    return _user(trace, function, *grids, **kwargs)
+    return call_user(trace, function, *grids, **kwargs)
 
 
 # ---- vectorize ----
@@ -166,7 +167,7 @@ class Vectorize(np.vectorize):
             for i, value in zip(places, entry, strict=False):
                 given[i] = value
             named.update(zip(names, entry[len(places) :], strict=True))
-            results.append(_user(trace, self.pyfunc, *given, **named))
+            results.append(call_user(trace, self.pyfunc, *given, **named))
         if not results:
             unsupported("vectorize over an empty array", "check the size first")
         several = isinstance(results[0], tuple)
@@ -201,3 +202,67 @@ def _signature(text: str | None, count: int) -> tuple[list[int], int | None]:
 
 
 PUBLIC[np.vectorize] = Vectorize
+
+# ---- frompyfunc ----
+
+
+class PyUfunc:
+    """What `numpy.frompyfunc` makes, which also calls its function with traced numbers: those give arrays of numbers, not of objects."""
+
+    def __init__(self, ufunc: np.ufunc, function: Callable[..., Any]) -> None:
+        self.ufunc = ufunc
+        self.function = function
+        self.__name__ = ufunc.__name__
+
+    @property
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return np.ufunc
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        found = find_in_call(args, kwargs)
+        if found is None:
+            return self.ufunc(*args, **kwargs)
+        if kwargs or len(args) != self.ufunc.nin:
+            unsupported(f"{self.__name__} of frompyfunc with keywords or out", "call it with its operands only")
+        return run(found._trace, self.__name__, self._traced, args, {})
+
+    def _traced(self, trace: Trace, *args: Any) -> Any:
+        arrays = [as_array(trace, a) for a in args]
+        shape = np.broadcast_shapes(*[shape_of(x) for x in arrays])
+        columns = [_entries(trace, NP.broadcast_to(x, shape), len(shape)) for x in arrays]
+        results = [call_user(trace, self.function, *entry) for entry in zip(*columns, strict=True)]
+        if self.ufunc.nout > 1:
+            return tuple(self._shaped(trace, [r[k] for r in results], shape) for k in range(self.ufunc.nout))
+        return self._shaped(trace, results, shape)
+
+    def _shaped(self, trace: Trace, results: list[Any], shape: Shape) -> Any:
+        if not shape:
+            return results[0]
+        return reshape(trace, as_array(trace, results) if results else NP.zeros(0), shape)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("reduce", "accumulate", "outer", "reduceat"):
+            return functools.partial(self._method, name)
+        return getattr(self.ufunc, name)
+
+    def _method(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        if find_in_call(args, kwargs) is None:
+            return getattr(self.ufunc, name)(*args, **kwargs)
+        return FUNCTIONS["ufunc"](self.ufunc, name, args, kwargs)
+
+
+def frompyfunc(func: Callable[..., Any], /, nin: int, nout: int, **kwargs: Any) -> Any:
+    """`numpy.frompyfunc`, whose result also takes traced values."""
+    return PyUfunc(np.frompyfunc(func, nin, nout, **kwargs), func)  # type: ignore[call-overload]
+
+
+def python_function(ufunc: np.ufunc) -> PyUfunc | None:
+    """The traced form of what `numpy.frompyfunc` made elsewhere; None for any other ufunc."""
+    if not ufunc.__name__.endswith("(vectorized)"):
+        return None
+    functions = [held for held in gc.get_referents(ufunc) if callable(held)]  # numpy has no name for it
+    return PyUfunc(ufunc, functions[0]) if functions else None
+
+
+frompyfunc.__wrapped__ = np.frompyfunc  # type: ignore[attr-defined]
+PUBLIC[np.frompyfunc] = frompyfunc

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.handlers.bin_widths import WIDTHS, estimated
 from irgrad.frontend.handlers.core import (
     NP,
     as_array,
@@ -18,7 +19,6 @@ from irgrad.frontend.handlers.core import (
     operand,
     reshape,
     shape_of,
-    unsupported,
     unwrap,
 )
 from irgrad.frontend.handlers.joining import unstack
@@ -87,17 +87,19 @@ def _numeric(trace: Trace, a: Any) -> Any:
     return cast(trace, x, np.uint8) if dtype_of(x).kind == "b" else x
 
 
-def _edges(trace: Trace, x: Any, bins: Any, range: Any) -> Any:
+def _edges(trace: Trace, x: Any, bins: Any, range: Any, weights: Any = None) -> Any:
     """Edges of bins as numpy chooses them: the range of the data is part of them, so they have a derivative."""
-    if isinstance(bins, str):
-        unsupported(f"histogram(bins={bins!r})", "give the number of bins or their edges")
     if np.ndim(unwrap(bins)) == 1:
         edges = as_array(trace, bins)
         if not bool(NP.all(NP.less_equal(edges[:-1], edges[1:]))):
             raise ValueError("`bins` must increase monotonically, when an array")
         return edges
-    count = operator.index(bins)
-    if count < 1:
+    if isinstance(bins, str):
+        if bins not in WIDTHS:
+            raise ValueError(f"{bins!r} is not a valid estimator for `bins`")
+        if weights is not None:
+            raise TypeError("Automated estimation of the number of bins is not supported for weighted data")
+    elif operator.index(bins) < 1:
         raise ValueError("`bins` must be positive, when an integer")
     if range is not None:
         low, high = range
@@ -111,13 +113,14 @@ def _edges(trace: Trace, x: Any, bins: Any, range: Any) -> Any:
         raise ValueError(f"{'supplied' if range is not None else 'autodetected'} range of [{low}, {high}] is not finite")
     if bool(NP.equal(low, high)):
         low, high = NP.subtract(low, 0.5), NP.add(high, 0.5)
+    count = estimated(trace, x, bins, low, high, range is not None) if isinstance(bins, str) else operator.index(bins)
     dtype = np.result_type(unwrap(low), unwrap(high), dtype_of(x))
     return NP.linspace(low, high, count + 1, endpoint=True, dtype=np.result_type(dtype, float) if dtype.kind in "iu" else dtype)
 
 
 @handles(np.histogram_bin_edges)
 def histogram_bin_edges(trace: Trace, a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Any:
-    return _edges(trace, _numeric(trace, a), bins, range)
+    return _edges(trace, _numeric(trace, a), bins, range, weights)
 
 
 @handles(np.histogram)
@@ -126,7 +129,7 @@ def histogram(trace: Trace, a: Any, bins: Any = 10, range: Any = None, density: 
     w = None if weights is None else _flat(trace, weights)
     if w is not None and shape_of(w) != shape_of(x):
         raise ValueError("weights should have the same shape as a.")
-    edges = _edges(trace, x, bins, range)
+    edges = _edges(trace, x, bins, range, weights)
     count = _cells(trace, [x], [edges], w)
     if w is not None:
         count = cast(trace, count, dtype_of(w))

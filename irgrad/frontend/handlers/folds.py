@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.handlers.callbacks import python_function
 from irgrad.frontend.handlers.core import (
     FUNCTIONS,
     NO_VALUE,
@@ -60,8 +61,9 @@ def ufunc_method(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: 
     if method == "__call__":
         if _known_late(ufunc):
             return UFUNCS[ufunc](*inputs, **kwargs)
-        if ufunc.__name__.endswith("(vectorized)"):
-            return unsupported(f"frompyfunc object {ufunc.__name__}", "use np.vectorize, whose function is traced")
+        entrywise = python_function(ufunc)
+        if entrywise is not None:
+            return entrywise(*inputs, **kwargs)
         return unsupported(ufunc.__name__, library="numpy" if hasattr(np, ufunc.__name__) else "scipy.special")
     trace = open_trace(inputs, kwargs)
     assert trace is not None
@@ -74,18 +76,24 @@ def ufunc_method(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: 
         return run(trace, name, add_at, (ufunc, *inputs), kwargs, handles=True)
     if method == "at" and _known_late(ufunc) and ufunc.nout == 1:
         return run(trace, name, ufunc_at, (ufunc, *inputs), kwargs, handles=True)
-    if method == "outer" and ufunc in UFUNCS and len(inputs) == 2:
+    is_known = _known_late(ufunc) or python_function(ufunc) is not None
+    if method == "outer" and is_known and len(inputs) == 2:
         return run(trace, name, _outer, (ufunc, *inputs), kwargs)
-    if method in _FOLDS and _known_late(ufunc) and ufunc.nin == 2 and ufunc.nout == 1:
+    if method in _FOLDS and is_known and ufunc.nin == 2 and ufunc.nout == 1:
         return run(trace, name, _FOLDS[method], (ufunc, *inputs), kwargs)
     return unsupported(name, "write it with irgrad.numpy functions that are traced")
 
 
 def _reduce(trace: Trace, name: str, x: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: Any = False, **more: Any) -> Any:
     if name in ("max", "min", "any", "all"):
+        x = operand(trace, x)
         if dtype is not None:
-            unsupported("ufunc.reduce(dtype=)", "convert the operand with astype")
-        return PUBLIC[getattr(np, name)](operand(trace, x), axis=axis, out=out, keepdims=keepdims, **more)
+            if name in ("any", "all") and np.dtype(dtype) != bool:
+                raise TypeError(
+                    f"No loop matching the specified signature and casting was found for ufunc logical_{'or' if name == 'any' else 'and'}"
+                )
+            x = cast(trace, x, np.dtype(dtype))
+        return PUBLIC[getattr(np, name)](x, axis=axis, out=out, keepdims=keepdims, **more)
     return PUBLIC[getattr(np, name)](operand(trace, x), axis=axis, dtype=dtype, out=out, keepdims=keepdims, **more)
 
 
@@ -98,7 +106,7 @@ def _outer(trace: Trace, ufunc: np.ufunc, x: Any, y: Any, **kwargs: Any) -> Any:
     ones = len(shape_of(y))
     if ones:
         x = call(trace, "reshape", x, shape=shape_of(x) + (1,) * ones)
-    return UFUNCS[ufunc](x, y, **kwargs)
+    return _step(ufunc)(x, y, **kwargs)
 
 
 def _known_late(ufunc: np.ufunc) -> bool:
@@ -113,13 +121,17 @@ FUNCTIONS["ufunc"] = ufunc_method
 # ---- folds of other ufuncs ----
 
 
+def _step(ufunc: np.ufunc) -> Callable[..., Any]:
+    return PUBLIC.get(ufunc) or python_function(ufunc) or unsupported(ufunc.__name__)
+
+
 def _piece(trace: Trace, x: Any, start: int, count: int) -> Any:
     return take_slice(trace, x, 0, start, count)
 
 
 def _folded(trace: Trace, ufunc: np.ufunc, x: Any) -> Any:
     """All rows of `x` combined, as one row."""
-    step: Callable[[Any, Any], Any] = PUBLIC[ufunc]
+    step: Callable[[Any, Any], Any] = _step(ufunc)
     n = shape_of(x)[0]
     if ufunc not in _ASSOCIATIVE:
         made = _piece(trace, x, 0, 1)
@@ -135,6 +147,8 @@ def _folded(trace: Trace, ufunc: np.ufunc, x: Any) -> Any:
 
 
 def _result_dtype(ufunc: np.ufunc, x: Any) -> np.dtype[Any]:
+    if ufunc not in UFUNCS:  # of Python numbers
+        return dtype_of(x)
     return ufunc.resolve_dtypes((None, dtype_of(x), None), reduction=True)[-1]
 
 
@@ -157,16 +171,16 @@ def _reduce_any(
     initial: Any = NO_VALUE,
     where: Any = True,
 ) -> Any:
-    refuse(f"{ufunc.__name__}.reduce", out=out, dtype=dtype)
-    if where is not True:
-        unsupported(f"{ufunc.__name__}.reduce(where=)", "replace the other entries with irgrad.numpy.where")
-    x = as_array(trace, array)
+    refuse(f"{ufunc.__name__}.reduce", out=out)
+    x = _in_dtype(trace, as_array(trace, array), dtype)
     shape = shape_of(x)
     axes = axis_tuple(axis, len(shape))
     if len(axes) > 1 and ufunc not in _ASSOCIATIVE:
         raise ValueError(f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified")
     rows = cast(trace, _front(trace, x, axes), _result_dtype(ufunc, x))
     rest = shape_of(rows)[1:]
+    if where is not True:
+        return _reduce_where(trace, ufunc, x, axes, keepdims, initial, where)
     first: Any = None if initial is NO_VALUE or initial is None else operand(trace, initial)
     if shape_of(rows)[0] == 0:
         if first is None and (initial is None or ufunc.identity is None):
@@ -176,17 +190,43 @@ def _reduce_any(
         if first is not None:
             rows = join(trace, [NP.broadcast_to(cast(trace, first, dtype_of(rows)), (1, *rest)), rows], 0)
         made = _folded(trace, ufunc, rows)
-    wanted = tuple(1 if i in axes else n for i, n in enumerate(shape)) if keepdims else rest
+    return _unfronted(trace, made, shape, axes, keepdims)
+
+
+def _in_dtype(trace: Trace, x: Any, dtype: Any) -> Any:
+    return x if dtype is None else cast(trace, x, np.dtype(dtype))
+
+
+def _reduce_where(trace: Trace, ufunc: np.ufunc, x: Any, axes: tuple[int, ...], keepdims: bool, initial: Any, where: Any) -> Any:
+    """From left to right, keeping the total where the mask says so; the first entry taken starts it where there is no initial value."""
+    shape = shape_of(x)
+    rows = cast(trace, _front(trace, x, axes), _result_dtype(ufunc, x))
+    chosen = _front(trace, NP.broadcast_to(cast(trace, as_array(trace, where), bool), shape), axes)
+    start: Any = initial if initial is not NO_VALUE else ufunc.identity
+    if start is None:
+        raise ValueError(
+            f"reduction operation '{ufunc.__name__}' does not have an identity, so to use a where mask one has to specify 'initial'"
+        )
+    step: Callable[[Any, Any], Any] = _step(ufunc)
+    made = NP.broadcast_to(cast(trace, as_array(trace, operand(trace, start)), dtype_of(rows)), (1, *shape_of(rows)[1:]))
+    for i in range(shape_of(rows)[0]):
+        made = NP.where(_piece(trace, chosen, i, 1), step(made, _piece(trace, rows, i, 1)), made)
+    return _unfronted(trace, made, shape, axes, keepdims)
+
+
+def _unfronted(trace: Trace, made: Any, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> Any:
+    """One combined row as the result of a reduction, a scalar where no axis is left."""
+    wanted = tuple(1 if i in axes else n for i, n in enumerate(shape)) if keepdims else shape_of(made)[1:]
     return reshape(trace, made, wanted) if wanted else call(trace, "slice", made, start=(0,), count=(1,), step=(1,), drop=(0,))
 
 
 def _accumulate_any(trace: Trace, ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
-    refuse(f"{ufunc.__name__}.accumulate", out=out, dtype=dtype)
-    x = as_array(trace, array)
+    refuse(f"{ufunc.__name__}.accumulate", out=out)
+    x = _in_dtype(trace, as_array(trace, array), dtype)
     at = axis_index(axis, len(shape_of(x)))
     rows = cast(trace, NP.moveaxis(x, at, 0), _result_dtype(ufunc, x))
     n = shape_of(rows)[0]
-    step: Callable[[Any, Any], Any] = PUBLIC[ufunc]
+    step: Callable[[Any, Any], Any] = _step(ufunc)
     if ufunc in _ASSOCIATIVE:
         reach = 1
         while reach < n:  # Hillis and Steele 1986

@@ -34,6 +34,7 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.creation import eye
+from irgrad.frontend.handlers.householder import raw
 from irgrad.frontend.handlers.norms import scalar_where
 from irgrad.frontend.handlers.ordering import argsort
 from irgrad.frontend.handlers.reduction import reduce
@@ -347,11 +348,11 @@ def qr_parts(trace: Trace, x: Any, full: bool) -> list[Any]:
 @handles(np.linalg.qr)
 def qr(trace: Trace, a: Any, mode: str = "reduced") -> Any:
     mode = {"full": "reduced", "f": "reduced"}.get(mode, mode)
-    if mode == "raw":
-        unsupported("linalg.qr(mode='raw')", "use mode='reduced' or 'r'")
-    if mode not in ("reduced", "complete", "r"):
+    if mode not in ("reduced", "complete", "r", "raw"):
         raise ValueError(f"Unrecognized mode '{mode}'")
     (x,) = matrices(trace, a)
+    if mode == "raw":
+        return raw(trace, x)
     q, r = qr_parts(trace, x, mode == "complete")
     return r if mode == "r" else QR(q, r)
 

@@ -36,6 +36,7 @@ from irgrad.frontend.handlers.core import (
     unsupported,
 )
 from irgrad.frontend.handlers.creation import band
+from irgrad.frontend.handlers.householder import reflections
 from irgrad.frontend.handlers.linalg import adjoint, real, row, solve_system, squares, stacked, swap
 from irgrad.frontend.handlers.norms import norm as norm_
 from irgrad.frontend.handlers.shaping import size_of
@@ -456,9 +457,7 @@ def svdvals(trace: Trace, a: Any) -> Any:
 @records(linalg.qr)
 def qr(trace: Trace, a: Any, mode: str = "full", pivoting: bool = False) -> Any:
     """With pivoting the columns are permuted first: the permutation is piecewise constant and has no derivative."""
-    if mode == "raw":
-        not_traced("qr(mode='raw')", "use mode='economic' or 'r'")
-    if mode not in ("full", "r", "economic"):
+    if mode not in ("full", "r", "economic", "raw"):
         raise ValueError("Mode argument should be one of ['full', 'r', 'economic', 'raw']")
     (x,) = matrices(trace, a)
     pivots: tuple[Any, ...] = ()
@@ -471,6 +470,8 @@ def qr(trace: Trace, a: Any, mode: str = "full", pivoting: bool = False) -> Any:
         _, r = dense.qr_parts(trace, x, False)
         rest = call(trace, "zeros", shape=(*shape_of(r)[:-2], m - min(m, n), n), dtype=dtype_of(r).name)
         return (join(trace, [r, rest], len(shape_of(r)) - 2) if m > n else r, *pivots)
+    if mode == "raw":
+        return (reflections(trace, x), PUBLIC[np.triu](dense.qr_parts(trace, x, False)[1]), *pivots)
     return (*dense.qr_parts(trace, x, mode == "full"), *pivots)
 
 

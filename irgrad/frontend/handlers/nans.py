@@ -12,6 +12,7 @@ from irgrad.frontend.handlers.core import (
     NP,
     alias,
     apply,
+    as_array,
     cast,
     dtype_of,
     handles,
@@ -23,7 +24,7 @@ from irgrad.frontend.handlers.core import (
     unsupported,
     unwrap,
 )
-from irgrad.frontend.handlers.quantiles import Rows, in_percent, levels_of, plain_place, shaped
+from irgrad.frontend.handlers.quantiles import ENTRIES, Rows, in_percent, levels_of, place_of, shaped, stacked, weighted
 from irgrad.frontend.handlers.reduction import freedom, mean, prod, reduce, std, sum_, total, var
 from irgrad.frontend.trace import Trace
 
@@ -190,6 +191,8 @@ _place(np.nanargmin, "argmin", np.inf)
 def nanmedian(trace: Trace, a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = NO_VALUE) -> Any:
     refuse("nanmedian", out=out)
     rows = Rows(trace, a, axis)
+    if rows.size == 0:
+        return nanmean(trace, a, axis, keepdims=keepdims)
     count = _numbers(trace, rows)
     low = _entry(trace, rows, NP.floor_divide(NP.subtract(count, 1), 2))
     high = _entry(trace, rows, NP.floor_divide(count, 2))
@@ -225,23 +228,32 @@ def nanquantile(
     *,
     weights: Any = None,
 ) -> Any:
-    refuse("nanquantile", out=out, weights=weights)
-    rows = Rows(trace, a, axis)
-    count = _numbers(trace, rows)
+    """As `quantile`, of the entries that are numbers; nan where there are none."""
+    refuse("nanquantile", out=out)
+    rows = Rows(trace, a, axis, method not in ENTRIES)
     levels = levels_of(trace, q)
-    made = []
-    for level in levels:
-        place = plain_place(method, level, count)
-        below = NP.floor(place)
-        low = _entry(trace, rows, cast(trace, below, np.int64))
-        high = _entry(trace, rows, cast(trace, NP.ceil(place), np.int64))
-        rise, weight = NP.subtract(high, low), NP.subtract(place, below)
-        near = NP.add(low, NP.multiply(rise, weight))
-        far = NP.subtract(high, NP.multiply(rise, NP.subtract(1, weight)))  # numpy's lerp
-        value = _either(trace, NP.equal(low, high), low, _either(trace, NP.less(weight, 0.5), near, far))
-        made.append(shaped(trace, rows, cast(trace, value, dtype_of(rows.ordered)), _keeps(keepdims)))
-    shape = np.shape(unwrap(q))
-    return made[0] if not shape else reshape(trace, NP.stack(made), (*shape, *shape_of(made[0])))
+    if rows.size == 0:
+        return nanmean(trace, a, axis, keepdims=keepdims)
+    if weights is not None:
+        missing = NP.isnan(rows.rows) if dtype_of(rows.rows).kind == "f" else None
+        made = weighted(trace, rows, as_array(trace, weights), levels, axis, method, q, missing)
+    else:
+        count = _numbers(trace, rows)
+        made = [_between(trace, rows, place_of(method, level, count), method) for level in levels]
+    return stacked(trace, rows, q, made, bool(_keeps(keepdims)), method)
+
+
+def _between(trace: Trace, rows: Rows, place: Any, method: str) -> Any:
+    """Each sorted row at a place that need not be whole."""
+    below = NP.floor(place)
+    low = _entry(trace, rows, cast(trace, below, np.int64))
+    if method in ENTRIES:
+        return low
+    high = _entry(trace, rows, cast(trace, NP.ceil(place), np.int64))
+    rise, weight = NP.subtract(high, low), NP.subtract(place, below)
+    near = NP.add(low, NP.multiply(rise, weight))
+    far = NP.subtract(high, NP.multiply(rise, NP.subtract(1, weight)))  # numpy's lerp
+    return _either(trace, NP.equal(low, high), low, _either(trace, NP.less(weight, 0.5), near, far))
 
 
 in_percent(np.nanpercentile, nanquantile)

@@ -11,6 +11,7 @@ import numpy as np
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
     NP,
+    Shape,
     apply,
     as_array,
     axis_index,
@@ -26,10 +27,11 @@ from irgrad.frontend.handlers.core import (
     shape_of,
     take_slice,
     transpose,
-    unsupported,
     unwrap,
 )
 from irgrad.frontend.handlers.joining import unstack
+from irgrad.frontend.handlers.reduction import mean
+from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
@@ -115,9 +117,18 @@ def sort_complex(trace: Trace, a: Any) -> Any:
 
 @handles(np.partition)
 def partition(trace: Trace, a: Any, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> Any:
-    """A sorted array is partitioned everywhere."""
+    """A sorted copy, which is partitioned at every place: entries at `kth` are where sorting has them, smaller ones before and larger
+    ones behind. numpy promises no more, and its order inside the parts differs. The derivative goes to the entries that were moved.
+    """
     refuse("partition", order=order)
+    check_kth(shape_of(a), kth, axis)
     return sort(trace, a, axis)
+
+
+def check_kth(shape: Shape, kth: Any, axis: Any) -> None:
+    """Raise numpy's errors for places that `partition` cannot take, by partitioning zeros."""
+    n = shape[axis_index(axis, len(shape))] if axis is not None and shape else size_of(shape)
+    np.partition(np.zeros(n), _whole(kth))
 
 
 @handles(np.median)
@@ -131,7 +142,7 @@ def median(trace: Trace, a: Any, axis: Any = None, out: Any = None, overwrite_in
     for i in axes:
         n *= shape[i]
     if n == 0:
-        unsupported("median of an empty array", "check the size first")
+        return mean(trace, x, axis, keepdims=keepdims)
     rows = reshape(trace, transpose(trace, x, rest + axes), (*(shape[i] for i in rest), n))
     ordered = call(trace, "sort", rows, axis=len(rest))
     if dtype_of(x).kind in "biu":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.frontend.handlers.arranging import gather_axis
+from irgrad.frontend.handlers.callbacks import call_user
 from irgrad.frontend.handlers.core import (
     NP,
     Shape,
@@ -21,11 +22,11 @@ from irgrad.frontend.handlers.core import (
     operand,
     shape_of,
     take_slice,
-    unsupported,
     unwrap,
 )
+from irgrad.frontend.storage import identity
 from irgrad.frontend.trace import Trace
-from irgrad.frontend.tracer import Tracer
+from irgrad.frontend.tracer import INDEXING, Tracer
 
 _KEYWORDS = {
     "constant": "constant_values", "linear_ramp": "end_values", "maximum": "stat_length", "mean": "stat_length", "median": "stat_length",
@@ -38,7 +39,7 @@ def pad(trace: Trace, array: Any, pad_width: Any, mode: Any = "constant", **kwar
     x = as_array(trace, array)
     widths = _pairs(trace, pad_width, len(shape_of(x)))
     if callable(mode):
-        unsupported("pad with a function", "use a named mode, or np.concatenate")
+        return _by_function(trace, x, widths, mode, kwargs)
     if mode not in _KEYWORDS:
         raise ValueError(f"mode '{mode}' is not supported")
     unknown = set(kwargs) - {_KEYWORDS[mode]}
@@ -58,6 +59,17 @@ def pad(trace: Trace, array: Any, pad_width: Any, mode: Any = "constant", **kwar
     if mode == "linear_ramp":
         return _ramp(trace, x, widths, kwargs.get("end_values", 0))
     return _statistic(trace, x, widths, mode, kwargs.get("stat_length"))
+
+
+def _by_function(trace: Trace, x: Any, widths: list[tuple[int, int]], function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Zeros around `x`; the user's function writes into them, one row of each axis after the other."""
+    padded = _constant(trace, x, widths, 0)
+    padded = padded if type(padded) is Tracer else identity(trace, padded)
+    for axis, pair in enumerate(widths):
+        rows = NP.moveaxis(padded, axis, -1)
+        for place in np.ndindex(*shape_of(rows)[:-1]):
+            call_user(trace, function, INDEXING["get"](rows, place), np.array(pair), axis, options)
+    return padded
 
 
 def _pairs(trace: Trace, given: Any, ndim: int) -> list[tuple[int, int]]:

@@ -33,8 +33,9 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember
+from irgrad.frontend.handlers.ordering import check_kth
 from irgrad.frontend.handlers.shaping import size_of
-from irgrad.frontend.storage import present, resolve, resolve_tree, update_all, write
+from irgrad.frontend.storage import identity, present, resolve, resolve_tree, update_all, write
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import FUNCTIONS, INDEXING, METHODS, UFUNCS, Tracer
 from irgrad.ir.primitive import REGISTRY
@@ -261,8 +262,11 @@ def copyto(trace: Trace, dst: Tracer, src: Any, casting: Any = "same_kind", wher
 @writes(np.putmask)
 def putmask(trace: Trace, a: Tracer, mask: Any, values: Any) -> None:
     value = stored(trace, values, a.dtype)
-    if shape_of(value) not in ((), a.shape):
-        unsupported("putmask of repeated values", "give values of the array's shape")
+    if shape_of(value) not in ((), a.shape):  # by flat place, repeated
+        have = size_of(shape_of(value))
+        if not have:
+            return
+        value = call(trace, "gather", reshape(trace, value, (have,)), trace.lift(np.arange(a.size).reshape(a.shape) % have))
     write(trace, a, None, apply(trace, "where", np.where, operand(trace, mask), value, resolve(trace, a)))
 
 
@@ -326,9 +330,10 @@ def sort(trace: Trace, x: Tracer, axis: Any = -1, kind: Any = None, order: Any =
 
 @writes(method="partition")
 def partition(trace: Trace, x: Tracer, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> None:
-    """A sorted array is partitioned everywhere."""
+    """Sorts, as `np.partition` does."""
     if order is not None:
         unsupported("ndarray.partition(order=)", "leave order out")
+    check_kth(x.shape, kth, axis)
     write(trace, x, None, call(trace, "sort", x, axis=axis_index(axis, len(x.shape))))
 
 
@@ -353,22 +358,48 @@ def ufunc_at(trace: Trace, ufunc: Any, x: Any, index: Any, *values: Any) -> None
     name = f"{ufunc.__name__}.at"
     if type(x) is not Tracer:
         unsupported(f"{name} into an array made outside the traced function", "make it inside, with np.zeros")
-    if find_tracer(index if type(index) is tuple else (index,)) is not None:
-        unsupported(f"{name} with a traced index", "write a loop over the places")
-    places = np.arange(x.size).reshape(x.shape)[index]
+    where = np.arange(x.size).reshape(x.shape)
+    traced = find_tracer(index if type(index) is tuple else (index,)) is not None
+    places = as_array(trace, INDEXING["get"](identity(trace, where), resolve_tree(trace, index))) if traced else where[index]
+    shape = shape_of(places)
     others = []
     for value in values:
-        made = broadcast(trace, _fitted(trace, as_array(trace, resolve_tree(trace, value)), places.shape), places.shape)
-        others.append(reshape(trace, made, (places.size,)))
+        made = broadcast(trace, _fitted(trace, as_array(trace, resolve_tree(trace, value)), shape), shape)
+        others.append(reshape(trace, made, (size_of(shape),)))
+    if traced:
+        _rounds_traced(trace, ufunc, x, reshape(trace, places, (size_of(shape),)), others)
+        return
     for chosen in _rounds(places.ravel()):
         at = trace.lift(places.ravel()[chosen])
         now = call(trace, "gather", reshape(trace, resolve(trace, x), (x.size,)), at)
-        made = UFUNCS[ufunc](now, *[call(trace, "gather", other, trace.lift(chosen)) for other in others])
-        if not np.can_cast(dtype_of(made), x.dtype, "same_kind"):
-            raise TypeError(
-                f"Cannot cast ufunc '{ufunc.__name__}' output from {dtype_of(made)!r} to {x.dtype!r} with casting rule 'same_kind'"
-            )
+        made = _applied(ufunc, x, now, [call(trace, "gather", other, trace.lift(chosen)) for other in others])
         put(trace, x, places.ravel()[chosen], cast(trace, made, x.dtype))
+
+
+def _applied(ufunc: Any, x: Tracer, now: Any, others: list[Any]) -> Any:
+    """The changed entries. Raises TypeError where `x` cannot hold them."""
+    made = UFUNCS[ufunc](now, *others)
+    if not np.can_cast(dtype_of(made), x.dtype, "same_kind"):
+        raise TypeError(f"Cannot cast ufunc '{ufunc.__name__}' output from {dtype_of(made)!r} to {x.dtype!r} with casting rule 'same_kind'")
+    return made
+
+
+def _rounds_traced(trace: Trace, ufunc: Any, x: Tracer, places: Any, others: list[Any]) -> None:
+    """As many rounds as the place named most often is named, which is guarded. What is not of a round goes to a place behind the end."""
+    count = shape_of(places)[0]
+    if not count:
+        return
+    order = call(trace, "argsort", places, axis=0)
+    ranked = call(trace, "gather", places, order)
+    rank = PUBLIC[np.subtract](np.arange(count), PUBLIC[np.searchsorted](ranked, ranked))  # mentions before, in sorted order
+    rank = call(trace, "gather", rank, call(trace, "argsort", order, axis=0))
+    held = PUBLIC[np.concatenate]([reshape(trace, resolve(trace, x), (x.size,)), np.zeros(1, x.dtype)])
+    for k in range(int(PUBLIC[np.max](rank)) + 1):
+        mine = PUBLIC[np.equal](rank, k)
+        now = call(trace, "gather", held, places)
+        made = PUBLIC[np.where](mine, cast(trace, _applied(ufunc, x, now, others), x.dtype), now)
+        held = call(trace, "scatter_update", held, made, PUBLIC[np.where](mine, places, x.size))
+    write(trace, x, None, reshape(trace, held[: x.size], x.shape))
 
 
 def _rounds(places: Any) -> list[Any]:
