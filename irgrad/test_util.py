@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.context import current
 from irgrad.ir.aval import aval_of
-from irgrad.operators import Argnum, make_jvp, make_vjp
+from irgrad.operators import Argnum, make_jvp, make_vjp, traced_form
 from irgrad.pytree import flatten, tree_map, unflatten
 
 TOL = 1e-6
@@ -82,7 +83,8 @@ def check_grads(f: Callable[..., Any], argnum: Argnum = 0, modes: Sequence[str] 
                     new_args[place] = value
                 else:
                     new_kwargs[place] = value
-            return f(*new_args, **new_kwargs)
+            trace = current()
+            return (f if trace is None else traced_form(trace, f))(*new_args, **new_kwargs)
 
         unary.__name__ = _name(f)
         _check(unary, tree_map(_inexact, picked[0] if isinstance(argnum, (int, str)) else picked), modes, order)

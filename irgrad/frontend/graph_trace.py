@@ -18,11 +18,11 @@ from irgrad.errors import TraceError
 from irgrad.frontend.origins import Finder
 from irgrad.frontend.promote import LOOPS, find_loop
 from irgrad.frontend.sites import Site, Sites, source_of
-from irgrad.frontend.storage import note_view, resolve_all
+from irgrad.frontend.storage import SHARES, is_view, note_view, resolve_all, slice_of, view_of_part
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.effects import Effects
-from irgrad.ir.primitive import REGISTRY, VIEW, Primitive
+from irgrad.ir.primitive import PART, REGISTRY, VIEW, Primitive
 from irgrad.ir.value import Static
 
 LITERALS = (bool, int, float, complex, np.generic)
@@ -149,9 +149,14 @@ class GraphTrace(Trace):
     def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
         if not self.inside:
             self.locate(_USER)
+        if op.traits & VIEW and type(args[0]) is Tracer and args[0].op is not None and args[0].op.traits & PART and is_view(self, args[0]):
+            return view_of_part(self, op, args[0], params)
         handles = self.storages and not self.raw
         if handles:
-            args = resolve_all(self, args, not op.has(VIEW))
+            if op.name == "slice" and type(args[0]) is Tracer and args[0]._trace is self:
+                (x, params) = slice_of(self, args[0], params)
+                args = (x,)
+            args = resolve_all(self, args, not op.traits & SHARES)
         operands = tuple([a if type(a) is Tracer or isinstance(a, LITERALS) or type(a) is Static else self.lift(a) for a in args])
         values = []
         for a in operands:
@@ -162,7 +167,7 @@ class GraphTrace(Trace):
             else:
                 values.append(a.value if type(a) is Static else a)
         try:
-            out = op.evaluate(*values, **params)
+            out = op.evaluate(*values, **params) if self.raw or not op.traits & PART else getattr(values[0], op.name)
         except (ValueError, IndexError, TypeError) as error:
             raise self.failed(op, args, error) from error
         made = self.record(op, tuple(operands), params, out)

@@ -21,13 +21,14 @@ import numpy as np
 from irgrad.errors import TraceError
 from irgrad.frontend.sites import code_info, user_source
 from irgrad.frontend.tracer import Tracer
-from irgrad.ir.primitive import REGISTRY, VIEW, Primitive
+from irgrad.ir.primitive import PART, REGISTRY, VIEW, Primitive
 
 if TYPE_CHECKING:
     from irgrad.frontend.trace import Trace
 
 Params = dict[str, tuple[int, ...]]
 _ndarray = np.ndarray
+SHARES = VIEW | PART  # numpy's result shares memory with operand 0
 
 
 class Storage:
@@ -65,11 +66,13 @@ def follow(trace: Trace, t: Tracer) -> tuple[Tracer, list[Tracer], Storage | Non
 def is_view(trace: Trace, t: Tracer) -> bool:
     """Does `t` share the memory of its operand, as in numpy?"""
     op = t.op
-    if op is None or not op.has(VIEW) or type(t.value) is not _ndarray:
+    if op is None or not op.traits & SHARES or type(t.value) is not _ndarray:
         return False
     base = t.operands[0]
     if type(base) is not Tracer or type(base.value) is not _ndarray:
         return False
+    if op.traits & PART:
+        return bool(base.value.dtype.kind == "c")
     if op.name != "reshape":
         return True
     known = trace.views.get(t.index)
@@ -84,11 +87,20 @@ def resolve(trace: Trace, t: Tracer, whole: bool = True) -> Tracer:
     if storage is not None:
         storage.read = storage.read or whole
         return storage.version
-    if t.op is None or not t.op.has(VIEW):
+    if t.op is None or not t.op.traits & SHARES:
         return t
     _, chain, storage = follow(trace, t)
-    if storage is None or not chain or chain[0].operands[0].index == storage.version.index:
+    if storage is None or not chain:
         return t
+    if chain[0].operands[0].index != storage.version.index:
+        t = _viewed(trace, storage, chain, t)
+    if whole and storage.owned and t.value.base is storage.version.value:
+        t.value = t.value.copy(order="K")  # the bits of a view are looked at in the buffer until somebody keeps them
+    return t
+
+
+def _viewed(trace: Trace, storage: Storage, chain: list[Tracer], t: Tracer) -> Tracer:
+    """The view `t` of the present version."""
     known = storage.views.get(t.index)
     if known is not None and known[0] == storage.number:
         return known[1]
@@ -134,25 +146,66 @@ def present(t: Tracer) -> Tracer:
     return resolve(trace, t, False) if trace.storages and not trace.raw else t
 
 
+def slice_of(trace: Trace, t: Tracer, params: Params) -> tuple[Tracer, Params]:
+    """A slice of a view of written memory as one of the memory itself, if there is one: a read costs what it reads."""
+    made = params
+    _, chain, storage = follow(trace, t)
+    if storage is None:
+        return t, params
+    for link in reversed(chain):
+        assert link.op is not None
+        if link.op.name == "slice":
+            made, _ = _through_slice(trace, link, made, None)
+        elif link.op.name == "transpose" and len(made["count"]) - len(made["drop"]) <= 1:
+            back = sorted(range(len(made["count"])), key=link.params["axes"].__getitem__)
+            dropped = tuple(k for k, i in enumerate(back) if i in made["drop"])
+            made = {**{k: tuple(made[k][i] for i in back) for k in ("start", "count", "step")}, "drop": dropped}
+        elif link.op.name == "reshape" and len(made["count"]) == len(made["drop"]):
+            made = _element(link, made)
+            made["drop"] = tuple(range(len(made["count"])))
+        else:
+            return t, params
+    return storage.version, made
+
+
+def _element(link: Tracer, params: Params) -> Params:
+    """One element of a reshaped array in the array before."""
+    inner, outer = link.value.shape, link.operands[0].value.shape
+    flat = int(np.ravel_multi_index(params["start"], inner)) if inner else 0
+    at = tuple(int(i) for i in np.unravel_index(flat, outer)) if outer else ()
+    return {"start": at, "count": (1,) * len(outer), "step": (1,) * len(outer), "drop": ()}
+
+
 def note_view(trace: Trace, made: Tracer) -> None:
-    """A view was recorded while there are storages: its value must not change with the buffer."""
-    if type(made.value) is not _ndarray:
+    """A reshape was recorded while there are storages: does it share the memory of its operand?"""
+    assert made.op is not None
+    if made.op.name != "reshape" or type(made.value) is not _ndarray:
         return
     base = made.operands[0]
-    if type(base) is not Tracer or type(base.value) is not _ndarray:
-        return
-    assert made.op is not None
-    if made.op.name == "reshape":
-        _, chain, storage = follow(trace, base)
+    if type(base) is Tracer and type(base.value) is _ndarray:
+        seen, storage = laid_out(trace, base)
         if storage is not None:
-            buffer = storage.version.value
-            seen = buffer
-            for link in chain:
-                assert link.op is not None
-                seen = np.asarray(link.op.evaluate(seen, **link.params))
-            trace.views[made.index] = bool(np.may_share_memory(made.op.evaluate(seen, **made.params), buffer))
-    if base.index in trace.storages:
-        made.value = made.value.copy(order="K")
+            trace.views[made.index] = bool(np.may_share_memory(made.op.evaluate(seen, **made.params), seen))
+
+
+def laid_out(trace: Trace, t: Tracer) -> tuple[Any, Storage | None]:
+    """An array with the strides that numpy's would have in the place of `t`, and its storage if it was written."""
+    root, chain, storage = follow(trace, t)
+    seen = root.value if storage is None else storage.version.value
+    for link in chain:
+        assert link.op is not None
+        seen = getattr(seen, link.op.name) if link.op.traits & PART else np.asarray(link.op.evaluate(seen, **link.params))
+    return seen, storage
+
+
+def view_of_part(trace: Trace, op: Primitive, x: Tracer, params: dict[str, Any]) -> Tracer:
+    """``op(x)`` for a view of real or imaginary parts: the parts of a view, so that elements of them cost what elements cost."""
+    before, trace.inside = trace.inside, True
+    try:
+        assert x.op is not None
+        return trace.call(x.op, (trace.call(op, (x.operands[0],), params),), {})
+    finally:
+        trace.inside = before
 
 
 # ---- writing ----
@@ -233,10 +286,8 @@ def _open(trace: Trace, root: Tracer) -> Storage:
             f"the traced function writes into {name} ({user_source(sys._getframe(1))}), which it does not own; copy it inside the function "
             "(W = np.copy(W)) or make the array there (np.zeros)"
         )
-    if op is not None and op.name in ("real", "imag"):
-        raise TraceError(
-            f"a write through .{op.name} of a complex array is not traced ({user_source(sys._getframe(1))}); write z = re + 1j * im instead"
-        )
+    if op is not None and op.name == "imag":
+        raise ValueError("assignment destination is read-only")  # of a real array
     storage = trace.storages[root.index] = Storage(root)
     return storage
 
@@ -399,9 +450,7 @@ def _through_reshape(trace: Trace, link: Tracer, params: Params | None, value: A
         return None, (_reshape(trace, _shaped(trace, value, inner), outer) if _shape(value) else value)
     plain: Params | None = None
     if all(n == 1 for n in params["count"]):
-        flat = int(np.ravel_multi_index(params["start"], inner)) if inner else 0
-        at = tuple(int(i) for i in np.unravel_index(flat, outer)) if outer else ()
-        plain = {"start": at, "count": (1,) * len(outer), "step": (1,) * len(outer), "drop": ()}
+        plain = _element(link, params)
     elif [n for n in inner if n != 1] == [n for n in outer if n != 1]:
         axes = iter([i for i, n in enumerate(inner) if n != 1])
         places = [next(axes) if n != 1 else None for n in outer]
@@ -421,10 +470,21 @@ def _through_reshape(trace: Trace, link: Tracer, params: Params | None, value: A
     return None, _reshape(trace, made, outer)
 
 
+def _through_part(trace: Trace, link: Tracer, params: Params | None, value: Any) -> tuple[Params | None, Any]:
+    """Numbers beside the other parts of the region, as they are."""
+    whole = link.operands[0]
+    assert link.op is not None
+    other = _call(trace, "imag" if link.op.name == "real" else "real", whole if params is None else _call(trace, "slice", whole, **params))
+    parts = (value, other) if link.op.name == "real" else (other, value)
+    op = REGISTRY["complex_of"]
+    return params, trace.apply(op, op.evaluate, *parts)
+
+
 def _through_broadcast(trace: Trace, link: Tracer, params: Params | None, value: Any) -> tuple[Params, Any]:
     raise ValueError("assignment destination is read-only")
 
 
 _THROUGH: dict[str, Callable[..., Any]] = {
     "slice": _through_slice, "transpose": _through_transpose, "reshape": _through_reshape, "broadcast_to": _through_broadcast,
+    "real": _through_part, "imag": _through_part,
 }  # fmt: skip

@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 from irgrad.errors import RuntimeGuardError, TraceError, translate
 from irgrad.frontend.sites import user_source
-from irgrad.frontend.storage import note_view, resolve_all
+from irgrad.frontend.storage import SHARES, is_view, note_view, resolve_all, slice_of, view_of_part
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import aval_of
-from irgrad.ir.primitive import VIEW, Primitive
+from irgrad.ir.primitive import PART, VIEW, Primitive
 from irgrad.ir.source import Source
 from irgrad.ir.value import Static
 
@@ -142,9 +142,14 @@ class EagerTrace(Trace):
         return tracer
 
     def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
+        if op.traits & VIEW and type(args[0]) is Tracer and args[0].op is not None and args[0].op.traits & PART and is_view(self, args[0]):
+            return view_of_part(self, op, args[0], params)
         handles = self.storages and not self.raw
         if handles:
-            args = resolve_all(self, args, not op.has(VIEW))
+            if op.name == "slice" and type(args[0]) is Tracer and args[0]._trace is self:
+                (x, params) = slice_of(self, args[0], params)
+                args = (x,)
+            args = resolve_all(self, args, not op.traits & SHARES)
         values = []
         for a in args:
             kind = type(a)
@@ -155,7 +160,7 @@ class EagerTrace(Trace):
             else:
                 values.append(a.value if kind is Static else a)
         try:
-            out = op.evaluate(*values, **params)
+            out = op.evaluate(*values, **params) if self.raw or not op.traits & PART else getattr(values[0], op.name)
         except (ValueError, IndexError, TypeError) as error:
             raise self.failed(op, args, error) from error
         tape = self.tape

@@ -29,7 +29,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {}  # numpy ufunc -> handler, filled by 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # numpy function -> handler
 METHODS: dict[str, Callable[..., Any]] = {}  # ndarray method name -> handler(tracer, ...)
 ATTRIBUTES: dict[str, Callable[..., Any]] = {}  # ndarray attribute name -> handler(tracer)
-INDEXING: dict[str, Callable[..., Any]] = {}  # "get", "set": item access; "inplace": augmented assignment; "present": what a handle holds
+INDEXING: dict[str, Callable[..., Any]] = {}  # "get", "set", "part" (``z.real = v``), "inplace" (``x += v``), "present" (what it holds)
 
 
 class Tracer(Value):
@@ -81,6 +81,22 @@ class Tracer(Value):
     @property
     def nbytes(self) -> int:
         return self.value.nbytes
+
+    @property
+    def real(self) -> Any:
+        return ATTRIBUTES["real"](self)
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        INDEXING["part"](self, "real", value)
+
+    @property
+    def imag(self) -> Any:
+        return ATTRIBUTES["imag"](self)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        INDEXING["part"](self, "imag", value)
 
     def __len__(self) -> int:
         return len(self.value)

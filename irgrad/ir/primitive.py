@@ -42,6 +42,7 @@ UPDATE: Trait = 128  # the result is operand 0 with a region changed: done in pl
 GUARD: Trait = 256  # checks operand 0 against params; no result
 IDENTITY: Trait = 512  # marks operand 0
 EFFECT: Trait = 1024  # changes something outside: done exactly once, in program order; `evaluate` takes the run's `effects`
+PART: Trait = 2048  # real or imaginary parts of operand 0: numpy's are a view, the IR's values of their own
 
 
 @dataclass(frozen=True, slots=True)

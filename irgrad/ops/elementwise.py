@@ -18,7 +18,7 @@ import numpy as np
 from irgrad.errors import TraceError
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import COMMUTATIVE, ELEMENTWISE, IDENTITY, LINEAR, PURE, Masked, Primitive, primitive
+from irgrad.ir.primitive import COMMUTATIVE, ELEMENTWISE, IDENTITY, LINEAR, PART, PURE, Masked, Primitive, primitive
 from irgrad.ir.value import Value
 from irgrad.ops.rules import (
     Emit,
@@ -212,7 +212,7 @@ real = primitive(
     vjp=(pass_on,),
     jvp=(lambda b, t, out, x: b.real(t),),
     emit=kinds("{0}", c="real({0})"),
-    traits=ELEMENTWISE | PURE | LINEAR,
+    traits=ELEMENTWISE | PURE | LINEAR | PART,
     captures=(np.real,),
 )
 imag = primitive(
@@ -222,7 +222,7 @@ imag = primitive(
     vjp=(lambda b, ct, out, x: b.mul(-1j, ct) if is_complex(b, x) else None,),
     jvp=(lambda b, t, out, x: b.imag(t) if is_complex(b, x) else None,),
     emit=kinds("0", c="imag({0})", f="0.0"),
-    traits=ELEMENTWISE | PURE | LINEAR,
+    traits=ELEMENTWISE | PURE | LINEAR | PART,
     captures=(np.imag,),
 )
 angle = primitive(

@@ -360,12 +360,66 @@ def rows_of_views(a):
     return b
 
 
+def parts(x):
+    z = np.zeros(4, complex)
+    z.real = x
+    z.imag[1:] = x[:3] ** 2
+    z.real[0] += x[3]
+    z.imag *= 2.0
+    r = z.real
+    r[2] = x[0] * r[1]
+    z[3] = z[2] * z[1]
+    r += 1.0
+    np.multiply(x, 3.0, out=z.imag[:])
+    z.T[1:].real[::-1] = x[1:]
+    return np.concatenate([z.real, r, z.imag * z.real, np.abs(z)])
+
+
+def parts_of_views(x):
+    z = (x * (1 + 2j)).reshape(2, 2)
+    z.real.reshape(-1)[1] = 5 * x[2]
+    z.imag.T[0] = x[:2]
+    np.add.at(z.real, ([0, 1, 0], [1, 1, 1]), x[:3])
+    z.real[z.real > 1] = x[0]
+    np.real(z)[1, 1:] *= 2.0
+    z[0].imag.fill(2.0)
+    z.imag.sort()
+    np.copyto(z.real, x.reshape(2, 2), where=np.array([[True, False], [False, True]]))
+    z[0].real[...] = z[1].imag
+    w = np.array(x[0] + 2j)
+    w.real += x[1]
+    w.imag = x[2]
+    p = w.imag
+    p += 1.0
+    return np.append(np.abs(z * w), z.imag)
+
+
+def parts_of_real(x):
+    x = x * 1.0
+    x.real = x[::-1] * 2
+    x.real[1] = 3.0
+    x.real += 1.0
+    return x
+
+
+def ravels(x):
+    a = x.reshape(2, 2) * 1.0
+    strided, turned, whole, rows = x[:] * 1.0, a.T.ravel(), a.ravel(), a.T.ravel("F")
+    strided[::2].ravel()[0] = 5.0
+    strided[::2].reshape(-1)[1] = x[0]
+    turned[1], whole[2], rows[3] = 7.0 * x[1], x[3] ** 2, x[0] * x[1]
+    z = x * 1j
+    z.imag.ravel()[0] = 3.0
+    z.real.reshape(-1)[1] = x[2]
+    return np.concatenate([strided, a.ravel(), turned, np.abs(z)])
+
+
 PROGRAMS = [(f, V) for f in (
     item, filled, recurrence, slices, overlap, aliases, stale_view, copies, augmented, augmented_items, scalars_rebind, rows, newaxes,
     fancy,
     fancy_added, at_ufuncs,
     fancy_view, masks, traced_index, transposed, reshaped, reshape_of_written, whole, diagonals, puts, sorted_in_place, outs,
-    zero_dimensional, integers, casts, read_between, swap,
+    zero_dimensional, integers, casts, read_between, swap, parts, parts_of_views, parts_of_real, ravels,
 )] + [(f, M) for f in (gauss_seidel, jacobi, lu, cholesky, rows_of_views)]  # fmt: skip
 
 
@@ -407,7 +461,9 @@ def test_program(f: Any, x: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("f", "x"), [(recurrence, V), (aliases, V), (stale_view, V), (fancy, V), (lu, M), (jacobi, M)], ids=lambda p: getattr(p, "__name__", "")
+    ("f", "x"),
+    [(recurrence, V), (aliases, V), (stale_view, V), (fancy, V), (parts, V), (parts_of_views, V), (lu, M), (jacobi, M)],
+    ids=lambda p: getattr(p, "__name__", ""),
 )
 def test_second_order(f: Any, x: Any) -> None:
     first = irgrad.grad(scalar_of(lambda x: f(np.sin(x)) if f is not lu else f(x)))
@@ -571,3 +627,49 @@ def test_kernels_do_not_depend_on_the_trip_count() -> None:
         f(x)
         f(x)
     assert short.stats().kernels == long.stats().kernels
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "message"),
+    [
+        (lambda x: setattr(x.sum() * 1j, "real", 1.0), AttributeError, "not writable"),
+        (lambda x: setattr(x * 1.0, "imag", 1.0), TypeError, "does not have imaginary part"),
+        (lambda x: (x * 1.0).imag.fill(1.0), ValueError, "read-only"),
+        (lambda x: (x * 1j).real.__setitem__(slice(None), 1j * x[:3]), ValueError, "could not broadcast"),
+        (lambda x: (x * 1j).imag.__setitem__(4, 1.0), IndexError, "out of bounds"),
+    ],
+)
+def test_bad_writes_to_parts(f: Any, error: type[Exception], message: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(error, match=message):
+            f(V.copy())
+        for wrap in (irgrad.grad, irgrad.jit):
+            with pytest.raises(error, match=message):
+                wrap(f)(V)
+
+
+def through_views(x):
+    """A recurrence that reads and writes elements through views only."""
+    z = np.zeros(len(x), complex)
+    a = np.zeros((2, len(x)))
+    v, re, row, flat = a.T[:, 1], z.real, a[0], a.reshape(-1)
+    v[0] = re[0] = x[0]
+    for i in range(1, len(x)):
+        re[i] = re[i - 1] * 0.5 + v[i - 1]
+        z.imag[i] = flat[len(x) + i - 1] * x[i]
+        v[i] = np.sin(v[i - 1]) + z.imag[i]
+        row[i] = v[i] * re[i]
+    return np.sum(np.abs(z) ** 2) + np.sum(a)
+
+
+def test_reads_through_views_cost_what_they_read() -> None:
+    """No operation on a whole array is left in the loop: what a call computes grows with the length, not its square."""
+    flops = []
+    for n in (100, 200):
+        x = np.linspace(-0.3, 0.3, n)
+        compiled = irgrad.jit(irgrad.grad(through_views)).compile(x)
+        np.testing.assert_allclose(compiled(x), irgrad.grad(through_views)(x), rtol=1e-12)
+        flops.append(compiled.variants[0].program.flops)
+    assert flops[1] < 2.2 * flops[0]
+    np.testing.assert_allclose(irgrad.grad(through_views)(V * 0.3), central(through_views, V * 0.3), rtol=1e-5)

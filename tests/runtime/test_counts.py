@@ -238,7 +238,7 @@ def test_eager_derivatives_of_element_writes_are_linear_in_memory(derive: Any, r
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 3000 * len(x) < 0.2 * 8 * len(x) ** 2
+    assert peak < 3500 * len(x) < 0.25 * 8 * len(x) ** 2
 
 
 def test_a_few_steps_on_large_arrays_are_one_pass_over_memory() -> None:

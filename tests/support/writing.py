@@ -17,6 +17,10 @@ class Writer:
         self.rng = np.random.default_rng(seed)
         self.lines = ["a = np.zeros(N)", "b = m * 1.0", "c = np.array(x)"]
         self.vectors = ["a", "c"]  # of N
+        self.has_parts = self.rng.random() < 0.5
+        if self.has_parts:
+            self.lines.append("z = x * (0.5 + 1j)")
+            self.vectors += ["z.real", "z.imag"]
         self.count = 0
         for _ in range(int(self.rng.integers(3, 9))):
             self.statement("")
@@ -53,6 +57,8 @@ class Writer:
 
     def statement(self, indent: str, i: str = "") -> None:
         kinds = ["element", "slice", "augmented", "matrix", "fancy", "view", "snapshot", "strided"]
+        if self.has_parts:
+            kinds += ["complex", "complex"]
         if not indent:
             kinds += ["loop", "loop", "branch", "out"]
         getattr(self, f"make_{self.pick(kinds)}")(indent, i)
@@ -96,6 +102,15 @@ class Writer:
         self.say(indent, f"{self.vector()}[{int(self.rng.integers(N))}] = {name}[1] * 1.5")
         self.say(indent, f"{name}[{int(self.rng.integers(5))}] = {self.scalar(i)}")
         self.say(indent, f"{self.vector()}[0] += np.sum({name}) * 0.1")
+
+    def make_complex(self, indent: str, i: str) -> None:
+        at, n = int(self.rng.integers(N)), int(self.rng.integers(1, N + 1))
+        values = [f"z[{int(self.rng.integers(N))}] * 0.5j", f"{self.scalar(i)} - 1j", "z.conj()[0]"]
+        part = self.pick(["real", "imag"])
+        places = [f"z[{at}] = {self.pick(values)}", f"z[:{n}] *= 0.6 - 0.4j", f"z.{part} = {self.spread(N)}"]
+        places += [f"z.reshape(2, 5).T.{part}[{at % 5}] += {self.scalar(i)}", f"z[::-1].{part}[:{n}] = {self.spread(n)}"]
+        places += [f"z.{part}.reshape(5, 2)[{at % 5}] = {self.spread(2)}", f"z.{part}[{at}:] *= 0.5"]
+        self.say(indent, str(self.pick(places)))
 
     def make_snapshot(self, indent: str, i: str) -> None:
         if indent:

@@ -38,12 +38,15 @@ def real(trace: Trace, val: Any) -> Any:
     x = operand(trace, val)
     if dtype_of(x).kind != "c":
         return alias(x)
-    return apply(trace, "real", lambda v: REGISTRY["real"].evaluate(v), x)
+    return call(trace, "real", x)
 
 
 @handles(np.imag)
 def imag(trace: Trace, val: Any) -> Any:
-    return apply(trace, "imag", lambda v: REGISTRY["imag"].evaluate(v), operand(trace, val))
+    x = operand(trace, val)
+    if dtype_of(x).kind == "c":
+        return call(trace, "imag", x)
+    return apply(trace, "imag", lambda v: REGISTRY["imag"].evaluate(v), x)
 
 
 ATTRIBUTES["real"] = lambda x: run(x._trace, "real", real, (x,), {})

@@ -51,14 +51,12 @@ def get(x: Tracer, index: Any) -> Any:
     value = x.value
     if not isinstance(value, (np.ndarray, np.generic)):
         raise TypeError(f"{type(value).__name__!r} object is not subscriptable")
-    if x._trace.storages:
-        x = present(x)
     key = key_of(index)
     if key is not None:
         plan = PLANS.get((value.shape, key))
         if plan is None:
             plan = remember((value.shape, key), x, index if type(index) is tuple else (index,))
-        return read(x, plan)
+        return read(present(x) if plan[0] is None and x._trace.storages else x, plan)
     return run(x._trace, "getitem", _general, (x, index), {})
 
 

@@ -27,8 +27,9 @@ from irgrad.frontend.handlers.core import (
     transpose,
     unwrap,
 )
+from irgrad.frontend.storage import is_view, laid_out
 from irgrad.frontend.trace import Trace
-from irgrad.frontend.tracer import ATTRIBUTES
+from irgrad.frontend.tracer import ATTRIBUTES, Tracer
 
 inspects(
     np.shape, np.ndim, np.size, np.result_type, np.iscomplexobj, np.isrealobj, np.isscalar, np.min_scalar_type, np.common_type, np.can_cast,
@@ -96,7 +97,12 @@ def reshape_method(trace: Trace, x: Any, *shape: Any, order: str = "C", copy: An
 
 @handles(np.ravel, method="ravel")
 def ravel(trace: Trace, a: Any, order: str = "C") -> Any:
-    return _reshaped(trace, a, (-1,), order)
+    made = _reshaped(trace, a, (-1,), order)
+    if type(made) is Tracer and type(a) is Tracer and isinstance(a.value, np.ndarray) and is_view(trace, made):
+        flags = laid_out(trace, a)[0].flags
+        if not (flags.f_contiguous if order == "F" else flags.c_contiguous or (flags.f_contiguous and order != "C")):
+            return fresh(trace, made)  # other than reshape, ravel copies what is not in a row
+    return made
 
 
 @handles_method("flatten")

@@ -35,10 +35,10 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember
 from irgrad.frontend.handlers.ordering import check_kth
 from irgrad.frontend.handlers.shaping import size_of
-from irgrad.frontend.storage import identity, present, resolve, resolve_tree, update_all, write
+from irgrad.frontend.storage import identity, present, resolve, resolve_tree, slice_of, update_all, write
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import FUNCTIONS, INDEXING, METHODS, UFUNCS, Tracer
-from irgrad.ir.primitive import REGISTRY
+from irgrad.ir.primitive import PART, REGISTRY
 
 INDEXING["present"] = present
 _WIDE = (np.dtype(np.float64), np.dtype(np.int64))
@@ -104,13 +104,44 @@ def _is_repeat(trace: Trace, x: Tracer, plan: Plan, value: Any) -> bool:
     """Is `value` the view ``x[index]`` itself, as in the last step of ``x[index] += v``?"""
     if type(value) is not Tracer or type(value.value) is not np.ndarray or plan[0] is None or plan[1] is not None:
         return False
-    if value.op is None or value.op.name != "slice" or value.params != plan[0]:
+    if value.op is not None and value.op is not x.op and value.op.traits & PART:
         return False
-    base = value.operands[0]
+    if value.op is not None and value.op is x.op and value.op.traits & PART:  # parts of a view stand for a view of parts
+        value, x = value.operands[0], x.operands[0]
+    if value.op is None or value.op.name != "slice" or type(x.value) is not np.ndarray:
+        return False
+    x, params = slice_of(trace, x, plan[0])
+    return value.params == params and _same_memory(trace, x, value.operands[0])
+
+
+def _same_memory(trace: Trace, x: Tracer, base: Tracer) -> bool:
     if base.index == x.index:
         return True
     storage = trace.storages.get(base.index)
     return storage is not None and storage is trace.storages.get(x.index)
+
+
+def _set_part(x: Tracer, name: str, value: Any) -> None:
+    """``x.real = value`` or ``x.imag = value``."""
+    run(x._trace, f"set {name}", _assign_part, (x, name, value), {}, handles=True)
+
+
+INDEXING["part"] = _set_part
+
+
+def _assign_part(trace: Trace, x: Tracer, name: str, value: Any) -> None:
+    if not isinstance(x.value, np.ndarray):
+        kind = "numpy.generic" if isinstance(x.value, np.generic) else type(x.value).__name__
+        raise AttributeError(f"attribute {name!r} of {kind!r} objects is not writable")  # noqa: TRY004  (numpy's error)
+    if x.dtype.kind != "c":
+        if name == "imag":
+            raise TypeError("array does not have imaginary part to set")
+        _set(trace, x, ..., value)
+        return
+    op = REGISTRY[name]
+    if type(value) is Tracer and value.op is op and type(value.value) is np.ndarray and _same_memory(trace, x, value.operands[0]):
+        return  # the last step of ``x.real += v``
+    _set(trace, trace.call(op, (x,), {}), ..., value)
 
 
 def _fitted(trace: Trace, value: Any, shape: Shape) -> Any:
