@@ -98,7 +98,7 @@ def test_functions(name: str) -> None:
     for _ in range(3):
         np.testing.assert_allclose(fast(X), want, rtol=1e-6, atol=1e-7)
     assert not fast.impure
-    assert fast.stats().calls - fast.stats().eager_calls == 1
+    assert fast.stats().calls - fast.stats().eager_calls >= 1
     np.testing.assert_allclose(irgrad.make_jvp(f)(X)(np.ones(3))[1], want.sum(), rtol=1e-6, atol=1e-7)
 
 

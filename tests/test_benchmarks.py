@@ -78,7 +78,7 @@ def test_irgrad_computes_the_derivative_of_every_case(case: Case) -> None:
     call = prepare("irgrad", case, "tiny")
     found = {"eager": expected, "irgrad": [call() for _ in range(3)][-1]}
     counts = call.counts()
-    assert counts["eager_calls"] == 2
+    assert counts["eager_calls"] <= 2
     assert (counts["host_calls"] > 0) == (case.name in HOST)
     if case.numba is not None:
         found["numba"] = case.numba(size)(*arguments)

@@ -14,6 +14,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from irgrad.frontend.captured import MISSING, GlobalOrigin
+from irgrad.frontend.purity import doubt_of_builtin
 
 if TYPE_CHECKING:
     from irgrad.frontend.substitute import Substitution
@@ -47,6 +48,7 @@ class Globals(dict[str, Any]):
             except KeyError:
                 substitution.lacks(GlobalOrigin(source, name))
                 raise
+            substitution.question(doubt_of_builtin, name)
             value = substitution.names.get(id(value), value)
         self[name] = self.placed[name] = value
         return value

@@ -37,6 +37,7 @@ from irgrad.frontend.captured import (
 from irgrad.frontend.generators import bound_to, is_foreign, stand_for
 from irgrad.frontend.names import Names, builtins_of, default_names
 from irgrad.frontend.ownership import is_user_function, is_user_module
+from irgrad.frontend.purity import doubt_of_code, doubt_of_value
 from irgrad.frontend.scopes import Globals, ModuleView, outside_of
 from irgrad.frontend.tracer import Tracer
 from irgrad.frontend.views import ObjectView, make_view, state_of, view_class
@@ -87,6 +88,7 @@ class Substitution:
         "_originals",
         "_spaces",
         "_views",
+        "doubt",
         "effects",
         "guards",
         "inputs",
@@ -100,6 +102,7 @@ class Substitution:
         self.guards: list[Guard] = []
         self.inputs: list[tuple[Origin, Any]] = []
         self.effects: list[str] = []  # what the run did outside itself by other means than assignment
+        self.doubt = ""  # what the run relied on that might not be pure (`purity`), looked for with `wrap`
         self._builtins = self.names.builtins if isinstance(self.names, Names) else builtins_of(self.names)
         self._spaces: dict[int, Globals] = {}  # by id of the true globals, which the value holds
         self._functions: dict[FunctionType, Any] = {}
@@ -138,9 +141,11 @@ class Substitution:
                 return f  # made inside a substituted function
             source = source.source
         if not is_user_function(f):
+            self.question(doubt_of_value, f)
             return f
         space = self.space(source)
         code = f.__code__
+        self.question(doubt_of_code, code)
         closure = f.__closure__
         defaults = f.__defaults__
         todo: list[tuple[_Cell, Any]] = []
@@ -217,6 +222,11 @@ class Substitution:
 
     # -- values ------------------------------------------------------------------------------------------------------
 
+    def question(self, doubt_of: Callable[[Any], str], what: Any) -> None:
+        """Note what is doubtful about `what`, if nothing is known to be so far."""
+        if self.wrap is not None and not self.doubt:
+            self.doubt = doubt_of(what)
+
     def guard(self, origin: Origin, expected: Any, how: str) -> None:
         """The run relies on what is found at `origin`."""
         if self.wrap is not None and type(origin) is not SelfOrigin:
@@ -230,6 +240,7 @@ class Substitution:
         """What a captured value is in the run."""
         found = self.names.get(id(value))
         if found is not None:
+            self.question(doubt_of_value, value)
             self.guard(origin, value, "identity")
             return found
         kind = type(value)
@@ -289,12 +300,14 @@ class Substitution:
         if id(value) in self._memo:
             return self._alias(value, origin)
         if not self._nested and _is_large(value):
+            self.question(doubt_of_value, value)
             self.guard(origin, value, "identity")
             return value
         is_dict = isinstance(value, dict)
         if ATOMS.issuperset(map(type, value.values() if is_dict else value)):
             return self._flat(kind, value, origin)
         if kind is set:
+            self.question(doubt_of_value, value)
             self.guard(origin, value, "identity")
             return value
         self.guard(origin, structure_of(value), "structure")
@@ -334,10 +347,13 @@ class Substitution:
             if isinstance(value, (float, complex, np.floating, np.complexfloating, np.ndarray)):
                 return self._leaf(value, origin)
             if isinstance(value, (np.generic, frozenset)):
+                if type(value) is frozenset:
+                    self.question(doubt_of_value, value)
                 self.guard(origin, value, "value")
                 return value
             if issubclass(kind, tuple) and hasattr(kind, "_fields"):
                 return self._container(kind, value, origin)
+        self.question(doubt_of_value, value)
         self.guard(origin, value, "identity")
         if is_foreign(value):
             return self.foreign(value, origin)

@@ -3,7 +3,8 @@
 A call looks for a program of its signature and runs it. Where there is none, or a guard goes a way that no recorded path went,
 the function is traced on the call's own arguments: that gives the right answer and a recording. A recording that agrees with
 an earlier one of the same path is attached to the signature's path tree and linked; one that does not shows an impure
-function, which keeps running eagerly.
+function, which keeps running eagerly. Where it is evident that a second trace would be the same (`frontend.purity`), the call after
+the first links its recording.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class Jitted:
                 if CONFIG.explain:
                     reasons += [f"{g.describe()} no longer holds" for g in variant.guards if not g.holds()]
                 continue
-            if variant.program is None:
+            if variant.program is None and not self._link_believed(variant):
                 left = variant
                 reasons.append("the path was seen once")
                 continue
@@ -166,7 +167,7 @@ class Jitted:
                 self._warned_variants = True
                 what = f" ({broken.describe()})" if broken is not None else ""
                 warnings.warn(
-                    f"irgrad.jit({self.__name__}): captured values changed {MAX_VARIANTS} times{what}, and each change costs two traces; "
+                    f"irgrad.jit({self.__name__}): captured values changed {MAX_VARIANTS} times{what}, and each change costs traces; "
                     "pass what changes as an argument",
                     RuntimeWarning,
                     stacklevel=6,
@@ -251,16 +252,17 @@ class Jitted:
                 if leaf.limb.is_linked:
                     self._stats.guard_rounding += 1
                 else:
-                    self._link(variant, leaf, recording, traced)
+                    self._link(variant, leaf, recording, traced.structure)
                 return
         earlier = variant.seen.pop(outcome, None)
         full = self._is_full(variant)
         if needed > 1 and earlier is None:
             leaf = None if full or contradiction else variant.adopt(recording, self._table)
             if leaf is not None:
-                self._link(variant, leaf, recording, traced)
+                self._link(variant, leaf, recording, traced.structure)
                 return
             variant.seen[outcome] = (recording, traced.structure)
+            variant.is_evident = not traced.doubt
             while len(variant.seen) > SEEN_PATHS or sum(len(r.records) for r, _ in variant.seen.values()) > SEEN_RECORDS:
                 if len(variant.seen) == 1:
                     break
@@ -274,9 +276,22 @@ class Jitted:
             self._turn_impure(f"two traces of one path differ: {contradiction}")
             return
         if not full:
-            leaf = variant.tree.attach(recording)
-            self._link(variant, leaf, recording, traced)
-            variant.repeated(leaf.limb)
+            self._attach(variant, recording, traced.structure)
+
+    def _attach(self, variant: Variant, recording: Recording, structure: Any) -> None:
+        leaf = variant.tree.attach(recording)
+        self._link(variant, leaf, recording, structure)
+        variant.repeated(leaf.limb)
+
+    def _link_believed(self, variant: Variant) -> bool:
+        """Link the one path that a variant has seen, where it is evident that another trace would be the same."""
+        if not variant.is_evident or self.compile_after != 2:
+            return False
+        with self._lock, paused_gc():
+            if variant.program is None and variant.seen:
+                _, (recording, structure) = variant.seen.popitem()
+                self._attach(variant, recording, structure)
+        return variant.program is not None
 
     def _is_full(self, variant: Variant) -> bool:
         """Has a signature as many paths as it may? Warns once."""
@@ -296,13 +311,13 @@ class Jitted:
         )
         return True
 
-    def _link(self, variant: Variant, leaf: PathNode, recording: Recording, traced: Traced) -> None:
+    def _link(self, variant: Variant, leaf: PathNode, recording: Recording, structure: Any) -> None:
         """Add an attached path to the variant's program."""
         from irgrad.runtime.link import Linker
         from irgrad.runtime.lowering import LinkCounts
 
         leaf.outputs = recording.outputs
-        leaf.form = (traced.structure, recording.kinds)
+        leaf.form = (structure, recording.kinds)
         start = time.perf_counter()
         counts = LinkCounts()
         if variant.linker is None:
@@ -482,7 +497,7 @@ def jit(
     As a function, ``jit(f)``, or a decorator, with or without options. The result computes what `fun` computes (docs/semantics.md
     says what is traced, guarded, re-read and refused). Arrays and floats are data; bools, strings and other objects are static,
     as are `static_argnums` and `static_argnames`. A path of `fun` is compiled when it has been seen `compile_after` times and
-    both traces agree.
+    both traces agree, the first path by the second call without another trace where it is evident that this would be the same.
 
     `memory_budget` (bytes) bounds what a call keeps between its forward part and the adjoint: above it, values are computed a second time
     in blocks of iterations instead of kept. `explain` and ``stats().arena_bytes`` say what was planned; a budget that cannot be met

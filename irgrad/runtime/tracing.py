@@ -14,6 +14,7 @@ from irgrad.frontend.draws import fingerprint, watch
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.names import default_names
 from irgrad.frontend.origins import Finder
+from irgrad.frontend.purity import doubt_of_arguments
 from irgrad.frontend.storage import check_written, resolve_all
 from irgrad.frontend.substitute import ATOMS, Substitution
 from irgrad.frontend.tracer import Tracer
@@ -34,6 +35,7 @@ class Traced:
         guards: list[Any],
         captured: dict[Any, Any],
         impure: list[str],
+        doubt: str,
     ) -> None:
         self.trace = trace
         self.result = result
@@ -42,6 +44,7 @@ class Traced:
         self.guards = guards
         self.captured = captured
         self.impure = impure
+        self.doubt = doubt  # why one trace does not show that the function is pure; empty if it does
 
 
 def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None = None, annotate: bool = False) -> Traced:
@@ -71,6 +74,7 @@ def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None 
         statics = {p: v if type(v) in ATOMS else substitution.value(v, SelfOrigin(v)) for p, v in form.statics.items()}
         tracers = [statics[position] if position in statics else next(data) for position in range(count)]
         args, kwargs = unflatten(form.structure, tracers)
+        substitution.question(doubt_of_arguments, (args, kwargs))
         result = substitution.function(fun)(*args, **kwargs)
         outputs, out_structure = flatten(result)
         if trace.storages:
@@ -79,9 +83,8 @@ def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None 
         values = [_fresh(o) for o in outputs]
         watch(trace)
         impure = substitution.finish()
-        return Traced(
-            trace, unflatten(out_structure, values), outputs, out_structure, [*substitution.guards, *finder.guards], captured, impure
-        )
+        guards = [*substitution.guards, *finder.guards]
+        return Traced(trace, unflatten(out_structure, values), outputs, out_structure, guards, captured, impure, substitution.doubt)
     except BaseException:
         substitution.finish()  # writes to globals and cells up to here are the user's
         trace.close()

@@ -38,6 +38,7 @@ class Variant:
         self.check: Callable[[], bool] = lambda: True
         self.read: Callable[[], tuple[Any, ...]] = tuple
         self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
+        self.is_evident = False  # the one path seen so far needs no second look, and has no guards
         self.results: Any = None
         self.declined = ""
         self.written: set[int] = set()  # leaves that the function writes into
