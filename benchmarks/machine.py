@@ -16,7 +16,7 @@ PACKAGES = ("irgrad", "numpy", "numba", "llvmlite", "scipy", "autograd", "jax")
 def thread_settings(threads: int) -> dict[str, str]:
     """The environment that gives every peer the same number of threads."""
     count = str(threads)
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")  # NPROC: the pool of XLA's client
+    names = ("IRGRAD_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")  # NPROC: XLA's
     flags = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'} intra_op_parallelism_threads={threads}"
     return {**dict.fromkeys(names, count), "XLA_FLAGS": flags}
 

@@ -20,7 +20,7 @@ GENERAL = """\
   until it ends, and two calls are traced. Values would have to go as soon as nothing but the recording refers to them. At size S it is
   LLVM's own code and data (60 MB).
 - **Size M against autograd**: numpy's loops and BLAS do the same work on the same core, so that what fusion saves in memory traffic is what
-  can be won on one thread; the two cores are not used together yet.
+  can be won on one thread; `--threads 2` measures two.
 - **Scalar loops against Numba**: a step of a Python loop is one row, or a few, of the driver's table, 5 ns each; by hand the whole loop
   is one function with its state in registers."""
 

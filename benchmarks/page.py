@@ -67,7 +67,7 @@ def _machine(run: Mapping[str, Any]) -> list[str]:
     limits = machine["limits"]
     return [
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}; {versions}. "
-        f"All peers on {threads} (OpenMP, OpenBLAS, Numba, XLA), pinned to as many cores; {clock}. "
+        f"All peers on {threads} (irgrad, OpenMP, OpenBLAS, Numba, XLA), pinned to as many cores; {clock}. "
         f"Measured on one core: {limits['bytes'] / 1e9:.1f} GB/s of a large copy, {limits['flops'] / 1e9:.0f} Gflop/s of a large product."
     ]
 

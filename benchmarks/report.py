@@ -24,7 +24,7 @@ import: of the peer, before that; memory: peak above what the process held after
 def header(machine: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = "" if machine["load"] is None else f", load {machine['load']:.1f} at the start"
-    threads = f"{_many(settings['threads'], 'thread')} for each of OpenMP, OpenBLAS, Numba and XLA"
+    threads = f"{_many(settings['threads'], 'thread')} for each of irgrad, OpenMP, OpenBLAS, Numba and XLA"
     pinned = f" on {_many(machine['pinned'], 'core')}" if machine["pinned"] else ""
     pinned += ", processor time" if machine["pinned"] == 1 else ", wall time"
     return "\n".join(

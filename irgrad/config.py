@@ -9,6 +9,7 @@
 | IRGRAD_EVALUATE | 1: run programs with kernels as plain Python, without Numba |
 | IRGRAD_FUEL | stop rewriting graphs after so many rewrites, to bisect a wrong answer |
 | IRGRAD_STORE | folder of compiled kernels (default: $XDG_CACHE_HOME/irgrad) |
+| IRGRAD_THREADS | threads that work on one large kernel; 1: never more than the caller's (default: the cores of this process, up to 16) |
 | IRGRAD_MAX_NODES | hard limit of recorded operations in one trace |
 | IRGRAD_MAX_PATHS | compiled paths per signature before a function stays eager on new ones |
 """
@@ -43,6 +44,14 @@ def _store() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "irgrad"
 
 
+def _threads() -> int:
+    asked = _count("IRGRAD_THREADS", None)
+    if asked is not None:
+        return max(asked, 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 16)
+
+
 @dataclass
 class Config:
     """The settings in force; tests change fields, users set the environment."""
@@ -54,6 +63,7 @@ class Config:
     evaluate: bool = field(default_factory=lambda: _flag("IRGRAD_EVALUATE"))
     fuel: int | None = field(default_factory=lambda: _count("IRGRAD_FUEL", None))
     store: Path = field(default_factory=_store)
+    threads: int = field(default_factory=_threads)
     max_nodes: int = field(default_factory=lambda: _count("IRGRAD_MAX_NODES", 5_000_000) or 5_000_000)
     max_paths: int = field(default_factory=lambda: _count("IRGRAD_MAX_PATHS", 1000) or 1000)
 

@@ -228,9 +228,9 @@ def test_the_summary_takes_geometric_means_over_common_cases() -> None:
 def test_the_header_states_machine_and_threads() -> None:
     text = report.header({**facts(), "pinned": 1}, {"size": "S", "threads": 1, "runs": 3})
     assert f"numpy {np.__version__}" in text
-    assert "1 thread for each of OpenMP, OpenBLAS, Numba and XLA on 1 core, processor time; fresh processes: median of 3" in text
+    assert "1 thread for each of irgrad, OpenMP, OpenBLAS, Numba and XLA on 1 core, processor time; fresh processes: median of 3" in text
     assert max(map(len, text.splitlines())) <= report.WIDTH
-    assert thread_settings(2)["OPENBLAS_NUM_THREADS"] == "2"
+    assert {thread_settings(2)[name] for name in ("IRGRAD_THREADS", "OPENBLAS_NUM_THREADS")} == {"2"}
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irgrad.codegen.lowered import Ref, Row
+from irgrad.codegen.lowered import Chunks, Ref, Row
 from irgrad.codegen.scalar import literal
+from irgrad.codegen.split import wanted
 from irgrad.ir.graph import Literal, Node
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 FAILED = 3  # status of a kernel whose routine reported failure
 PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
+CALL = 500  # nanoseconds of a routine besides its arithmetic
+SMALL = 1_000_000  # operations on a matrix up to which a stack is split: BLAS has threads of its own for larger ones
 TILE = 32  # rows of a transposed copy that are written together
 
 
@@ -64,6 +67,7 @@ class Kernel:
         self.pointers: list[Ref | str] = []
         self.places: dict[str, tuple[int, np.dtype[Any]]] = {}
         self.work: list[tuple[int, int]] = []  # pointer number, bytes
+        self.stacks: dict[int, int] = {}  # bytes of what a pointer has of every matrix
         self.extents: dict[str, int] = {}
         self.slots: dict[str, int] = {}
         self.lines: list[str] = []
@@ -84,9 +88,11 @@ class Kernel:
     def operand(self, name: str, position: int) -> None:
         operand = self.node.operands[position]
         assert not isinstance(operand, Literal)
+        self.stacks[len(self.pointers)] = operand.aval.nbytes
         self.memory(name, self.lowering.ref(self.lowering.view(operand)), operand.aval.dtype)
 
     def result(self, name: str = "o") -> None:
+        self.stacks[len(self.pointers)] = self.node.aval.nbytes
         self.memory(name, self.lowering.ref(self.lowering.view(self.node)), self.node.aval.dtype)
 
     def one_and_zero(self, name: str) -> None:
@@ -168,14 +174,18 @@ class Kernel:
         ]
 
     def row(self, flops: int) -> Row:
-        """The finished row; work space becomes one buffer that rows of the template share."""
+        """The finished row; work space becomes one buffer that rows of the template share, or one for each chunk of matrices."""
         at = 0
+        batch = self.extents["batch"]
+        count = wanted(batch * (CALL + flops / 2)) if flops <= SMALL else 1
+        length = -(-batch // count)
+        count = -(-batch // length) if length else 1
         sizes: list[int] = []
         for _, nbytes in self.work:
             sizes.append(at)
             at += -(-nbytes // 64) * 64
         if self.work:
-            home = self.lowering.scratch(at)
+            home = self.lowering.scratch(at * count)
             for (number, _), offset in zip(self.work, sizes, strict=True):
                 self.pointers[number] = Ref(home, offset)
         head = ["def kernel(p, n):"]
@@ -185,4 +195,10 @@ class Kernel:
         head += ["    " + line.format(place) for line, place in self.slots.items()]
         text = "\n".join([*head, "    for b in range(batch):", *self.lines, "    return 0", ""])
         op = self.node.op
-        return Row(text, self.pointers, list(self.extents.values()), op.name if op is not None else "", self.batch * flops)
+        row = Row(text, self.pointers, list(self.extents.values()), op.name if op is not None else "", self.batch * flops)
+        if count > 1:
+            spaces = {number for number, _ in self.work}
+            steps = [at if j in spaces else self.stacks.get(j, 0) // batch * length for j in range(len(self.pointers))]
+            row.chunks = Chunks(count, steps, [batch - (count - 1) * length, *row.sizes[1:]])
+            row.sizes[0] = length
+        return row

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import library
+from irgrad.codegen import library, split
 from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
@@ -45,14 +45,18 @@ class _Lowering:
             if cluster.kind == "host":
                 rows.append(self.host_row(cluster.inside[0]))
             elif cluster.kind in ("scalar", "nest"):
-                row = _Writer(self, cluster).write()
-                if row is not None:
-                    rows.append(row)
+                rows += split.rows(self, cluster) or filter(None, [self.write(cluster)])
             else:
                 rows.append(library.row(self, cluster.inside[0], cluster.kind))
         exports = [self.export(output) for output in self.graph.outputs]
         counts = {"clusters": len(rows), "nodes": len(self.graph)}
         return Lowered(self.graph, rows, share_buffers(rows, self.buffers, exports), exports, frozenset(self.changed), counts)
+
+    def writer(self, cluster: Cluster) -> _Writer:
+        return _Writer(self, cluster)
+
+    def write(self, cluster: Cluster) -> Row | None:
+        return _Writer(self, cluster).write()
 
     def home(self, root: Node) -> tuple[str, int]:
         """Slot or buffer of a root; an update lives where its buffer lives."""
@@ -149,6 +153,8 @@ class _Writer:
         self.count = 0
         self.sizes: list[int] = []
         self.flops = 0
+        self.written: NestText | None = None
+        self.scalars: set[str] = set()  # pointers that scalar code reads or writes
 
     def write(self) -> Row | None:
         for node in self.cluster.before:
@@ -184,7 +190,9 @@ class _Writer:
 
     def root_pointer(self, view: View, dtype: np.dtype[Any]) -> str:
         """The pointer of a scalar access: the static offset is an index in the text."""
-        return self.pointer(View(view.root, view.strides, 0, view.terms), dtype)
+        name = self.pointer(View(view.root, view.strides, 0, view.terms), dtype)
+        self.scalars.add(name)
+        return name
 
     # -- scalar sections ---------------------------------------------------------------------------------------------
 
@@ -396,7 +404,7 @@ class _Writer:
         else:
             for node in cluster.inside:
                 self.in_nest(nest, node)
-        text = NestText(nest, len(self.sizes))
+        text = self.written = NestText(nest, len(self.sizes))
         lines, sizes = text.write()
         self.sizes.extend(sizes)
         self.lines.extend(lines and [line.removeprefix("    ") if line.startswith("    ") else line for line in lines])

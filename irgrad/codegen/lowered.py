@@ -22,6 +22,15 @@ class Ref:
 
 
 @dataclass(slots=True)
+class Chunks:
+    """How a row is split (`irgrad.codegen.split`): bytes from chunk to chunk for each pointer, and the sizes of the last chunk."""
+
+    count: int
+    steps: list[int]
+    last: list[int]
+
+
+@dataclass(slots=True)
 class Row:
     """One kernel call: source text, pointer table entries (references, or names of library routines) and the size table."""
 
@@ -30,6 +39,7 @@ class Row:
     sizes: list[int]
     what: str
     flops: int = 0
+    chunks: Chunks | None = None  # `sizes` are then those of a chunk
 
 
 @dataclass(slots=True)

@@ -115,6 +115,8 @@ class Program:
     flops: int = 0  # of all rows: decides whether a call gives up the interpreter lock
     leaf_rows: dict[int, int] = field(default_factory=dict)  # rows run on the way to each return
     contexts: list[Context] = field(default_factory=list)
+    parallel_rows: int = 0  # that may be split between threads, those of loops' bodies included
+    parallel_entries: list[np.ndarray[Any, Any]] = field(default_factory=list)  # how often the team ran one; native code counts there
 
     @property
     def nbytes(self) -> int:

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from irgrad.codegen.team import TEAM
 from irgrad.frontend.sites import line_text, source_of
 from irgrad.ir.aval import short_name
 from irgrad.runtime.jit import Jitted
@@ -60,6 +61,8 @@ def _variant(variant: Variant) -> list[str]:
     lines.append(
         f"    {variant.tree.num_paths} paths, {program.num_rows} rows, {len(program.kernels)} kernels, {len(program.hosts)} host rows"
     )
+    if program.parallel_rows:
+        lines.append(f"    {program.parallel_rows} rows may be split between threads: {TEAM.described()}")
     for row, call in list(program.hosts.items())[:MAX_LINES]:
         lines.append(f"    host row {row}: {call.op.name} has no kernel")
     if variant.tree.root is not None:

@@ -376,7 +376,14 @@ class Jitted:
         if self._recent is not None and compiled:
             program = self._recent.program
             rows = program.leaf_rows.get(int(program.header[LAST_ROW]), 0)
-        return replace(self._stats, calls=self._stats.eager_calls + compiled, rows_last_call=rows)
+        programs = [v.program for v in self.variants if v.program is not None]
+        return replace(
+            self._stats,
+            calls=self._stats.eager_calls + compiled,
+            rows_last_call=rows,
+            parallel_rows=sum(p.parallel_rows for p in programs),
+            parallel_entries=sum(int(count[0]) for p in programs for count in p.parallel_entries),
+        )
 
     @property
     def kernels(self) -> list[Any]:

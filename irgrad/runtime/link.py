@@ -15,9 +15,11 @@ import numpy as np
 from irgrad.codegen.compile import LIBRARY
 from irgrad.codegen.layout import OP_HOST, OP_RETURN
 from irgrad.codegen.loops import find_linked
-from irgrad.codegen.lowered import HostRow, Lowered, Ref
+from irgrad.codegen.lowered import HostRow, Lowered, Ref, Row
 from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
 from irgrad.codegen.scalar import conversion_kernel
+from irgrad.codegen.split import CHUNK_OF, SPLIT, table
+from irgrad.codegen.team import TEAM
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.template import Instance, Template, TemplateTable
@@ -71,6 +73,7 @@ class Linker:
         self.counts = LinkCounts()
         self.num_added = 0  # paths that the last program has more than the one before
         self.num_waiting = 0  # paths, and calls on them, since one of them needed a whole new program
+        self.parallel_entries = np.zeros(1, np.int64)  # rows whose chunks the team has run: native code counts
         self.reset()
 
     def reset(self) -> None:
@@ -89,6 +92,7 @@ class Linker:
         self.used: dict[Template, bytes] = {}  # templates, with what they exported when they were linked
         self.arena_top = 0
         self.flops = 0  # of the node at hand
+        self.parallel_rows = 0
         self.silent = False  # only follow where values are
         self.num_inputs = len(self.arguments)
         self.num_outs = 0
@@ -415,7 +419,21 @@ class Linker:
                 base, offset = self.address(pointer, slots, buffers, starts)
                 refs.append(base | (offset << 16))
         self.flops += row.flops
-        self.emit(row.source, refs, row.sizes)
+        if row.chunks is None:
+            self.emit(row.source, refs, row.sizes)
+        else:
+            self.emit_chunks(row, refs)
+
+    def emit_chunks(self, row: Row, refs: list[int]) -> None:
+        """A row whose chunks the team may share."""
+        if self.silent:
+            return
+        TEAM.start()
+        kernels = [LIBRARY.get(source, self.counts.kernels) for source in (row.source, CHUNK_OF)]
+        self.kernels.update({kernel.name: kernel for kernel in kernels})
+        self.parallel_rows += 1
+        counts = self.parallel_entries.ctypes.data
+        self.emit(SPLIT, refs, table(TEAM.address, counts, kernels[0].address, kernels[1].address, row))
 
     def emit(self, source: str, refs: list[int], sizes: list[int]) -> None:
         if self.silent:
@@ -515,6 +533,9 @@ class Linker:
         )  # fmt: skip
         program.flops = max(self.costs[limb.nodes[-1]][1] for limb in self.tree.limbs if limb.is_linked)
         program.leaf_rows = dict(self.leaf_rows)
+        inner = [body.program for body in self.bodies]
+        program.parallel_rows = self.parallel_rows + sum(each.parallel_rows for each in inner)
+        program.parallel_entries = [self.parallel_entries, *[count for each in inner for count in each.parallel_entries]]
         program.seal(self.num_outs)
         return program
 

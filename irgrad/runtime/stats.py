@@ -11,7 +11,8 @@ class Stats:
 
     `traces` counts recordings (each also an eager run), `eager_calls` the calls whose result came from tracing or from plain eager
     running, `rows_last_call` the rows of the program that the last compiled call ran, `guard_rounding` retraces that found a known path
-    because a comparison was rounded differently.
+    because a comparison was rounded differently. `parallel_rows` are the rows of the programs that are large enough to be split between
+    threads, `parallel_entries` how often the parallel driver has run one of them.
     """
 
     calls: int = 0
@@ -27,6 +28,8 @@ class Stats:
     rows_last_call: int = 0
     program_bytes: int = 0
     arena_bytes: int = 0
+    parallel_rows: int = 0
+    parallel_entries: int = 0
     trace_seconds: float = 0.0
     pass_seconds: float = 0.0
     compile_seconds: float = 0.0
