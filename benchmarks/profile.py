@@ -96,19 +96,20 @@ class _Timed:
 
     def parts(self, calls: int) -> dict[str, Any]:
         """Seconds a call of each kernel, of all that are loops, of BLAS and LAPACK, of host calls; entry and driver take the rest."""
-        from irgrad.codegen.split import SPLIT
+        from irgrad.codegen.compile import Kernel
 
         rate, empty = _calibration()
-        split = SPLIT.partition("\n")[2]
+        runners = {each.address for each in self.program.keep if isinstance(each, Kernel)}
         names = {kernel.address: kernel for kernel in self.program.kernels}
         found: dict[str, dict[str, Any]] = {}
         for row in np.flatnonzero(self.calls):
-            kernel = names.get(int(self.program.rows[4 * row]))
+            address = int(self.program.rows[4 * row])
+            if address in runners:  # what runs in chunks has its address in the table of sizes
+                table = (int(self.program.rows[4 * row + 3]) - self.program.sizes.ctypes.data) // 8
+                address = int(self.program.sizes[table + 2])
+            kernel = names.get(address)
             if kernel is None:
                 continue
-            if kernel.source.endswith(split):  # what runs in chunks, by the address in its table of sizes
-                table = (int(self.program.rows[4 * row + 3]) - self.program.sizes.ctypes.data) // 8
-                kernel = names[int(self.program.sizes[table + 2])]
             seconds = max(0.0, float(self.ticks[row]) - empty) * float(self.calls[row]) / rate / calls
             entry = found.setdefault(kernel.name, {"name": kernel.name, "what": describe(kernel.source), "rows": 0, "seconds": 0.0})
             entry["rows"] += round(int(self.calls[row]) / calls)

@@ -87,6 +87,7 @@ class Linker:
         self.hosts: dict[int, HostCall] = {}
         self.kernels: dict[str, Any] = {}
         self.bodies: list[Any] = []
+        self.runners: list[Any] = []  # of rows in chunks
         self.costs: dict[PathNode, tuple[int, int]] = {}  # rows and operations up to the end of a node
         self.schedules: dict[PathNode, Schedule] = {}
         self.used: dict[Template, bytes] = {}  # templates, with what they exported when they were linked
@@ -429,11 +430,12 @@ class Linker:
         if self.silent:
             return
         TEAM.start()
-        kernels = [LIBRARY.get(source, self.counts.kernels) for source in (row.source, CHUNK_OF)]
-        self.kernels.update({kernel.name: kernel for kernel in kernels})
+        kernel, run, chunk = (LIBRARY.get(source, self.counts.kernels) for source in (row.source, SPLIT, CHUNK_OF))
+        self.kernels[row.source] = kernel
+        self.runners = [run, chunk]
         self.parallel_rows += 1
-        counts = self.parallel_entries.ctypes.data
-        self.emit(SPLIT, refs, table(TEAM.address, counts, kernels[0].address, kernels[1].address, row))
+        sizes = table(TEAM.address, self.parallel_entries.ctypes.data, kernel.address, chunk.address, row)
+        self.tables.kernel(run.address, refs, sizes)
 
     def emit(self, source: str, refs: list[int], sizes: list[int]) -> None:
         if self.silent:
@@ -529,7 +531,7 @@ class Linker:
         bases[self.first_symbol : self.first_symbol + len(self.symbol_addresses)] = self.symbol_addresses
         program = Program(
             rows, refs, sizes, tables, block, list(self.arguments), self.arena_top, bases, dict(self.leaves), dict(self.guards),
-            dict(self.hosts), list(self.kernels.values()), [*self.constants, *self.bodies],
+            dict(self.hosts), list(self.kernels.values()), [*self.constants, *self.bodies, *self.runners],
         )  # fmt: skip
         program.flops = max(self.costs[limb.nodes[-1]][1] for limb in self.tree.limbs if limb.is_linked)
         program.leaf_rows = dict(self.leaf_rows)
