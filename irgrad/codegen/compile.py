@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irgrad.codegen import objects, plain, vector
+from irgrad.codegen import objects, plain, processor, vector
 from irgrad.codegen.store import Store, default_folder, environment
 from irgrad.config import CONFIG
 
@@ -126,19 +126,24 @@ class Library:
         if self._names is None:
             from irgrad.codegen import native
 
+            vector.load_for_llvm()
             self._names = native.names()
         return self._names
 
     @property
     def store(self) -> Store:
         if self._store is None or self._store.root != default_folder():
-            import llvmlite
-            import llvmlite.binding as llvm
-            import numpy as np
-
-            cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten() + vector.identity()  # loads what stored kernels call
-            self._store = Store(default_folder(), environment(objects.numba_version(), llvmlite.__version__, np.__version__, cpu))
+            versions = [processor.version_of(package) for package in ("numba", "llvmlite", "numpy")]
+            self._store = Store(default_folder(), environment(*versions, processor.identity() + vector.identity()))
         return self._store
+
+    def stored(self, key: str, make: Callable[[], tuple[str, bytes]]) -> tuple[str, bytes]:
+        """Symbol and object code that the store has under a key, or that `make` makes and the store then keeps."""
+        found = self.store.get(key)
+        if found is None:
+            found = make()
+            self.store.put(key, *found)
+        return found
 
     def forget(self) -> None:
         """Drop the kernels of this process (for tests and benchmarks of the store)."""

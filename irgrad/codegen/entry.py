@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.codegen.callables import callable_of
 from irgrad.codegen.compile import LIBRARY
-from irgrad.codegen.objects import callable_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class Entry:
 def native() -> Entry:
     """The driver of this process."""
     enter, drive = LIBRARY.driver("enter"), LIBRARY.driver("drive")
-    return Entry(callable_of(enter, True, False), callable_of(enter, True, True), callable_of(drive, False, False))
+    stored = LIBRARY.stored
+    return Entry(callable_of(enter, True, False, stored), callable_of(enter, True, True, stored), callable_of(drive, False, False, stored))
 
 
 @cache

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
+from irgrad.codegen import processor
+
 LOG2_E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fefa3800p-1"), float.fromhex("0x1.ef35793c76730p-45")
 ROUNDER = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the nearest whole number in the low bits
@@ -25,10 +27,7 @@ TANH_SMALL, TANH_ONE = 0.625, 22.0  # beyond the second, tanh is 1
 @cache
 def is_fast() -> bool:
     """Has the processor a fused multiply-add?"""
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    return bool(features.get("fma") or features.get("neon"))
+    return processor.has("fma") or processor.has("neon")
 
 
 class _Arithmetic:

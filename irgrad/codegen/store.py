@@ -95,7 +95,7 @@ def environment(numba: str, llvmlite: str, numpy: str, cpu: str) -> str:
     from irgrad.version import __version__
 
     here = Path(__file__).parent
-    files = ("native.py", "arithmetic.py", "special.py", "vector.py", "polynomial.py")
+    files = ("native.py", "arithmetic.py", "special.py", "vector.py", "polynomial.py", "callables.py")
     routines = hashlib.sha256(b"".join((here / file).read_bytes() for file in files)).hexdigest()
     return "|".join((__version__, numba, llvmlite, numpy, cpu, routines))
 

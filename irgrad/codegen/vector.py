@@ -16,6 +16,8 @@ import sys
 from functools import cache
 from typing import Any
 
+from irgrad.codegen import processor
+
 LIBRARY = "libmvec.so.1"
 UNARY = frozenset({
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
@@ -29,16 +31,28 @@ def library() -> Any:
     """libmvec, loaded for kernels too; None where it cannot be used."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
-    import llvmlite.binding as llvm
-
-    if not llvm.get_host_cpu_features().get("avx2"):
+    if not processor.has("avx2"):
         return None
     try:
-        found = ctypes.CDLL(LIBRARY)
-        llvm.load_library_permanently(LIBRARY)
-    except (OSError, RuntimeError):
+        return ctypes.CDLL(LIBRARY)
+    except OSError:
         return None
-    return found
+
+
+@cache
+def load_for_llvm() -> None:
+    """Let LLVM find the library's routines: before it links code that calls them."""
+    if library() is not None:
+        import llvmlite.binding as llvm
+
+        llvm.load_library_permanently(LIBRARY)
+
+
+def address(symbol: str) -> int:
+    """Of one of the library's routines, 0 where there is none of that name."""
+    if not symbol.startswith("_ZGV") or library() is None or not hasattr(library(), symbol):
+        return 0
+    return ctypes.cast(library()[symbol], ctypes.c_void_p).value or 0
 
 
 @cache
@@ -52,10 +66,7 @@ def width() -> int:
     """Bits of a vector: 512 where the processor runs at full speed with them (Ice Lake, Zen 4 and later), 256 elsewhere."""
     if library() is None:
         return 256
-    import llvmlite.binding as llvm
-
-    found = llvm.get_host_cpu_features()
-    return 512 if all(found.get(name) for name in ("avx512f", "avx512dq", "avx512vl", "avx512vbmi2")) else 256
+    return 512 if processor.has("avx512f", "avx512dq", "avx512vl", "avx512vbmi2") else 256
 
 
 @cache
