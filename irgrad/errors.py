@@ -55,6 +55,13 @@ class UnsupportedError(TraceError, NotImplementedError):
     """
 
 
+class NotCompiledError(UnsupportedError):
+    """A function of the user computes with values that no program can hold: under `jit` it keeps running eagerly.
+
+    Shortest program: ``irgrad.jit(irgrad.grad(f)).compile(x)`` for an `x` whose type has a space of its own (`irgrad.extend.VSpace`).
+    """
+
+
 class DifferentiationError(IrgradError, TypeError):
     """A derivative that does not exist or is not what the operator computes.
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 import irgrad.numpy as inp
+from irgrad.elements import BOXES, SPACES, Element, boxed, element, held_by, unboxed
 from irgrad.errors import DifferentiationError, MissingRuleError, RuntimeGuardError, TraceError
 from irgrad.frontend.context import CURRENT, current
 from irgrad.frontend.draws import fingerprint, watch
@@ -243,7 +244,7 @@ class UserPrimitive:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         flat = [([a], LEAF) if type(a) is Tracer else flatten(a) for a in (*args, *kwargs.values())]
-        leaves = [leaf for own, _ in flat for leaf in own]
+        leaves = [unboxed(leaf) for own, _ in flat for leaf in own]
         traced = next((leaf for leaf in leaves if type(leaf) is Tracer), None)
         trace = current() if traced is None else traced._trace
         if trace is None or (traced is None and not trace.is_graph):
@@ -258,7 +259,7 @@ class UserPrimitive:
         kinds = tuple([aval_of(concrete_of(leaf)).kind if _is_data(concrete_of(leaf)) else _Static(leaf) for leaf in leaves])
         call = _Call(tuple(kwargs), tuple([structure for _, structure in flat]), kinds)
         operands = [leaf for leaf, kind in zip(leaves, kinds, strict=True) if type(kind) is str]
-        value = self._run(*call.arguments([concrete_of(operand) for operand in operands]))
+        value = self._run(*call.arguments([held_by(operand) for operand in operands]))
         if not trace.is_graph and isinstance(self.op.vjp, NonDiff):
             return value
         form = self._form(value, bool(operands))
@@ -266,20 +267,23 @@ class UserPrimitive:
             return value
         call.result = form
         if form.structure is None:
-            return record(trace, self.op, operands, {"call": call}, value)
+            value = element(trace, value) if type(value) in BOXES else value
+            return boxed(record(trace, self.op, operands, {"call": call}, value))
         return form.unpack(record(trace, self.op, operands, {"call": call}, untraced(form.pack, (value,), {})))
 
     def _run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return untraced(self.fun, args, kwargs)
+        return unboxed(untraced(self.fun, args, kwargs))
 
     def _form(self, value: Any, has_data: bool) -> Result | None:
         """The form of a result; None for a constant that no node can hold.
 
         Raises TraceError for a result that depends on data and cannot be recorded.
         """
+        if type(value) in BOXES:
+            return Result(Aval((), np.dtype(np.float64), "scalar"))
         leaves, structure = flatten(value)
         for leaf in leaves:
-            if type(leaf) is Tracer:
+            if type(unboxed(leaf)) is Tracer:
                 raise TraceError(
                     f"{self.name} returned a traced value ({here()}); a primitive sees its arguments only: pass what it closes over as one"
                 )
@@ -431,10 +435,10 @@ def concrete_of(leaf: Any) -> Any:
 
 
 def readable(operand: Any) -> Any:
-    """An operand of a rule as the user's rules see it: a tracer, an array or a number."""
+    """An operand of a rule as the user's rules see it: a tracer, an array or a number; a box or a value of a registered type."""
     if type(operand) is Static:
         return np.asarray(operand.value)[()]
-    return operand.value if type(operand) is Number else operand
+    return operand.value if type(operand) is Number else boxed(operand)
 
 
 def outside(trace: GraphTrace, leaf: Any) -> Any:
@@ -459,6 +463,11 @@ def _checked(b: Builder, found: Any, like: Any, what: str) -> Any:
     shape = b.shape(like)
     if isinstance(found, SparseObject):
         found = call_user(found.dense)
+    if type(getattr(like, "value", like)) is Element:
+        found = unboxed(found)
+        if type(held_by(found)) not in SPACES:
+            raise DifferentiationError(f"the {what} returned {_shown(found)}; expected a value of a type with a space of its own")
+        return found if type(found) is Tracer else Element(found)
     if not _is_data(concrete_of(found)) or not _broadcasts(np.shape(concrete_of(found)), shape):
         raise DifferentiationError(f"the {what} returned {_shown(found)}; expected a number or an array of the shape {shape}")
     return found if type(found) is Tracer or isinstance(found, np.ndarray) else b.number(found)

@@ -1,8 +1,8 @@
 """Vector spaces of values, as autograd's users write rules and checks with them: `vspace`, `VSpace`, `SparseObject`, `Box`.
 
-irgrad itself adds derivatives leaf by leaf: a type of the user's is differentiated when it is registered as a pytree
-(`irgrad.pytree.register`, `register_dataclass`), and then has a space here too. `VSpace.register` gives a type a space of its own, which
-`vspace` answers; derivatives are still added by leaves.
+irgrad adds derivatives leaf by leaf: a type of the user's is differentiated when it is registered as a pytree (`irgrad.pytree.register`,
+`register_dataclass`), and then has a space here too. A type that is no pytree is differentiated as one value (`irgrad.elements`) when
+`VSpace.register` gives it a space of its own and `Box.register` a class for its traced values, as autograd's programs do.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 import irgrad.numpy as inp
-from irgrad.errors import UnsupportedError
+from irgrad import elements
+from irgrad.errors import TraceError
 from irgrad.frontend.context import current
-from irgrad.frontend.storage import present
 from irgrad.frontend.trace import here
 from irgrad.frontend.tracer import Tracer
 from irgrad.pytree import flatten, is_registered, tree_map, unflatten
@@ -29,29 +29,45 @@ class _BoxType(type):
 
 
 class Box(metaclass=_BoxType):
-    """What ``isinstance(x, Box)`` asks: is `x` a traced value? Traced values are made by irgrad only."""
+    """What ``isinstance(x, Box)`` asks: is `x` a traced value? Traced values are made by irgrad only.
+
+    A subclass stands for traced values of a class of the user's, one operation each: `register` says which, and the class needs a
+    space, too (`VSpace.register`). Its methods are the user's: primitives, and what looks at `_value`, the value itself.
+    """
+
+    __array_ufunc__ = None  # numpy leaves operators to the class
+    _value: Any
+    _node: Any  # the traced value
+    _trace: Any
+
+    def __init__(self, value: Any, node: Any) -> None:
+        for name, given in (("_value", value), ("_node", node), ("_trace", node._trace)):
+            object.__setattr__(self, name, given)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return f"<traced {type(self._value).__name__}: {self._value!r}>"
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TraceError(f"a traced {type(self._value).__name__} is no array ({here()}); make what computes with it a primitive")
 
     @classmethod
     def register(cls, value_type: type) -> None:
-        """Accept a type whose instances are pytrees: their leaves are traced.
-
-        Raises UnsupportedError for any other one.
-        """
+        """Let this class stand for traced values of `value_type`. Instances of a pytree have leaves that are traced instead."""
         if not is_registered(value_type):
-            raise UnsupportedError(
-                f"Box.register({value_type.__name__}) has nothing to trace ({here()}); make the class a pytree with "
-                "irgrad.pytree.register(cls, flatten, unflatten) or irgrad.pytree.register_dataclass"
-            )
+            elements.register(value_type, cls)
 
 
 def isbox(x: Any) -> bool:
     """Is `x` a traced value?"""
-    return type(x) is Tracer
+    return isinstance(x, Box)
 
 
 def getval(x: Any) -> Any:
     """The concrete value of a traced one, to look at; anything else is itself. No derivative passes through it."""
-    return present(x).value if type(x) is Tracer else x
+    return elements.held_by(elements.unboxed(x))
 
 
 # ---- spaces ----
@@ -60,7 +76,7 @@ def getval(x: Any) -> Any:
 class VSpace:
     """The vector space of a value. A subclass for a type of the user's defines `zeros`, `_add`, `_scalar_mul` and `_inner_prod`."""
 
-    mappings: dict[type, Callable[[Any], VSpace]] = {}
+    mappings: dict[type, Callable[[Any], VSpace]] = elements.SPACES
     iscomplex = False
     size: int
     shape: Any
@@ -85,21 +101,22 @@ class VSpace:
         raise NotImplementedError(f"{type(self).__name__}.randn")
 
     def add(self, x: Any, y: Any) -> Any:
-        return self._add(x, y)
+        """The sum. Of boxes, this and `scalar_mul`, `inner_prod` and `covector` are primitives with derivatives of any order."""
+        return _operation("add", self, x, y)
 
     def mut_add(self, x: Any, y: Any) -> Any:
         """``x + y`` where `x` may be changed; None stands for zero."""
         return self._mut_add(self.zeros() if x is None else x, y)
 
     def scalar_mul(self, x: Any, a: Any) -> Any:
-        return self._scalar_mul(x, a)
+        return _operation("scalar_mul", self, x, a)
 
     def inner_prod(self, x: Any, y: Any) -> Any:
         """A real number."""
-        return self._inner_prod(x, y)
+        return _operation("inner_prod", self, x, y)
 
     def covector(self, x: Any) -> Any:
-        return self._covector(x)
+        return _operation("covector", self, x)
 
     def _add(self, x: Any, y: Any) -> Any:
         return x + y
@@ -130,6 +147,15 @@ class VSpace:
     def register(cls, value_type: type, vspace_maker: Callable[[Any], VSpace] | None = None) -> None:
         """Let `vspace` answer this space for values of a type."""
         VSpace.mappings[value_type] = cls if vspace_maker is None else vspace_maker
+
+
+def _operation(name: str, space: VSpace, *values: Any) -> Any:
+    """An operation of a space, as a primitive where it is one of the user's and a value is traced."""
+    if not isinstance(space, (ArraySpace, TreeSpace)) and any(isinstance(value, Box) for value in values):
+        from irgrad import space_operations
+
+        return getattr(space_operations, name)(space, *values)
+    return getattr(space, f"_{name}")(*values)
 
 
 class ArraySpace(VSpace):

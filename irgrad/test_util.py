@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.elements import SPACES
 from irgrad.frontend.context import current
 from irgrad.ir.aval import aval_of
 from irgrad.operators import Argnum, make_jvp, make_vjp, traced_form
 from irgrad.pytree import flatten, tree_map, unflatten
+from irgrad.spaces import vspace
 
 TOL = 1e-6
 RTOL = 1e-6
@@ -31,9 +33,9 @@ def make_numerical_jvp(f: Callable[[Any], Any], x: Any) -> Callable[[Any], Any]:
     """The derivative of `f` at `x` along a direction, by central differences."""
 
     def jvp(v: Any) -> Any:
-        above = f(tree_map(lambda a, d: a + d * (EPS / 2), x, v))
-        below = f(tree_map(lambda a, d: a - d * (EPS / 2), x, v))
-        return tree_map(lambda a, b: (a - b) * (1.0 / EPS), above, below)
+        above = f(tree_map(lambda a, d: _moved(a, d, EPS / 2), x, v))
+        below = f(tree_map(lambda a, d: _moved(a, d, -EPS / 2), x, v))
+        return tree_map(lambda a, b: _scaled(_moved(a, b, -1.0), 1.0 / EPS), above, below)
 
     return jvp
 
@@ -42,7 +44,7 @@ def check_vjp(f: Callable[[Any], Any], x: Any) -> None:
     """Compare the reverse-mode derivative of `f` at `x` with central differences along random directions."""
     vjp, y = make_vjp(f)(x)
     x_v, y_v = _random_like(x), _random_like(y)
-    vjp_y = tree_map(np.conj, vjp(tree_map(np.conj, y_v)))
+    vjp_y = tree_map(_covector, vjp(tree_map(_covector, y_v)))
     _check_space(vjp_y, x)
     exact, numeric = _inner(x_v, vjp_y), _inner(y_v, make_numerical_jvp(f, x)(x_v))
     if not scalar_close(numeric, exact):
@@ -118,7 +120,23 @@ def combo_check(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[
     return check
 
 
-# ---- spaces ----
+# ---- spaces: of numbers and arrays, and of types with one of their own (`irgrad.extend.VSpace`) ----
+
+
+def _moved(x: Any, d: Any, step: float) -> Any:
+    """x + step d."""
+    if type(x) not in SPACES:
+        return x + d * step
+    space = vspace(x)
+    return space.add(x, space.scalar_mul(d, step))
+
+
+def _scaled(x: Any, factor: float) -> Any:
+    return x * factor if type(x) not in SPACES else vspace(x).scalar_mul(x, factor)
+
+
+def _covector(x: Any) -> Any:
+    return np.conj(x) if type(x) not in SPACES else vspace(x).covector(x)
 
 
 def _name(f: Any) -> str:
@@ -127,6 +145,8 @@ def _name(f: Any) -> str:
 
 def _inexact(leaf: Any) -> Any:
     """An integer argument as the operators take it."""
+    if type(leaf) in SPACES:
+        return leaf
     if isinstance(leaf, (np.ndarray, np.generic)):
         return leaf if leaf.dtype.kind in "fc" else leaf.astype(np.float64)
     return leaf if isinstance(leaf, complex) else float(leaf)
@@ -136,6 +156,8 @@ def _random_like(x: Any) -> Any:
     """A value of the same structure, shapes and dtypes with standard normal entries."""
 
     def sample(leaf: Any) -> Any:
+        if type(leaf) in SPACES:
+            return vspace(leaf).randn()
         array = np.asarray(leaf)
         bits = np.asarray(np.random.randn(*array.shape))
         if array.dtype.kind == "c":
@@ -148,13 +170,13 @@ def _random_like(x: Any) -> Any:
 def _inner(x: Any, y: Any) -> float:
     """The real inner product of two values of one structure."""
     pairs = zip(flatten(x)[0], flatten(y)[0], strict=True)
-    return float(sum(np.real(np.vdot(a, b)) for a, b in pairs))
+    return float(sum(vspace(a).inner_prod(a, b) if type(a) in SPACES else np.real(np.vdot(a, b)) for a, b in pairs))
 
 
 def _space(x: Any) -> Any:
     """Structure, shapes and dtypes, in a form that prints: numbers and 0-d arrays are the same."""
     leaves, structure = flatten(x)
-    return unflatten(structure, [str(aval_of(np.asarray(leaf))) for leaf in leaves])
+    return unflatten(structure, [str(vspace(leaf) if type(leaf) in SPACES else aval_of(np.asarray(leaf))) for leaf in leaves])
 
 
 def _check_space(x: Any, y: Any) -> None:

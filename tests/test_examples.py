@@ -25,13 +25,15 @@ FAST: dict[str, dict[str, int]] = {
     "fluid_simulation": {"side": 8, "steps": 4, "rounds": 2}, "function_space": {"count": 12, "steps": 10},
     "gaussian_mixture": {"count": 40, "steps": 5}, "gaussian_process": {"count": 15, "steps": 6},
     "hidden_markov_model": {"length": 30, "rounds": 5}, "independent_components": {"count": 100, "steps": 10},
+    "kernel_functions": {"count": 6, "rounds": 10},
     "lstm": {"steps": 6, "hidden": 8, "length": 10}, "ode_network": {"steps": 3, "hidden": 5, "times": 4},
     "recurrent_network": {"steps": 8, "hidden": 8, "length": 20}, "variational_inference": {"steps": 30, "draws": 20},
 }  # fmt: skip
 TRAINED = {"recurrent_network": 1e-9}  # relative difference of compiled and eager after many steps, where more than 1e-12
 RANDOM = ("variational_inference",)  # equal arguments give other numbers
 HOSTS = {  # what compiled code calls back for: operations without a kernel of their own
-    "define_primitive": {"user_logsumexp"}, "fluid_simulation": {"fft", "ifft"}, "function_space": {"user_evaluate", "user_inner"},
+    "define_primitive": {"user_logsumexp"}, "kernel_functions": {"user___call__"},
+    "fluid_simulation": {"fft", "ifft"}, "function_space": {"user_evaluate", "user_inner"},
     "ode_network": {"ode_solution"}, "variational_inference": {"draw"},
 }  # fmt: skip
 OURS = {"function_space", "ode_network"}  # programs that autograd does not run: classes of one's own, a plain tuple as args
@@ -334,3 +336,11 @@ def test_plots(name: str, tmp_path: Path) -> None:
     module = load(name)
     module.plot(module.main(False), str(tmp_path / "curves.png"))
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_kernel_functions(compiled: bool) -> None:
+    """The slope of what was found is zero at its summit, and each step of descent lowers the loss."""
+    found = load("kernel_functions").main(compiled)
+    assert np.all(np.diff(found["losses"]) < 0)
+    assert found["places"] == 12
+    np.testing.assert_allclose(found["summit"], [np.pi / 4, 1.0], atol=0.05)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.elements import BOXES, element, unboxed
 from irgrad.errors import DifferentiationError
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import Tracer
@@ -112,6 +113,10 @@ def as_inexact(trace: Trace, leaf: Any, fun: Callable[..., Any], places: Sequenc
         return complex(leaf)
     elif isinstance(leaf, np.memmap):
         return as_inexact(trace, np.asarray(leaf), fun, places, picked, k)
+    elif type(held := unboxed(leaf)) in BOXES:
+        return element(trace, held)
+    elif type(held) is Tracer:
+        return held
     raise _refused(leaf, fun, places, picked, k)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.elements import boxed
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import REGISTRY
@@ -41,7 +42,7 @@ def _grad_and_aux(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict
     run = Run(trace, d.fun, d.argnum, args, kwargs, has_aux=True)
     run.check_scalar("grad_and_aux")
     results = run.gradient()
-    return results, tree_map(own, run.aux) if run.concrete else run.aux
+    return results, tree_map(own if run.concrete else boxed, run.aux)
 
 
 def _elementwise_grad(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
+from irgrad.elements import BOXES, Element, boxed, held_by, noted, unboxed
 from irgrad.errors import DifferentiationError, MissingRuleError
 from irgrad.frontend.context import CURRENT, current
 from irgrad.frontend.graph_trace import GraphTrace
@@ -67,7 +68,7 @@ class Run:
             lifted = [leaf if type(leaf) is Tracer else trace.lift(leaf) for leaf in leaves]
             self.start = len(tape)
             self.marks = [trace.call(_MARK, (leaf,), _NO_PARAMS) for leaf in lifted]
-        tree = unflatten(self.structure, self.marks)
+        tree = unflatten(self.structure, [boxed(mark) for mark in self.marks] if BOXES else self.marks)
         new_args = list(args)
         for place, value in zip(places, (tree,) if single else tree, strict=True):
             if type(place) is int:
@@ -82,9 +83,10 @@ class Run:
         if has_aux:
             out, self.aux = _pair(out, fun)
         self.outs, self.out_structure = flatten(out)
+        if BOXES:
+            self.outs, self.aux = [noted(trace, out) for out in self.outs], tree_map(unboxed, self.aux)
         if trace.storages:
-            self.outs = resolve_all(trace, self.outs, True)
-            self.aux = resolve_tree(trace, self.aux)
+            self.outs, self.aux = resolve_all(trace, self.outs, True), resolve_tree(trace, self.aux)
         self.stop = len(tape)
         depends = False
         for out in self.outs:
@@ -97,7 +99,7 @@ class Run:
 
     def value(self) -> Any:
         """The output as the caller gets it: plain values that own their memory, or tracers inside a trace."""
-        return unflatten(self.out_structure, [own(out) for out in self.outs] if self.concrete else self.outs)
+        return unflatten(self.out_structure, [own(out) for out in self.outs] if self.concrete else [boxed(out) for out in self.outs])
 
     # -- accumulation ------------------------------------------------------------------------------------------------
 
@@ -146,9 +148,13 @@ class Run:
         if len(outs) == 1:
             value = outs[0].value if type(outs[0]) is Tracer else outs[0]
             kind = type(value)
-            if kind is _float64 or kind is float or (is_numeric(value) and np.size(value) == 1 and dtype_of(value).kind in kinds):
+            if (
+                kind is _float64
+                or kind is float
+                or (kind is not Element and is_numeric(value) and np.size(value) == 1 and dtype_of(value).kind in kinds)
+            ):
                 return
-        got = ", ".join(describe(out) for out in outs) or "nothing"
+        got = ", ".join(describe(held_by(out)) for out in outs) or "nothing"
         raise DifferentiationError(
             f"{name} only applies to real scalar-output functions. Try jacobian, elementwise_grad or holomorphic_grad. "
             f"The output is {got} ({source_of_function(self.fun)})"
@@ -156,6 +162,14 @@ class Run:
 
     def check_numeric(self, name: str, kinds: str = "fciu") -> None:
         """Raise DifferentiationError unless every output leaf is a number or an array of a dtype kind in `kinds`."""
+        if BOXES and name not in ("make_vjp", "make_jvp"):
+            entries = self.outs if name == "Elementwise_grad" else [*self.outs, *self.marks]
+            found = next((held_by(x) for x in entries if type(held_by(x)) in BOXES), None)
+            if found is not None:
+                raise DifferentiationError(
+                    f"{name} goes by entries, which a {type(found).__name__} does not have ({source_of_function(self.fun)}); "
+                    "use make_vjp or make_jvp"
+                )
         for out in self.outs:
             value = out.value if type(out) is Tracer else out
             if not is_numeric(value) or dtype_of(value).kind not in kinds:

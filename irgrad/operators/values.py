@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.elements import Element, boxed, held_by, unboxed
 from irgrad.errors import DifferentiationError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers.core import alias
@@ -24,9 +25,11 @@ _ONE = np.float64(1.0)
 
 def own(out: Any) -> Any:
     """A plain value that shares no memory with the tape."""
+    value = out.value if type(out) is Tracer else out
+    if type(value) is Element:
+        return value.held
     if type(out) is not Tracer:
         return out
-    value = out.value
     return value.copy() if isinstance(value, _ndarray) else value
 
 
@@ -37,6 +40,8 @@ def settle(ct: Any, value: Any) -> Any:
         return np.zeros(value.shape, value.dtype) if ct is None else np.array(ct, value.dtype)
     if type(ct) is _float64 and (kind is float or kind is _float64):
         return ct
+    if kind is Element:
+        return value.space.zeros() if ct is None else ct.held
     dtype = dtype_of(value)
     return dtype.type(0 if ct is None else ct)
 
@@ -45,6 +50,8 @@ def settle_recorded(b: RecordBuilder, ct: Any, like: Any) -> Any:
     """A recorded derivative with shape, dtype and kind of the value of the tracer `like`."""
     value = like.value if type(like) is Tracer else like
     dense = isinstance(value, _ndarray)
+    if type(value) is Element:
+        return value.space.zeros() if ct is None else boxed(ct)
     if ct is None:
         return b.zeros_like(like) if dense else dtype_of(value).type(0)
     if type(ct) is Static:
@@ -65,6 +72,8 @@ def ones(b: RecordBuilder | None, out: Any) -> Any:
     value = out.value if type(out) is Tracer else out
     if b is None and (type(value) is _float64 or type(value) is float):
         return _ONE
+    if type(value) is Element:
+        return Element(value.space.ones())
     dtype = dtype_of(value)
     if dtype.kind not in "fc":
         return None
@@ -95,6 +104,12 @@ def leaves_like(what: str, given: Any, likes: Sequence[Any], structure: Structur
     made: list[Any] = []
     for leaf, like in zip(leaves, likes, strict=True):
         value = like.value if type(like) is Tracer else like
+        if type(value) is Element:
+            given_node = unboxed(leaf)
+            if type(held_by(given_node)) is not type(value.held):
+                raise DifferentiationError(f"expected a {what} like {type(value.held).__name__}, got {describe(given_node)} ({here()})")
+            made.append(given_node if type(given_node) is Tracer else Element(leaf))
+            continue
         if not is_numeric(value) or dtype_of(value).kind not in "fc":
             made.append(None)  # an integer output: no derivative flows
             continue

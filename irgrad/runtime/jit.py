@@ -25,6 +25,7 @@ import numpy as np
 
 from irgrad.codegen.layout import FAILED, LAST_ROW, NEW_PATH
 from irgrad.config import CONFIG
+from irgrad.errors import NotCompiledError
 from irgrad.frontend.captured import MISSING
 from irgrad.frontend.context import current
 from irgrad.frontend.names import default_names
@@ -144,7 +145,12 @@ class Jitted:
             return self._eager(args, kwargs)
         if CONFIG.explain:
             report(f"{self.__name__} is traced: {'; '.join(reasons) or 'a new signature'}")
-        return self._trace(variants, form, self.compile_after, effects)
+        try:
+            return self._trace(variants, form, self.compile_after, effects)
+        except NotCompiledError as error:
+            self.impure = str(error)
+            warnings.warn(f"irgrad.jit({self.__name__}) keeps running eagerly: {error}", RuntimeWarning, stacklevel=3)
+            return self._eager(args, kwargs)
 
     def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:
         return call_form(args, kwargs, self.static_argnums, self.static_argnames)
