@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.documented import UNTRACED, described
 from irgrad.frontend.handlers.core import PUBLIC, find_in_call, unsupported
 
 
@@ -45,7 +46,7 @@ def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     guarded.__name__ = guarded.__qualname__ = getattr(function, "__name__", name)
-    guarded.__doc__ = function.__doc__
+    guarded.__doc__ = described(function, more=UNTRACED)
     guarded.__wrapped__ = function  # type: ignore[attr-defined]
     return guarded if not isinstance(function, np.ufunc) else _with_methods(guarded, function)
 

@@ -57,6 +57,7 @@ def no_rule(name: str, argnum: int, reason: str) -> Rule:
     def rule(b: Builder, *operands: Any, **params: Any) -> Any:
         raise MissingRuleError(f"VJP of {name} wrt argnum {argnum} not defined: {reason}; wrap that argument in irgrad.stop_gradient")
 
+    vars(rule)["reason"] = reason  # for its documentation
     return rule
 
 

@@ -7,13 +7,16 @@ from types import ModuleType
 from typing import Any
 
 from irgrad.frontend.context import current
-from irgrad.frontend.documented import described
+from irgrad.frontend.documented import UNTRACED, described
 from irgrad.frontend.handlers.core import find_in_call, open_trace, run, unsupported
 from irgrad.numpy._wrap import public_names
 
 
-def traced_form(name: str, original: Callable[..., Any], impl: Callable[..., Any]) -> Callable[..., Any]:
-    """The public form of a scipy function: ``impl(trace, *args)`` where an argument is traced, scipy's own otherwise."""
+def traced_form(name: str, original: Callable[..., Any], impl: Callable[..., Any], note: str = "") -> Callable[..., Any]:
+    """The public form of a scipy function: ``impl(trace, *args)`` where an argument is traced, scipy's own otherwise.
+
+    `note` is for its documentation.
+    """
 
     def public(*args: Any, **kwargs: Any) -> Any:
         if current() is None or find_in_call(args, kwargs) is None:
@@ -23,7 +26,7 @@ def traced_form(name: str, original: Callable[..., Any], impl: Callable[..., Any
         return run(trace, name, impl, args, kwargs)
 
     public.__name__ = public.__qualname__ = name.rpartition(".")[2]
-    public.__doc__ = described(original, impl)
+    public.__doc__ = described(original, impl, f"scipy.{name}", note)
     public.__wrapped__ = original  # type: ignore[attr-defined]
     return public
 
@@ -39,7 +42,7 @@ def guarded(item: Any, name: str) -> Any:
         return item(*args, **kwargs)
 
     refuse.__name__ = refuse.__qualname__ = name.rpartition(".")[2]
-    refuse.__doc__ = item.__doc__
+    refuse.__doc__ = described(item, more=UNTRACED)
     return refuse
 
 

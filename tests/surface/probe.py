@@ -45,6 +45,7 @@ class Outcome:
     jvp: str
     runs: str
     note: str = ""
+    by: tuple[int, ...] = ()  # the inputs, in their order, of which a derivative is not zero
 
 
 def write(space: Any, x: Any, change: Callable[[Any], Any]) -> Any:
@@ -85,8 +86,8 @@ def probe_call(function: Callable[..., Any], values: list[Any], spaces: tuple[An
         outputs = [np.asarray(leaf) for leaf in flatten(want)[0]]
         if not any(leaf.dtype.kind in "biufc" for leaf in outputs) or runs == "Python":
             return Outcome("-", "-", runs)
-        vjp, jvp, hosts = _derivatives(function, values, outputs, (space, plain), limits)
-    return Outcome(vjp, jvp, _merged(runs, hosts))
+        vjp, jvp, hosts, by = _derivatives(function, values, outputs, (space, plain), limits)
+    return Outcome(vjp, jvp, _merged(runs, hosts), by=by)
 
 
 @contextmanager
@@ -158,13 +159,13 @@ def _same(got: Any, want: Any, limits: Limits) -> None:
 
 def _derivatives(
     function: Callable[..., Any], values: list[Any], outputs: list[Any], spaces: tuple[Any, Any], limits: Limits
-) -> tuple[str, str, set[str]]:
+) -> tuple[str, str, set[str], tuple[int, ...]]:
     """Of a random combination of all results: by reverse and by forward mode, to order 2, against central differences."""
     rng = np.random.default_rng(5)
     weights = [(rng.normal(size=o.shape), rng.normal(size=o.shape)) for o in outputs]
     active = [i for i, x in enumerate(values) if np.asarray(x).dtype.kind in "fc"]
     if not active:
-        return "zero", "zero", set()
+        return "zero", "zero", set(), ()
     tangents = [_direction(rng, values[i]) for i in active]
 
     def at(xs: Any) -> list[Any]:
@@ -195,9 +196,9 @@ def _derivatives(
     h = limits.step
     slope = (float(combined(np, spaces[1], moved(h))) - float(combined(np, spaces[1], moved(-h)))) / (2 * h)
     gradient = irgrad.grad(loss)
-    vjp, hosts = _status(lambda: _reverse(gradient, point, tangents, slope, moved, limits))
-    jvp, _ = _status(lambda: _forward(loss, point, tangents, slope, limits))
-    return vjp, jvp, hosts
+    vjp, hosts, moving = _status(lambda: _reverse(gradient, point, tangents, slope, moved, limits))
+    jvp, _, _ = _status(lambda: _forward(loss, point, tangents, slope, limits))
+    return vjp, jvp, hosts, tuple(i for i, moves in zip(active, moving, strict=False) if moves)
 
 
 def _direction(rng: np.random.Generator, x: Any) -> Any:
@@ -205,12 +206,12 @@ def _direction(rng: np.random.Generator, x: Any) -> Any:
     return (made + 1j * rng.normal(size=np.shape(x)) if np.iscomplexobj(x) else made).astype(np.asarray(x).dtype)[()]
 
 
-def _status(check: Callable[[], tuple[bool, set[str]]]) -> tuple[str, set[str]]:
+def _status(check: Callable[[], tuple[list[bool], set[str]]]) -> tuple[str, set[str], list[bool]]:
     try:
-        is_zero, hosts = check()
+        moving, hosts = check()
     except IrgradError as error:
-        return f"no ({_short(error)})", set()
-    return "zero" if is_zero else "yes", hosts
+        return f"no ({_short(error)})", set(), []
+    return "yes" if any(moving) else "zero", hosts, moving
 
 
 def _along(gradient: Any, tangents: list[Any]) -> float:
@@ -224,7 +225,7 @@ def _reverse(
     slope: float,
     moved: Callable[[float], tuple[Any, ...]],
     limits: Limits,
-) -> tuple[bool, set[str]]:
+) -> tuple[list[bool], set[str]]:
     eager = gradient(point)
     jitted = irgrad.jit(gradient, compile_after=1)
     jitted(point)
@@ -236,7 +237,7 @@ def _reverse(
     again = float(irgrad.make_jvp(lambda xs: _along_traced(gradient(xs), tangents))(point)(tuple(tangents))[1])
     change = (_along(gradient(moved(limits.step)), tangents) - _along(gradient(moved(-limits.step)), tangents)) / (2 * limits.step)
     np.testing.assert_allclose(again, change, rtol=limits.second, atol=limits.second, err_msg="second derivative and differences")
-    return not any(np.any(g) for g in eager), _hosts(jitted)
+    return [bool(np.any(g)) for g in eager], _hosts(jitted)
 
 
 def _along_traced(gradient: Any, tangents: list[Any]) -> Any:
@@ -246,7 +247,9 @@ def _along_traced(gradient: Any, tangents: list[Any]) -> Any:
     return made
 
 
-def _forward(loss: Callable[..., Any], point: tuple[Any, ...], tangents: list[Any], slope: float, limits: Limits) -> tuple[bool, set[str]]:
+def _forward(
+    loss: Callable[..., Any], point: tuple[Any, ...], tangents: list[Any], slope: float, limits: Limits
+) -> tuple[list[bool], set[str]]:
     _, tangent = irgrad.make_jvp(loss)(point)(tuple(tangents))
     np.testing.assert_allclose(float(tangent), slope, rtol=limits.first, atol=limits.first / 10, err_msg="tangent and differences")
-    return float(tangent) == 0.0, set()
+    return [float(tangent) != 0.0], set()

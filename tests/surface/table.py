@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import importlib
+import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from tests.surface import samples_arrays, samples_numpy, samples_scipy
-from tests.surface.probe import EXACT, ITERATED, Outcome, probe
+from tests.surface.probe import EXACT, ITERATED, Outcome, call_of, probe
 
 _ITERATED = ("scipy.integrate", "scipy.optimize")
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
+MODULE = Path(__file__).parents[2] / "irgrad" / "frontend" / "outcomes.py"
 
 HEAD = """# Coverage of numpy and scipy
 
@@ -85,6 +91,7 @@ def is_present(section: str, name: str) -> bool:
     return True
 
 
+@functools.cache
 def outcome(section: str, call: str) -> Outcome:
     """What probing gives for a sample."""
     if section.startswith("scipy."):
@@ -164,5 +171,71 @@ def rows_of(text: str) -> dict[tuple[str, str], str]:
     return found
 
 
+# ---- what the documentation of each function says: the same, by name ----
+
+
+def qualified(section: str, name: str) -> str:
+    """``numpy.linalg.norm``, ``scipy.stats.norm.cdf``; empty for methods of arrays and ufuncs."""
+    return f"numpy.{name}" if section in ("numpy", "linalg", "fft") else f"{section}.{name}" if section.startswith("scipy.") else ""
+
+
+def parameters(section: str, name: str, call: str, by: tuple[int, ...]) -> str:
+    """Names of the parameters that are given such inputs, where the sample is one call of a function that has a signature."""
+    _, values = call_of(call, INPUTS[section.startswith("scipy.")])
+    names = [n for n in INPUTS[section.startswith("scipy.")] if n in _names_in(call)]
+    moving = {names[i] for i in by} if len(names) == len(values) else set()
+    short = f"np.{name}" if not section.startswith("scipy.") else f"sp.{section.removeprefix('scipy.')}.{name}"
+    calls = [node for node in ast.walk(ast.parse(call)) if isinstance(node, ast.Call) and ast.unparse(node.func) == short]
+    try:
+        owner: Any = importlib.import_module(section if section.startswith("scipy.") else "numpy")
+        for part in name.split("."):
+            owner = getattr(owner, part)
+        order = [p.name for p in inspect.signature(owner).parameters.values() if p.name != "self"]
+        if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(owner).parameters.values()):
+            return ""
+    except (TypeError, ValueError, AttributeError):
+        return ""
+    if not calls or any(isinstance(arg, ast.Starred) for arg in calls[0].args):
+        return ""
+    given = [*zip(order, calls[0].args, strict=False), *((k.arg or "", k.value) for k in calls[0].keywords)]
+    return ",".join(key for key, value in given if moving & {n.id for n in ast.walk(value) if isinstance(n, ast.Name)})
+
+
+def _names_in(call: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(call)) if isinstance(node, ast.Name)}
+
+
+INPUTS = {False: samples_numpy.INPUTS, True: samples_scipy.INPUTS}
+
+
+def outcomes() -> dict[str, list[str]]:
+    """Functions by what becomes of them: ``name:parameters`` under "VJP|JVP|runs"."""
+    found: dict[str, list[str]] = {}
+    for section, (_, samples) in sections().items():
+        for name, call in samples.items():
+            full = qualified(section, name)
+            if not full or is_reason(call) or not is_present(section, name):
+                continue
+            made = outcome(section, call)
+            by = parameters(section, name, call, made.by)
+            found.setdefault(f"{made.vjp}|{made.jvp}|{made.runs}", []).append(f"{full}:{by}" if by else full)
+    return found
+
+
+def module_text(found: dict[str, list[str]]) -> str:
+    """`irgrad.frontend.outcomes` as Python."""
+    lines = [
+        '"""What docs/coverage.md says of each function, for its documentation. Written by ``python -m tests.surface.table``."""',
+        "",
+        "OUTCOMES = {  # VJP|JVP|runs -> functions, with the parameters that samples differentiate",
+    ]
+    for key in sorted(found):
+        lines.append(f'    "{key}": """')
+        lines += textwrap.wrap(" ".join(sorted(found[key])), 138, break_long_words=False, break_on_hyphens=False)
+        lines.append('""",')
+    return "\n".join([*lines, "}", ""])
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    MODULE.write_text(module_text(outcomes()), encoding="utf-8")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import irgrad
+from irgrad.frontend.outcomes import OUTCOMES
 from irgrad.ir.primitive import REGISTRY
 from tests.surface import samples_numpy, table
 from tests.surface.probe import probe
@@ -30,6 +31,19 @@ def test_the_page_is_what_probing_gives(section: str) -> None:
         if WRITTEN.get((heading, name), found) != found:
             wrong.append(f"{found}\n  instead of {WRITTEN[heading, name]}")
     assert not wrong, "python -m tests.surface.table writes the page:\n" + "\n".join(wrong)
+
+
+@pytest.mark.skipif(not SAME_NUMPY, reason="the page is of another numpy")
+@pytest.mark.parametrize("section", [section for section in SECTIONS if table.qualified(section, "x")])
+def test_the_documentation_says_the_same(section: str) -> None:
+    said = {entry: outcome for outcome, names in OUTCOMES.items() for entry in names.split()}
+    for name, call in SECTIONS[section][1].items():
+        if table.is_reason(call) or not table.is_present(section, name):
+            continue
+        found = table.outcome(section, call)
+        by = table.parameters(section, name, call, found.by)
+        entry = f"{table.qualified(section, name)}{':' if by else ''}{by}"
+        assert said.get(entry) == f"{found.vjp}|{found.jvp}|{found.runs}", f"{entry}: python -m tests.surface.table writes it"
 
 
 @pytest.mark.parametrize("section", ["numpy", "linalg", "fft", "ndarray", "ufuncs"])

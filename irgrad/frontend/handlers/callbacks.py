@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.documented import described
 from irgrad.frontend.handlers.core import (
     NP,
     PUBLIC,
@@ -252,7 +253,7 @@ class PyUfunc:
 
 
 def frompyfunc(func: Callable[..., Any], /, nin: int, nout: int, **kwargs: Any) -> Any:
-    """`numpy.frompyfunc`, whose result also takes traced values."""
+    """The result also takes traced values, and makes arrays of numbers of them."""
     return PyUfunc(np.frompyfunc(func, nin, nout, **kwargs), func)  # type: ignore[call-overload]
 
 
@@ -264,5 +265,6 @@ def python_function(ufunc: np.ufunc) -> PyUfunc | None:
     return PyUfunc(ufunc, functions[0]) if functions else None
 
 
+frompyfunc.__doc__ = described(np.frompyfunc, frompyfunc)
 frompyfunc.__wrapped__ = np.frompyfunc  # type: ignore[attr-defined]
 PUBLIC[np.frompyfunc] = frompyfunc

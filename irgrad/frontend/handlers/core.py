@@ -18,6 +18,7 @@ import numpy as np
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import IrgradError, UnsupportedError, translate
 from irgrad.frontend.context import current
+from irgrad.frontend.documented import PLAIN, described
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.storage import identity, resolve_tree, write
 from irgrad.frontend.trace import Trace, describe, here
@@ -148,7 +149,9 @@ def handles(*functions: Any, method: str | None = None, creates: bool = False, b
     def register(impl: Handler) -> Handler:
         for function in functions:
             FUNCTIONS[function] = _protocol_entry(function, impl)
-            PUBLIC[function] = _public_entry(function, impl, creates, buffers)
+            PUBLIC[function] = public = _public_entry(function, impl, creates, buffers)
+            if function is not None:
+                public.__doc__ = described(function, impl)
         if method is not None:
             METHODS[method] = _method_entry(method, impl)
         return impl
@@ -204,7 +207,6 @@ def _public_entry(function: Any, impl: Handler, creates: bool, buffers: bool = F
         return run(trace, name, impl, args, kwargs)
 
     public.__name__ = public.__qualname__ = name
-    public.__doc__ = function.__doc__
     public.__wrapped__ = function  # type: ignore[attr-defined]
     return public
 
@@ -217,7 +219,7 @@ def inspects(*functions: Any) -> None:
             return function(*[unwrap(a) for a in args], **{k: unwrap(v) for k, v in kwargs.items()})
 
         public.__name__ = public.__qualname__ = function.__name__
-        public.__doc__ = function.__doc__
+        public.__doc__ = described(function, more=PLAIN)
         return public
 
     for function in functions:

@@ -14,6 +14,7 @@ import numpy as np
 
 from irgrad.errors import UnsupportedError
 from irgrad.frontend.context import current
+from irgrad.frontend.documented import of_primitive, of_samples, qualified, with_section
 from irgrad.frontend.handlers.core import (
     FUNCTIONS,
     PUBLIC,
@@ -47,7 +48,9 @@ class Ufunc:
 
     @property
     def __doc__(self) -> str | None:  # type: ignore[override]
-        return self.ufunc.__doc__
+        text = self.ufunc.__doc__
+        known = of_samples(qualified(self.ufunc)) if self.op is None else of_primitive(text, self.ufunc, self.op)
+        return with_section(text, [known]) if known else text
 
     def __init_subclass__(cls) -> None:
         cls.__doc__ = Ufunc.__dict__["__doc__"]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.frontend.context import current
+from irgrad.frontend.documented import described
 from irgrad.frontend.handlers.core import (
     PUBLIC,
     Shape,
@@ -262,7 +263,7 @@ def _entry(function: Any, impl: Callable[..., Any]) -> Callable[..., Any]:
         return run(trace, name, impl, args, kwargs, handles=True)
 
     public.__name__ = public.__qualname__ = name
-    public.__doc__ = function.__doc__
+    public.__doc__ = described(function, impl)
     public.__wrapped__ = function  # type: ignore[attr-defined]
     return public
 

@@ -126,7 +126,15 @@ class Distribution:
         def impl(trace: Trace, x: Any, *args: Any, **kwargs: Any) -> Any:
             return implement(*self._parameters(trace, name, x, args, kwargs))
 
-        return traced_form(f"stats.{self.name}.{name}", original, impl)
+        return traced_form(f"stats.{self.name}.{name}", original, impl, self._note(name))
+
+    def _note(self, name: str) -> str:
+        """For the documentation of a method: the arguments that it is differentiable by."""
+        family = self._family
+        moving = [shape for k, shape in enumerate(family.shapes) if k not in family.fixed]
+        if not family.discrete:
+            moving = ["q" if name in ("ppf", "isf") else "x", *moving, "loc", "scale"]
+        return f"Differentiable in reverse and forward mode, to any order, by {', '.join(moving)}. Compiled: every operation has a kernel."
 
     def _parameters(self, trace: Trace, name: str, x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The argument, shapes, location and scale as float64 operands, from positions and keywords."""
