@@ -50,9 +50,9 @@ def with_section(text: str | None, paragraphs: Sequence[str]) -> str:
 
 def qualified(function: Any) -> str:
     """``numpy.linalg.norm`` for that function."""
-    module = getattr(function, "__module__", None) or "numpy"
-    parts = [part for part in module.split(".") if not part.startswith("_")]
     name = getattr(function, "__name__", "")
+    module = getattr(function, "__module__", None) or ("numpy" if getattr(np, name, None) is function else "scipy.special")
+    parts = [part for part in module.split(".") if not part.startswith("_")]
     return ".".join([*parts[:2], name])
 
 

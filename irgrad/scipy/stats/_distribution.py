@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.documented import UNTRACED, with_section
 from irgrad.frontend.handlers.core import find_in_call, unsupported, unwrap
 from irgrad.frontend.handlers.special import floating, stopped, where
 from irgrad.frontend.trace import Trace
@@ -107,9 +108,9 @@ class Distribution:
         self.original = original
         self.name = family.name
         self._family = family
-        self.__doc__ = original.__doc__
         for name in self._names():
             self.__dict__[name] = self._method(name)
+        self.__doc__ = with_section(original.__doc__, [f"Traced: {', '.join(self._names())}; other methods refuse traced values."])
 
     def _names(self) -> list[str]:
         density = ["pmf", "logpmf"] if self._family.discrete else ["pdf", "logpdf"]
@@ -311,7 +312,7 @@ class Guarded:
     def __init__(self, original: Any, name: str) -> None:
         self.original = original
         self._name = name
-        self.__doc__ = original.__doc__
+        self.__doc__ = with_section(original.__doc__, [UNTRACED])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return guarded(self.original, self._name)(*args, **kwargs)

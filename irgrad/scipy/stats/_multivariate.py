@@ -12,6 +12,7 @@ from scipy import stats as _stats
 
 import irgrad.numpy as inp
 import irgrad.scipy.special as special
+from irgrad.frontend.documented import with_section
 from irgrad.frontend.handlers.core import as_array, shape_of, unsupported
 from irgrad.frontend.trace import Trace
 from irgrad.scipy._wrap import guarded, traced_form
@@ -26,7 +27,7 @@ class Multivariate:
     def __init__(self, original: Any, name: str, **methods: Callable[..., Any]) -> None:
         self.original = original
         self.name = name
-        self.__doc__ = original.__doc__
+        self.__doc__ = with_section(original.__doc__, [f"Traced: {', '.join(methods)}; other methods refuse traced values."])
         for method, impl in methods.items():
             by = ", ".join(p for p in inspect.signature(impl).parameters if p not in ("trace", "allow_singular"))
             note = f"Differentiable in reverse and forward mode, to any order, by {by}. Compiled: every operation has a kernel."
