@@ -39,6 +39,7 @@ from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import NONE, NonDiff, Primitive, nondiff
 from irgrad.ir.value import Number, Static
 from irgrad.operators import call_user, traced_form
+from irgrad.passes.batch import single_jvp, single_vjp
 from irgrad.pytree import LEAF, Structure, flatten, unflatten
 from irgrad.spaces import Box, SparseObject, VSpace, vspace
 
@@ -230,7 +231,7 @@ class UserPrimitive:
         self.any_jvp: Rule | None = None
         written = "".join(c if c.isalnum() else "_" for c in self.name)
         none = nondiff("declared without derivatives")
-        vjp, jvp = (self._vjp, self._jvp) if differentiable else (none, none)
+        vjp, jvp = (single_vjp(self._vjp), single_jvp(self._jvp)) if differentiable else (none, none)
         self.op = Primitive(f"user_{written}", self._evaluate, self._aval, vjp, jvp, traits=NONE, host=True)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Jacobians of maps with far fewer arguments than outputs: one walk forward per argument entry, the same numbers as row by row."""
+"""Jacobians of maps with far fewer arguments than outputs: tangents of all argument entries, the same numbers as row by row."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_compiled_equals_eager_and_differences(name: str) -> None:
         np.testing.assert_allclose(b, a, **tolerance)  # type: ignore[call-overload]
 
 
-def test_a_wide_jacobian_takes_one_walk_per_argument_entry() -> None:
+def test_a_wide_jacobian_takes_one_walk() -> None:
     def num_rows(size: int, count: int) -> int:
         w = np.ones((count, size))
         fast = irgrad.jit(irgrad.jacobian(lambda x: np.sin(w @ np.tanh(x)))).compile(np.ones(size))
         return sum(variant.program.num_rows for variant in fast.variants)
 
     assert num_rows(8, 40) == num_rows(8, 80)
-    assert num_rows(16, 80) > num_rows(8, 80)
+    assert num_rows(16, 80) == num_rows(8, 80)
 
 
 def test_a_square_one_still_walks_back() -> None:

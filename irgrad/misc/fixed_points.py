@@ -22,6 +22,7 @@ from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import IDENTITY, PURE, Primitive
 from irgrad.misc.flatten import flatten, in_trace
 from irgrad.operators import call_user, make_jvp, make_vjp, stop_gradient
+from irgrad.passes.batch import single_jvp, single_vjp
 from irgrad.pytree import flatten as leaves_of
 from irgrad.pytree import tree_map, unflatten
 
@@ -106,6 +107,7 @@ class _Problem:
         return fixed_point(step, params, like * 0.0, lambda x, y: self.distance(self.of_x(x), self.of_x(y)), self.tol)
 
 
+@single_vjp
 def _vjp(b: Builder, index: int, ct: Any, out: Any, found: Any, a: Any, *, problem: _Problem) -> Any:
     if index == 0:
         return None
@@ -120,6 +122,7 @@ def _vjp(b: Builder, index: int, ct: Any, out: Any, found: Any, a: Any, *, probl
     return pull(problem.linear(back, (a, x, g), g))
 
 
+@single_jvp
 def _jvp(b: Builder, tangents: Sequence[Any], out: Any, found: Any, a: Any, *, problem: _Problem) -> Any:
     if tangents[1] is None:
         return None

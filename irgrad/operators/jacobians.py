@@ -1,8 +1,17 @@
-"""Jacobians and Hessians: one run, and one walk back per output entry, or forward per argument entry where there are far fewer of these."""
+"""Jacobians and Hessians: one run of the function, and one batched walk over it.
+
+What the outputs depend on by construction (`passes/sparsity.py`) decides what is walked. Where rows or columns of the Jacobian fall into
+few groups that share no entry, as in a diagonal or banded one, there is one seed for each group, and what comes out is spread over the
+matrix.
+Otherwise there is one seed for each output, or in forward mode for each input where these are far fewer. All seeds go in one walk
+(`passes/batch.py`), whose operations have an axis for them; only what has no batched form, as the rules of a user's primitive, is walked
+seed by seed. An entry that is zero by construction is exactly 0, also where a dense walk would multiply a zero with an inf or nan.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +24,16 @@ from irgrad.frontend.tracer import Tracer
 from irgrad.ir.value import Static
 from irgrad.operators.arguments import Argnum
 from irgrad.operators.operator import Operator
-from irgrad.operators.run import Run, write
+from irgrad.operators.run import Run, concretely, write
 from irgrad.operators.values import dtype_of
-from irgrad.passes.adjoint import find_active
+from irgrad.passes.adjoint import CONCRETE, find_active
+from irgrad.passes.batch import BatchBuilder, Unbatched
+from irgrad.passes.batch_rules import Batched
+from irgrad.passes.sparsity import FULL, Colouring, Finder, Pattern, colour
 from irgrad.pytree import unflatten
 
+FEW = 10  # rows that are walked one by one on concrete values
+CHUNK = 1 << 21  # entries of the largest value of a walk, over all seeds; more seeds go in several walks
 _ndarray = np.ndarray
 
 
@@ -27,7 +41,16 @@ def whole_jacobian(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dic
     """What the operator `jacobian` computes."""
     run = Run(trace, d.fun, d.argnum, args, kwargs)
     run.check_numeric("jacobian")
-    blocks = _concrete_blocks(run) if run.concrete else write(trace, lambda b: _recorded_blocks(b, run))
+    if run.concrete:
+        found = _few_rows(run)
+        if found is None:
+            walks = Walks(run, CONCRETE)
+            with concretely(), np.errstate(all="ignore"):
+                found = walks.blocks(), walks.met
+        blocks, met = found
+        run.note_zeros(met)
+    else:
+        blocks = write(trace, lambda b: Walks(run, b).blocks())
     return unflatten(run.out_structure, [unflatten(run.structure, row) for row in blocks])
 
 
@@ -36,167 +59,388 @@ def _hessian(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str,
     return whole_jacobian(Operator("jacobian", whole_jacobian, inner, d.argnum), trace, args, kwargs)
 
 
-def _block_dtype(out: Any, mark: Any) -> np.dtype[Any]:
-    """Of one block: complex where output or argument is. A real argument of a complex output takes two walks a row."""
-    return np.result_type(dtype_of(mark.value), np.complex64) if dtype_of(out).kind == "c" else dtype_of(mark.value)
+def _few_rows(run: Run) -> tuple[list[list[Any]], list[Any]] | None:
+    """The blocks of a small real Jacobian walked row by row on concrete values, and what met the marks: no analysis pays here.
 
-
-def _concrete_blocks(run: Run) -> list[list[Any]]:
+    None for other ones, and where a value is not finite: then it matters what is zero by construction.
+    """
+    outs, marks = [Leaf(out) for out in run.outs], [Leaf(mark) for mark in run.marks]
+    if sum(out.size for out in outs) > FEW or any(leaf.dtype.kind != "f" for leaf in (*outs, *marks)):
+        return None
     blocks: list[list[Any]] = []
-    zeros: list[Any] = []  # None for every cotangent of a row that is zero
-    for k, out in enumerate(run.outs):
-        value = out.value if type(out) is Tracer else out
-        shape, size, dtype = np.shape(value), int(np.size(value)), dtype_of(value)
-        row = [np.zeros((size, *np.shape(mark.value)), _block_dtype(value, mark)) for mark in run.marks]
-        if type(out) is Tracer and dtype.kind in "fc":
-            cts: list[Any] = [None] * len(run.outs)
-            twice = dtype.kind == "c" and any(dtype_of(mark.value).kind != "c" for mark in run.marks)
-            for j in range(size):
-                basis = np.zeros(size, dtype)
-                basis[j] = 1
-                cts[k] = basis.reshape(shape)[()]
-                for block, c in zip(row, run.pull(cts), strict=True):
-                    zeros.append(None if c is None else False)
-                    if c is not None:
-                        block[j] = c
-                if twice:  # dv/dx is minus what a cotangent of i gives
-                    cts[k] = (basis * 1j).reshape(shape)[()]
-                    for block, c, mark in zip(row, run.pull(cts), run.marks, strict=True):
-                        if c is not None and dtype_of(mark.value).kind != "c":
-                            block[j] -= 1j * c
-        blocks.append([_shaped(block, value, mark.value) for block, mark in zip(row, run.marks, strict=True)])
-    run.note_zeros(zeros)
-    return blocks
+    met: list[Any] = []
+    cts: list[Any] = [None] * len(outs)
+    for k, out in enumerate(outs):
+        rows = [np.zeros((out.size, *mark.shape), mark.dtype) for mark in marks]
+        for j in range(out.size if out.tracer is not None else 0):
+            basis = np.zeros(out.size, out.dtype)
+            basis[j] = 1
+            cts[k] = basis.reshape(out.shape)[()]
+            found = run.pull(cts)
+            met += found
+            for row, c in zip(rows, found, strict=True):
+                if c is not None:
+                    row[j] = c
+        cts[k] = None
+        if not all(np.isfinite(row).all() for row in rows):
+            return None
+        blocks.append([_kind(row.reshape(out.shape + mark.shape), out, mark) for row, mark in zip(rows, marks, strict=True)])
+    return blocks, met
 
 
-def _shaped(block: Any, value: Any, argument: Any) -> Any:
-    block = block.reshape(np.shape(value) + np.shape(argument))
-    return block if isinstance(value, _ndarray) or isinstance(argument, _ndarray) else block[()]
+class Leaf:
+    """An output or a marked leaf: its value, shape, number of entries and dtype."""
+
+    __slots__ = ("dtype", "shape", "size", "tracer", "value")
+
+    def __init__(self, leaf: Any) -> None:
+        self.tracer = leaf if type(leaf) is Tracer else None
+        self.value = leaf.value if type(leaf) is Tracer else leaf
+        self.shape: tuple[int, ...] = np.shape(self.value)
+        self.size = math.prod(self.shape)
+        self.dtype = dtype_of(self.value)
 
 
-def _recorded_blocks(b: RecordBuilder, run: Run) -> list[list[Any]]:
-    if _is_wide(run):
-        try:
-            return _columns(b, run)
-        except MissingRuleError:  # of a primitive with a rule for cotangents alone
-            pass
-    return _rows(b, run)
+class Walks:
+    """The walks of one Jacobian through a builder: concrete values, or what is recorded."""
 
+    def __init__(self, run: Run, b: Any) -> None:
+        self.run = run
+        self.b: Any = b
+        self.concrete = b is CONCRETE
+        self.marks = [Leaf(mark) for mark in run.marks]
+        self.outs = [Leaf(out) for out in run.outs]
+        self._active: bytearray | None = None
+        self.met: list[Any] = []  # for each seed and leaf whether anything came out: None for nothing
+        self.patterns = self.find_patterns()
 
-def _is_wide(run: Run) -> bool:
-    """Are there so many fewer numbers in the arguments than in the outputs that one push forward for each is less work?"""
-    values = [out.value for out in run.outs if type(out) is Tracer]
-    if any(dtype_of(value).kind != "f" for value in (*values, *(mark.value for mark in run.marks))):
-        return False
-    return 2 * sum(int(np.size(mark.value)) for mark in run.marks) < sum(int(np.size(value)) for value in values)
+    @property
+    def active(self) -> bytearray:
+        """Which values of the run derivatives flow through."""
+        if self._active is None:
+            run = self.run
+            self._active = find_active(run.tape, run.start, run.stop, run.marks)
+        return self._active
 
+    # -- what is walked ----------------------------------------------------------------------------------------------
 
-def _columns(b: RecordBuilder, run: Run) -> list[list[Any]]:
-    """Blocks by one walk forward per argument entry: the columns as rows, transposed at the end."""
-    marks, trace = run.marks, b.trace
-    blocks: list[list[Any]] = [[] for _ in run.outs]
-    tangents: list[Any] = [None] * len(marks)
-    for k, mark in enumerate(marks):
-        shape, size, dtype = np.shape(mark.value), int(np.size(mark.value)), dtype_of(mark.value)
-        found: list[list[Any]] = [[] for _ in run.outs]
-        for j in range(size):
-            b.row()
-            tangents[k] = _basis(b, dtype.type(1), shape, size, j)
-            for column, out, t in zip(found, run.outs, run.push(b, tangents), strict=True):
-                column.append(_row(b, t, None, out, dtype) if type(out) is Tracer else None)
-        tangents[k] = None
-        if isinstance(trace, GraphTrace):
-            trace.new_segment(trace.sites.depth)
-        for block, column, out in zip(blocks, found, run.outs, strict=True):
-            value = out.value if type(out) is Tracer else out
-            if type(out) is not Tracer or not size:
-                block.append(_shaped(np.zeros(np.shape(value) + shape, dtype), value, mark.value))
+    def is_live(self, out: Leaf) -> bool:
+        """Does any derivative flow into the output?"""
+        t = out.tracer
+        if t is None or out.size == 0 or out.dtype.kind not in "fc" or t.index < self.run.start:
+            return False
+        return bool(self.active[t.index - self.run.start])
+
+    def find_patterns(self) -> list[Pattern]:
+        """Of the outputs; `FULL` where there is nothing to gain."""
+        run = self.run
+        if sum(out.size for out in self.outs if self.is_live(out)) <= 1 or sum(mark.size for mark in self.marks) <= 1:
+            return [FULL for _ in self.outs]
+        finder = Finder(run.tape, run.start, run.stop, run.marks)
+        found = [finder.found.get(out.tracer.index, FULL) if self.is_live(out) else FULL for out in self.outs]  # type: ignore[union-attr]
+        return [FULL if pattern.full else pattern for pattern in found]
+
+    def blocks(self) -> list[list[Any]]:
+        """The blocks of the Jacobian, by output and argument leaf."""
+        rows = [self.colour_rows(k) for k in range(len(self.outs))]
+        if all(leaf.dtype.kind == "f" for leaf in (*self.marks, *(out for out in self.outs if out.tracer is not None))):
+            columns = [self.colour_columns(k) for k in range(len(self.marks))]
+            back = sum(c.count if c else out.size for c, out in zip(rows, self.outs, strict=True) if self.is_live(out))
+            if self.is_wide(back, sum(c.count if c else mark.size for c, mark in zip(columns, self.marks, strict=True))):
+                try:
+                    return self.forward(columns)
+                except MissingRuleError:  # of a primitive with a rule for cotangents alone
+                    pass
+        return [self.backward(k, found) for k, found in enumerate(rows)]
+
+    @staticmethod
+    def is_wide(rows: int, columns: int) -> bool:
+        """Are there so many fewer seeds for columns than for rows that going forward is less work?"""
+        return 2 * columns < rows
+
+    def colour_rows(self, k: int) -> Colouring | None:
+        pattern, size = self.patterns[k], self.outs[k].size
+        if pattern is FULL:
+            return None
+        return _useful(colour(*pattern.entries(), size, pattern.width), size)
+
+    def colour_columns(self, k: int) -> Colouring | None:
+        """For the entries of a marked leaf, over all outputs."""
+        mark = self.marks[k]
+        rows, columns, height = [], [], 0
+        for out, pattern, block in zip(self.outs, self.patterns, self.entries_of(k), strict=True):
+            if not self.is_live(out):
                 continue
-            whole = b.reshape(column[0] if size == 1 else b.concatenate(*column, axis=0), shape=(*shape, *np.shape(value)))
-            rank, count = len(shape), len(np.shape(value))
-            if rank and count:
-                whole = b.transpose(whole, axes=(*range(rank, rank + count), *range(rank)))
-            block.append(_stacked(b, [whole], value, mark.value))
-    return blocks
+            if pattern is FULL:
+                return None
+            rows.append(block[0] + height)
+            columns.append(block[1])
+            height += out.size
+        if not rows:
+            return None
+        row, column = np.concatenate(rows), np.concatenate(columns)
+        order = np.argsort(column, kind="stable")
+        return _useful(colour(column[order], row[order], mark.size, height), mark.size)
 
+    def entries_of(self, k: int) -> Iterator[tuple[Any, Any]]:
+        """Row and column of each entry of the blocks of a marked leaf."""
+        first = sum(mark.size for mark in self.marks[:k])
+        for pattern in self.patterns:
+            rows, columns = pattern.entries()
+            mine = (columns >= first) & (columns < first + self.marks[k].size)
+            yield rows[mine], columns[mine] - first
 
-def _rows(b: RecordBuilder, run: Run) -> list[list[Any]]:
-    """Blocks by one walk back per output entry."""
-    marks, trace = run.marks, b.trace
-    active = find_active(run.tape, run.start, run.stop, marks)
-    blocks: list[list[Any]] = []
-    for k, out in enumerate(run.outs):
-        value = out.value if type(out) is Tracer else out
-        shape, size, dtype = np.shape(value), int(np.size(value)), dtype_of(value)
-        if type(out) is not Tracer or dtype.kind not in "fc" or size == 0 or out.index < run.start or not active[out.index - run.start]:
-            blocks.append([_shaped(np.zeros(shape + np.shape(m.value), _block_dtype(value, m)), value, m.value) for m in marks])
-            continue
-        cts: list[Any] = [None] * len(run.outs)
-        twice = dtype.kind == "c" and any(dtype_of(mark.value).kind != "c" for mark in marks)
-        rows: list[list[Any]] = [[] for _ in marks]
-        for j in range(size):
-            b.row()
-            cts[k] = _basis(b, dtype.type(1), shape, size, j)
-            found = run.pull_recorded(b, cts, active=active)
-            imaginary: list[Any] = [None] * len(marks)
+    # -- walks -------------------------------------------------------------------------------------------------------
+
+    def forward(self, colourings: Sequence[Colouring | None]) -> list[list[Any]]:
+        """Blocks by tangents of the entries of each marked leaf."""
+        blocks: list[list[Any]] = [[] for _ in self.outs]
+        for k, (mark, colouring) in enumerate(zip(self.marks, colourings, strict=True)):
+            pieces: list[list[Any]] = [[] for _ in self.outs]
+            if mark.size:
+                for seed, count in self.seeds(mark, colouring, True):
+                    tangents: list[Any] = [None] * len(self.marks)
+                    tangents[k] = seed
+                    for piece, t in zip(pieces, self.push(tangents, count), strict=True):
+                        self.met.append(None if t is None else False)
+                        piece.append((t, count))
+            self.back_outside()
+            for block, piece, out, entries, pattern in zip(blocks, pieces, self.outs, self.entries_of(k), self.patterns, strict=True):
+                if not self.is_live(out) or not mark.size:
+                    block.append(self.nothing(out, mark))
+                    continue
+                whole = self.joined([self.dense(t, n, out.shape, mark.dtype, True) for t, n in piece], len(out.shape))
+                block.append(self.finished(whole, out, mark, colouring, entries, pattern, True))
+        return blocks
+
+    def backward(self, k: int, colouring: Colouring | None) -> list[Any]:
+        """Blocks of an output by cotangents of its entries."""
+        out, marks = self.outs[k], self.marks
+        if not self.is_live(out):
+            return [self.nothing(out, mark) for mark in marks]
+        twice = out.dtype.kind == "c" and any(mark.dtype.kind != "c" for mark in marks)
+        pieces: list[list[Any]] = [[] for _ in marks]
+        for seed, count in self.seeds(out, colouring, False):
+            cts: list[Any] = [None] * len(self.outs)
+            cts[k] = seed
+            found = self.pull(cts, count)
+            turned: list[Any] = [None] * len(marks)
             if twice:
-                b.row()
-                cts[k] = _basis(b, dtype.type(1j), shape, size, j)
-                imaginary = run.pull_recorded(b, cts, active=active)
-            for row, c, i, mark in zip(rows, found, imaginary, marks, strict=True):
-                row.append(_row(b, c, i, mark, _block_dtype(value, mark)))
-        if isinstance(trace, GraphTrace):
+                cts[k] = self.times_i(seed, count)
+                turned = self.pull(cts, count)
+            for piece, c, i, mark in zip(pieces, found, turned, marks, strict=True):
+                self.met.append(None if c is None and i is None else False)
+                piece.append((self.combined(c, i, count, out, mark), count))
+        self.back_outside()
+        blocks = []
+        for j, (piece, mark) in enumerate(zip(pieces, marks, strict=True)):
+            whole = self.joined([self.dense(c, n, mark.shape, _block_dtype(out, mark), False) for c, n in piece], 0)
+            entries = next(e for i, e in enumerate(self.entries_of(j)) if i == k)
+            blocks.append(self.finished(whole, out, mark, colouring, entries, self.patterns[k], False))
+        return blocks
+
+    def seeds(self, leaf: Leaf, colouring: Colouring | None, last: bool) -> Iterator[tuple[Any, int]]:
+        """The seeds at a leaf, and how many of them go in each walk."""
+        if leaf.size == 1 or (colouring is not None and colouring.count == 1):
+            yield self.ones(leaf), 0
+            return
+        total = leaf.size if colouring is None else colouring.count
+        largest = max((np.size(t.value) for t in self.run.tape[self.run.start : self.run.stop]), default=1)
+        chunk = max(1, min(total, CHUNK // max(int(largest), 1)))
+        for first in range(0, total, chunk):
+            if total > chunk and isinstance(self.b, RecordBuilder):
+                self.b.row()
+            count = min(chunk, total - first)
+            if colouring is None:
+                yield Batched(None, leaf.shape, leaf.dtype, first), count
+                continue
+            chosen = np.arange(first, first + count)
+            if last:
+                rows = (colouring.colours[:, None] == chosen).reshape(*leaf.shape, count)
+            else:
+                rows = (chosen[:, None] == colouring.colours).reshape(count, *leaf.shape)
+            yield Batched(self.constant(rows.astype(leaf.dtype)), leaf.shape, leaf.dtype), count
+
+    def pull(self, cts: Sequence[Any], count: int) -> list[Any]:
+        """The cotangents of the marks; `count` is 0 for a single seed that is not batched."""
+        if count == 0:
+            if self.concrete:
+                return self.run.pull(cts)
+            return self.run.pull_recorded(self.b, cts, active=self.active)
+        b = BatchBuilder(self.b, count, False)
+        try:
+            return self.run.pull_recorded(b, cts, detached=self.concrete, active=self.active)
+        except Unbatched:
+            return self.one_by_one(cts, count, False, lambda each: self.pull(each, 0))
+
+    def push(self, tangents: Sequence[Any], count: int) -> list[Any]:
+        if count == 0:
+            return self.run.push(self.b, tangents)
+        b = BatchBuilder(self.b, count, True)
+        try:
+            return self.run.push(b, tangents, detached=self.concrete)
+        except Unbatched:
+            return self.one_by_one(tangents, count, True, lambda each: self.push(each, 0))
+
+    def one_by_one(self, seeds: Sequence[Any], count: int, last: bool, walk: Callable[[list[Any]], list[Any]]) -> list[Any]:
+        """One walk for each seed, as iterations of a loop; the results batched."""
+        b = BatchBuilder(self.b, count, last)
+        k = next(k for k, seed in enumerate(seeds) if seed is not None)
+        found: list[list[Any]] = []
+        rows = b.leading(seeds[k])
+        shape = seeds[k].shape
+        for j in range(count):
+            self.b.row()
+            each: list[Any] = [None] * len(seeds)
+            rank = len(shape)
+            region = {"start": (j, *(0,) * rank), "count": (1, *shape), "step": (1,) * (rank + 1), "drop": (0,)}
+            each[k] = self.b.slice(rows, **region)
+            found.append(walk(each))
+        self.back_outside()
+        return [self.batched(b, list(parts)) for parts in zip(*found, strict=True)]
+
+    def batched(self, b: BatchBuilder, parts: list[Any]) -> Any:
+        """The results of single walks as one batch; None where all are zero."""
+        like = next((part for part in parts if part is not None), None)
+        if like is None:
+            return None
+        shape, dtype = self.b.shape(like), self.b.dtype(like)
+        rows = [self.dense(part, 0, shape, dtype, False) for part in parts]
+        return b.from_leading(rows[0] if len(rows) == 1 else self.b.concatenate(*rows, axis=0), shape)
+
+    def back_outside(self) -> None:
+        """What follows is in no loop over seeds."""
+        trace = getattr(self.b, "trace", None)
+        if isinstance(trace, GraphTrace) and self.b.extra:
             trace.new_segment(trace.sites.depth)
-        blocks.append([_stacked(b, row, value, mark.value) for row, mark in zip(rows, marks, strict=True)])
-    return blocks
+            self.b.extra = 0
+
+    # -- values ------------------------------------------------------------------------------------------------------
+
+    def constant(self, value: Any) -> Any:
+        return value if self.concrete else self.b.trace.lift(value)
+
+    def number(self, value: Any) -> Any:
+        return value if self.concrete else Static(value)
+
+    def ones(self, leaf: Leaf) -> Any:
+        one = self.number(leaf.dtype.type(1))
+        return self.b.full(one, shape=leaf.shape, dtype=leaf.dtype.name) if leaf.shape else one
+
+    def times_i(self, seed: Any, count: int) -> Any:
+        b = BatchBuilder(self.b, count, False) if count else self.b
+        return b.mul(seed, self.number(b.dtype(seed).type(1j)))
+
+    def combined(self, c: Any, turned: Any, count: int, out: Leaf, mark: Leaf) -> Any:
+        """A row of a block: dv/dx of a complex output of a real argument is minus what a cotangent of i gives."""
+        if turned is None or mark.dtype.kind == "c":
+            return c
+        b = BatchBuilder(self.b, count, False) if count else self.b
+        zero = b.zeros_like(mark.value)
+        return b.complex_of(zero if c is None else c, b.neg(turned))
+
+    def dense(self, c: Any, count: int, shape: tuple[int, ...], dtype: np.dtype[Any], last: bool) -> Any:
+        """What came out of a walk as an array with the axis of the seeds."""
+        whole = (*shape, max(count, 1)) if last else (max(count, 1), *shape)
+        if c is None:
+            return self.b.zeros(shape=whole, dtype=dtype.name)
+        if count:
+            c = BatchBuilder(self.b, count, last).dense(c).value
+        elif type(c) is Static or not isinstance(c, (Tracer, np.ndarray, np.generic)):
+            return self.b.full(c, shape=whole, dtype=dtype.name)
+        if self.b.dtype(c) != dtype:
+            c = self.b.convert(c, dtype=dtype.name)
+        return c if self.b.shape(c) == whole else self.b.reshape(c, shape=whole)
+
+    def joined(self, pieces: list[Any], axis: int) -> Any:
+        return pieces[0] if len(pieces) == 1 else self.b.concatenate(*pieces, axis=axis)
+
+    def nothing(self, out: Leaf, mark: Leaf) -> Any:
+        if out.tracer is not None and out.size and out.dtype.kind in "fc":
+            self.met.append(None)
+        return _kind(np.zeros(out.shape + mark.shape, _block_dtype(out, mark)), out, mark)
+
+    def finished(
+        self, whole: Any, out: Leaf, mark: Leaf, colouring: Colouring | None, entries: tuple[Any, Any], pattern: Pattern, last: bool
+    ) -> Any:
+        """A block from the derivatives for all seeds, with the zeros that it has by construction."""
+        b, shape = self.b, out.shape + mark.shape
+        rows, columns = entries
+        if colouring is not None:
+            if last:
+                places = rows * colouring.count + colouring.colours[columns]
+            else:
+                places = colouring.colours[rows] * mark.size + columns
+            whole = self.spread(whole, places, rows * mark.size + columns, out.size * mark.size)
+        elif pattern is not FULL and len(rows) < out.size * mark.size:
+            mask = np.zeros((out.size, mark.size), bool)
+            mask[rows, columns] = True
+            whole = b.where(self.constant(mask.reshape(shape)), self.reshaped(whole, shape), self.number(whole.dtype.type(0)))
+        whole = self.reshaped(whole, shape)
+        if self.concrete:
+            whole = whole if colouring is not None else np.array(whole)
+        elif not shape and not isinstance(out.value, _ndarray) and not isinstance(mark.value, _ndarray):
+            return b.slice(whole, start=(), count=(), step=(), drop=())
+        return _kind(whole, out, mark)
+
+    def reshaped(self, value: Any, shape: tuple[int, ...]) -> Any:
+        return value if self.b.shape(value) == shape else self.b.reshape(value, shape=shape)
+
+    def spread(self, whole: Any, read: Any, write: Any, size: int) -> Any:
+        """A vector of zeros but for entries `write`, which are entries `read` of `whole`."""
+        b = self.b
+        dtype = b.dtype(whole)
+        flat = self.reshaped(whole, (math.prod(b.shape(whole)),))
+        zeros = b.zeros(shape=(size,), dtype=dtype.name)
+        if not len(read):
+            return zeros
+        order = np.argsort(write)
+        read, write = read[order], write[order]
+        by, step = _even(read), _even(write)
+        if by and step:
+            part = b.slice(flat, start=(int(read[0]),), count=(len(read),), step=(by,), drop=())
+            region = {"start": (int(write[0]),), "count": (len(write),), "step": (step,), "drop": ()}
+            return b.slice_update(zeros, part, **region)
+        return b.scatter_add(zeros, b.gather(flat, self.constant(read)), self.constant(write))
 
 
-def _basis(b: RecordBuilder, one: Any, shape: tuple[int, ...], size: int, j: int) -> Any:
-    """The cotangent that picks entry `j`."""
-    if not isinstance(b.trace, GraphTrace):
-        basis = np.zeros(size, one.dtype)
-        basis[j] = one
-        return basis.reshape(shape)[()]
-    if not shape:
-        return Static(one)
-    basis = b.slice_update(b.zeros(shape=(size,), dtype=one.dtype.name), Static(one), start=(j,), count=(1,), step=(1,), drop=())
-    return basis if shape == (size,) else b.reshape(basis, shape=shape)
+def _useful(found: Colouring | None, size: int) -> Colouring | None:
+    """A colouring that saves work."""
+    return found if found is not None and 2 * found.count <= size else None
 
 
-def _row(b: RecordBuilder, c: Any, imaginary: Any, mark: Any, dtype: np.dtype[Any]) -> Any:
-    """One row of a block, of shape (1, ...)."""
-    shape = np.shape(mark.value)
-    if c is None and imaginary is None:
-        return b.zeros(shape=(1, *shape), dtype=dtype.name)
-    if imaginary is not None and dtype_of(mark.value).kind != "c":
-        zero = b.zeros_like(mark)
-        c = b.complex_of(zero if c is None else c, b.neg(imaginary))
-    if type(c) is Static or not isinstance(c, (Tracer, np.ndarray, np.generic)):
-        return b.full(c, shape=(1, *shape), dtype=dtype.name)
-    if b.dtype(c) != dtype:
-        c = b.convert(c, dtype=dtype.name)
-    return b.reshape(c, shape=(1, *shape))
+def _even(places: Any) -> int:
+    """The step of evenly spaced places, 0 for others."""
+    if len(places) == 1:
+        return 1
+    steps = np.diff(places)
+    return int(steps[0]) if (steps == steps[0]).all() else 0
 
 
-def _stacked(b: RecordBuilder, rows: list[Any], value: Any, argument: Any) -> Any:
-    shape = np.shape(value) + np.shape(argument)
-    whole = rows[0] if len(rows) == 1 else b.concatenate(*rows, axis=0)
-    if b.shape(whole) != shape:
-        whole = b.reshape(whole, shape=shape)
-    if not shape and not isinstance(value, _ndarray) and not isinstance(argument, _ndarray):
-        whole = b.slice(whole, start=(), count=(), step=(), drop=())
-    return whole
+def _block_dtype(out: Leaf, mark: Leaf) -> np.dtype[Any]:
+    """Of one block: complex where output or argument is. A real argument of a complex output takes two walks."""
+    return np.result_type(mark.dtype, np.complex64) if out.dtype.kind == "c" else mark.dtype
+
+
+def _kind(block: Any, out: Leaf, mark: Leaf) -> Any:
+    """A plain block of no axes is a number where neither is an array."""
+    return block if isinstance(out.value, _ndarray) or isinstance(mark.value, _ndarray) or type(block) is Tracer else block[()]
 
 
 def jacobian(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
-    """The Jacobian, of shape output + input, by one reverse walk per output entry.
+    """The Jacobian, of shape output + input.
 
     For pytrees: the output's structure, with the argument's structure in place of each leaf. A complex output of a real
     argument has a complex Jacobian; for a complex argument it is the derivative of a holomorphic function.
+
+    The function runs once, and all rows (or columns, where there are far fewer) come out of one batched walk over it; a Jacobian that is
+    diagonal or banded by construction takes one walk for each group of rows without a common entry. Entries that the
+    output does not depend on by construction are exactly 0. Raises DifferentiationError for outputs that are no numbers,
+    MissingRuleError where an operation has no rule.
     """
     return Operator("jacobian", whole_jacobian, fun, argnum)
 
 
 def hessian(fun: Callable[..., Any], argnum: Argnum = 0) -> Operator:
-    """The Jacobian of the Jacobian: of shape output + input + input."""
+    """The Jacobian of the Jacobian: of shape output + input + input. As in `jacobian`, what is zero by construction costs nothing."""
     return Operator("hessian", _hessian, fun, argnum)

@@ -17,7 +17,7 @@ from irgrad.frontend.recorder import RecordBuilder
 from irgrad.frontend.storage import identity, resolve, resolve_all, resolve_tree
 from irgrad.frontend.trace import Trace, describe
 from irgrad.frontend.tracer import Tracer
-from irgrad.ir.builder import EVAL
+from irgrad.ir.builder import EVAL, Builder
 from irgrad.ir.primitive import REGISTRY
 from irgrad.operators.arguments import Argnum, as_inexact, find_places
 from irgrad.operators.messages import located, source_of_function, warn_independent
@@ -120,8 +120,8 @@ class Run:
             except MissingRuleError as error:
                 raise located(error, self.trace) from None
 
-    def pull_recorded(self, b: RecordBuilder, cts: Sequence[Any], detached: bool = False, active: bytearray | None = None) -> list[Any]:
-        """`pull`, recorded through `b`."""
+    def pull_recorded(self, b: Builder, cts: Sequence[Any], detached: bool = False, active: bytearray | None = None) -> list[Any]:
+        """`pull` through a builder: recorded, or in a batch."""
         seeds: dict[int, Any] = {}
         for out, ct in zip(self.outs, cts, strict=True):
             if type(out) is Tracer and ct is not None and out.index >= self.start:
@@ -129,7 +129,7 @@ class Run:
         try:
             return reverse(self.tape, self.start, self.stop, seeds, self.marks, b, detached=detached, active=active)
         except MissingRuleError as error:
-            raise located(error, b.trace) from None
+            raise located(error, getattr(b, "trace", self.trace)) from None
 
     def push(self, b: Any, tangents: Sequence[Any], detached: bool = False) -> list[Any]:
         """Tangents of the output leaves (None for zero) from those of the marked leaves."""

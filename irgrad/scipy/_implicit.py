@@ -27,6 +27,7 @@ from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import PURE, Primitive
 from irgrad.operators import grad, jacobian, make_jvp, make_vjp, stop_gradient
+from irgrad.passes.batch import single_jvp, single_vjp
 from irgrad.scipy._callback import Callback, compiled_later, concrete_result
 from irgrad.scipy._packing import Packing, concrete, pack
 
@@ -181,6 +182,7 @@ def _aval(moving: Aval, data: Aval, *, condition: Condition, count: int) -> Aval
     return Aval((1 if condition.is_scalar else count,), np.dtype(np.float64))
 
 
+@single_vjp
 def _vjp(b: Builder, index: int, ct: Any, out: Any, moving: Any, data: Any, *, condition: Condition, count: int) -> Any:
     if index == 1:
         return None
@@ -190,6 +192,7 @@ def _vjp(b: Builder, index: int, ct: Any, out: Any, moving: Any, data: Any, *, c
     return pull(weight)
 
 
+@single_jvp
 def _jvp(b: Builder, tangents: Sequence[Any], out: Any, moving: Any, data: Any, *, condition: Condition, count: int) -> Any:
     if tangents[0] is None:
         return None

@@ -29,6 +29,7 @@ from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import PURE, Primitive
 from irgrad.operators import make_jvp, make_vjp
+from irgrad.passes.batch import single_jvp, single_vjp
 from irgrad.scipy._callback import Callback, compiled_later, concrete_result
 from irgrad.scipy._packing import Packing, concrete, is_complex, pack
 
@@ -173,6 +174,7 @@ def _aval(active: Aval, data: Aval, *, equation: Equation, count: int, states: i
     return Aval((count, states), np.dtype(np.float64))
 
 
+@single_vjp
 def _vjp(b: Builder, index: int, ct: Any, out: Any, active: Any, data: Any, *, equation: Equation, count: int, states: int) -> Any:
     if index == 1:
         return None
@@ -193,6 +195,7 @@ def _vjp(b: Builder, index: int, ct: Any, out: Any, active: Any, data: Any, *, e
     return pack([weight, first, *reversed(by_times), by_moving])
 
 
+@single_jvp
 def _jvp(b: Builder, tangents: Sequence[Any], out: Any, active: Any, data: Any, *, equation: Equation, count: int, states: int) -> Any:
     if tangents[0] is None:
         return None
