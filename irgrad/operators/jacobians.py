@@ -290,7 +290,8 @@ class Walks:
         rows = b.leading(seeds[k])
         shape = seeds[k].shape
         for j in range(count):
-            self.b.row()
+            if isinstance(self.b, RecordBuilder):
+                self.b.row()
             each: list[Any] = [None] * len(seeds)
             rank = len(shape)
             region = {"start": (j, *(0,) * rank), "count": (1, *shape), "step": (1,) * (rank + 1), "drop": (0,)}

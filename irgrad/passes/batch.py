@@ -28,7 +28,7 @@ Shape = tuple[int, ...]
 
 
 class Unbatched(Exception):
-    """An operation that cannot be recorded for all seeds at once."""
+    """An operation that cannot be done for all seeds at once."""
 
 
 class BatchBuilder(Builder):
@@ -244,6 +244,8 @@ class BatchBuilder(Builder):
         ]
         if all(each is None for each in found):
             return None
+        if any(isinstance(each, np.generic) and type(each) is not each.dtype.type for each in found):
+            raise Unbatched  # a value of a type of the user's, where derivatives expect a number
         shape = broadcast_shapes(tuple([np.shape(each) for each in found if each is not None]))
         return self.from_leading(np.stack([np.broadcast_to(0.0 if each is None else each, shape) for each in found]), shape)
 
