@@ -20,6 +20,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, register_jitable
 
 from irgrad.codegen import polynomial, vector
+from irgrad.codegen.scalar import LONE
 
 LN2 = math.log(2.0)
 LOG2_E = math.log2(math.e)
@@ -48,6 +49,17 @@ def _library(name: str, arity: int) -> Any:
     return unary if arity == 1 else binary
 
 
+def _lone(name: str) -> Any:
+    """A call of libm's `name` on a number that stands alone: a chain of such calls waits for each of them."""
+
+    @intrinsic
+    def unary(typing_context: Any, x: Any) -> Any:
+        real = types.float32 if x == types.float32 else types.float64
+        return real(real), lambda context, builder, signature, args: _call_symbol(builder, name, args)
+
+    return unary
+
+
 def _libm_signature(name: str, operands: tuple[Any, ...]) -> Any:
     real = types.float32 if all(o == types.float32 for o in operands) else types.float64
 
@@ -65,6 +77,11 @@ def _call_libm(builder: Any, name: str, args: Any) -> Any:
     vectorised = vector.declare(builder.module, name, type_, len(args))
     if vectorised is not None:
         return builder.call(vectorised, args)
+    return _call_symbol(builder, name, args)
+
+
+def _call_symbol(builder: Any, name: str, args: Any) -> Any:
+    type_ = args[0].type
     symbol = name + ("f" if isinstance(type_, ll.FloatType) else "")
     function = cgutils.get_or_insert_function(builder.module, ll.FunctionType(type_, [type_] * len(args)), symbol)
     function.attributes.add("nounwind")
@@ -523,6 +540,7 @@ def names() -> dict[str, Any]:
     }  # fmt: skip
     found.update({name: _library(name, 1) for name in REAL})
     found.update({name: _library(name, 2) for name in REAL_PAIRS})
+    found.update({f"lone_{name}": _lone(name) for name in LONE})
     found.update({name: _llvm_intrinsic(name) for name in INSTRUCTIONS})
     found.update({f"c_{name}": _FOUND[name] for name in COMPLEX})
     return found

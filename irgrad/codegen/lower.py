@@ -17,7 +17,7 @@ from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
 from irgrad.codegen.nest import Nest, NestText, Reduction, Stage
-from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, operand_dtypes, plus, times
+from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, view_through
 from irgrad.ir.primitive import UPDATE, VIEW
@@ -294,7 +294,8 @@ class _Writer:
         for index in np.ndindex(*node.aval.shape):
             texts = tuple(str(o[index]) for o in spread)
             if texts not in known:
-                known[texts] = self.let(self.text(node, list(texts)))
+                text = self.text(node, list(texts))
+                known[texts] = self.let(text if node.aval.ndim else lone(text))
             made[index] = known[texts]
         return made
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.codegen.scalar import LONE
+
 
 class Pointer:
     """Elements of one dtype from an address on; an index may lead anywhere."""
@@ -170,6 +172,8 @@ def names() -> dict[str, Any]:
         found["c_" + name] = getattr(np, name)
     for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh"):
         found["c_" + name] = getattr(np, "arc" + name[1:])
+    for name in LONE:
+        found["lone_" + name] = found[name]
     found["c_pow"] = lambda z, w, one: np.power(z, w)
     for name in (
         "bool",

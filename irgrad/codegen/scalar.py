@@ -18,6 +18,9 @@ _COMPLEX_NAMES = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt
 _COMPLEX_CALL = re.compile(rf"({'|'.join(_COMPLEX_NAMES)})\((.*)\)$", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.}])(\d+\.\d*(?:e[+-]?\d+)?|(?:inf|nan)\b)")
 ROUTINE = re.compile(r"\bspecial_(\w+)\(")  # text that calls a routine of scipy.special
+# functions of which libm's answer comes sooner than one lane of a vector routine
+LONE = ("exp", "exp2", "log", "log2", "sin", "cos", "tan", "atan", "erf", "erfc")
+_LONE = re.compile(rf"(?<![\w.])({'|'.join(LONE)})\(")
 PRODUCTS = 4  # largest exponent that is written as products: beyond it their rounding errors pass 4 ulp
 
 
@@ -63,6 +66,11 @@ def expand(node: Node, operands: list[str]) -> str:
     elif first.name == "float32":
         text = _NUMBER.sub(r"as_float32(\1)", text)
     return exact(text.format(*operands), text, node.aval.dtype)
+
+
+def lone(text: str) -> str:
+    """`text` for a number that is no element of an array: no loop computes the same elsewhere, and chains of calls wait for each."""
+    return _LONE.sub(r"lone_\1(", text)
 
 
 def exact(text: str, form: str, dtype: np.dtype[Any]) -> str:
@@ -155,4 +163,4 @@ def conversion_kernel(have: np.dtype[Any], want: np.dtype[Any]) -> str:
     return f"def kernel(p, n):\n{pointers}    store(o, 0, {text})\n    return 0\n"
 
 
-__all__ = ["ROUTINE", "conversion", "conversion_kernel", "exact", "expand", "literal", "operand_dtypes", "plus", "times"]
+__all__ = ["LONE", "ROUTINE", "conversion", "conversion_kernel", "exact", "expand", "literal", "lone", "operand_dtypes", "plus", "times"]

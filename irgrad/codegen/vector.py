@@ -2,7 +2,8 @@
 
 A kernel calls ``irgrad_exp(x)``, a function defined in its own module that runs libmvec's routine and takes the first lane. An attribute on
 it names the routine as its vector form (and one of half the lanes that runs it too), so that LLVM's vectoriser puts whole vectors
-through it. Loops, their remainders and scalar code thus run one routine, and a value does not depend on its position.
+through it. Loops, their remainders and arrays without loops thus run one routine, and a value does not depend on its position. Numbers that
+are no elements of an array go through libm where its answer comes sooner (`irgrad.codegen.scalar.lone`).
 libmvec's routines err by at most 4 ulp.
 
 Where the library, the processor or a name is missing, calls go to libm, one number at a time.

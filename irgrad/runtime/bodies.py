@@ -38,8 +38,12 @@ _numbers = itertools.count()
 class _Lending(Linker):
     """Links a body that may change some of its inputs in place: carries whose next value is an update of them.
 
+    Here a result may take over the memory of an input, so that bases are not apart.
+
     `lent` maps inputs to the results that may take over their memory; those that do are in `kept`.
     """
+
+    is_apart = False
 
     def __init__(self, body: Body, lent: dict[int, int]) -> None:
         tree = PathTree()

@@ -26,6 +26,7 @@ from irgrad.ir.template import Instance, Template, TemplateTable
 from irgrad.runtime.lowering import LinkCounts, lowered_template
 from irgrad.runtime.memory import Arena, Buffer, Place, copied
 from irgrad.runtime.recompute import Schedule, plan
+from irgrad.runtime.runs import Runs
 from irgrad.runtime.tables import Tables
 from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse, analyse_limb, extends
 
@@ -57,6 +58,8 @@ class Output:
 class Linker:
     """Builds the program of one path tree, and adds limbs to it."""
 
+    is_apart = True  # inputs and results of the program are distinct memory
+
     def __init__(
         self,
         tree: PathTree,
@@ -86,6 +89,7 @@ class Linker:
         self.guards: dict[int, Any] = {}
         self.hosts: dict[int, HostCall] = {}
         self.kernels: dict[str, Any] = {}
+        self.runs = Runs(self.plain, self.is_apart, len(self.tree.limbs) > 1 or any(len(limb.nodes) > 1 for limb in self.tree.limbs))
         self.bodies: list[Any] = []
         self.runners: list[Any] = []  # of rows in chunks
         self.costs: dict[PathNode, tuple[int, int]] = {}  # rows and operations up to the end of a node
@@ -178,6 +182,7 @@ class Linker:
 
     @property
     def num_rows(self) -> int:
+        self.runs.settle()
         return self.tables.num_rows
 
     # -- one node ----------------------------------------------------------------------------------------------------
@@ -429,6 +434,7 @@ class Linker:
         """A row whose chunks the team may share."""
         if self.silent:
             return
+        self.runs.settle()
         TEAM.start()
         kernel, run, chunk = (LIBRARY.get(source, self.counts.kernels) for source in (row.source, SPLIT, CHUNK_OF))
         self.kernels[row.source] = kernel
@@ -440,6 +446,12 @@ class Linker:
     def emit(self, source: str, refs: list[int], sizes: list[int]) -> None:
         if self.silent:
             return
+        if sizes or not self.runs.add(source, refs):
+            self.runs.settle()
+            self.plain(source, refs, sizes)
+
+    def plain(self, source: str, refs: list[int], sizes: list[int]) -> None:
+        """One row."""
         kernel = self.kernels.get(source)
         if kernel is None:
             kernel = self.kernels[source] = LIBRARY.get(source, self.counts.kernels)
