@@ -8,7 +8,7 @@ ABI, chapters 4 and 5, with its supplements for x86-64 and AArch64.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 X86_64, AARCH64 = 62, 183
 UNDEFINED, ABSOLUTE, COMMON = 0, 0xFFF1, 0xFFF2  # sections of symbols that have none
@@ -29,8 +29,7 @@ class UnsupportedObject(ValueError):
     """An object file with something that is not handled here."""
 
 
-@dataclass(slots=True, frozen=True)
-class Section:
+class Section(NamedTuple):
     """A section that is to be in memory; `data` is empty where its bytes are zero."""
 
     name: str
@@ -41,8 +40,7 @@ class Section:
     is_code: bool
 
 
-@dataclass(slots=True, frozen=True)
-class Symbol:
+class Symbol(NamedTuple):
     """A name, where it is defined (a section's number or one of the constants above) and how far inside."""
 
     name: str
@@ -51,8 +49,7 @@ class Symbol:
     size: int
 
 
-@dataclass(slots=True, frozen=True)
-class Relocation:
+class Relocation(NamedTuple):
     """Bytes of a section that depend on where a symbol lies."""
 
     section: int
@@ -62,8 +59,7 @@ class Relocation:
     addend: int
 
 
-@dataclass(slots=True, frozen=True)
-class ObjectFile:
+class ObjectFile(NamedTuple):
     """`sections` by number in the file; `symbols` by the numbers that relocations have."""
 
     machine: int
@@ -78,8 +74,7 @@ class ObjectFile:
         }
 
 
-@dataclass(slots=True, frozen=True)
-class _Header:
+class _Header(NamedTuple):
     name: int
     kind: int
     flags: int

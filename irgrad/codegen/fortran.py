@@ -6,7 +6,6 @@ small table on the stack. A kernel loops over a stack of matrices. Work space is
 
 from __future__ import annotations
 
-import ctypes
 import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -26,20 +25,6 @@ PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 CALL = 500  # nanoseconds of a routine besides its arithmetic
 SMALL = 1_000_000  # operations on a matrix up to which a stack is split: BLAS has threads of its own for larger ones
 TILE = 32  # rows of a transposed copy that are written together
-
-
-@cache
-def lapack_address(name: str) -> int:
-    """Address of a routine of ``scipy.linalg.cython_lapack``."""
-    from scipy.linalg import cython_lapack
-
-    capsule = cython_lapack.__pyx_capi__[name]  # pyright: ignore[reportAttributeAccessIssue]
-    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    address = pointer_of(capsule, name_of(capsule))
-    assert address is not None
-    return int(address)
 
 
 @cache

@@ -6,11 +6,9 @@ hundred multiplications. A kernel that indexes by data wraps negative indices, c
 
 from __future__ import annotations
 
-import ctypes
 import math
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,21 +26,6 @@ if TYPE_CHECKING:
 SMALL = 400  # multiplications below which loops beat the call of a BLAS routine
 OUT_OF_RANGE = 2  # status of a kernel that met an index outside its axis
 PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
-
-
-@cache
-def blas_address(name: str) -> int:
-    """Address of a routine of ``scipy.linalg.cython_blas``."""
-    from scipy.linalg import cython_blas  # pyright: ignore[reportAttributeAccessIssue]
-
-    capsule = cython_blas.__pyx_capi__[name]  # pyright: ignore[reportAttributeAccessIssue]
-    ctypes.pythonapi.PyCapsule_GetName.restype = ctypes.c_char_p
-    ctypes.pythonapi.PyCapsule_GetName.argtypes = [ctypes.py_object]
-    ctypes.pythonapi.PyCapsule_GetPointer.restype = ctypes.c_void_p
-    ctypes.pythonapi.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    address = ctypes.pythonapi.PyCapsule_GetPointer(capsule, ctypes.pythonapi.PyCapsule_GetName(capsule))
-    assert address is not None
-    return int(address)
 
 
 def row(lowering: _Lowering, node: Node, kind: str) -> Row:

@@ -12,7 +12,6 @@ import mmap
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -67,27 +66,20 @@ def _libraries() -> tuple[Any, ...]:
     return (ctypes.CDLL(None), ctypes.CDLL("libm.so.6"))
 
 
-@dataclass(slots=True)
 class Layout:
     """Where everything of an object file lies, in bytes from the start of its pages.
 
     First what stays as it is (code, constants, stubs, the global offset table), then from `writable` on what code writes to.
     """
 
-    found: ObjectFile
-    name: str
-    resolve: Callable[[str], int]
-    size: int = 0
-    entry: int = 0
-    writable: int = 0
-    table: int = 0
-    places: dict[int, int] = field(default_factory=dict)  # of sections
-    common: dict[int, int] = field(default_factory=dict)  # of symbols that have no section
-    stubs: dict[int, int] = field(default_factory=dict)
-    slots: dict[int, int] = field(default_factory=dict)
-    outside: dict[int, int] = field(default_factory=dict)  # addresses of symbols from elsewhere
-
-    def __post_init__(self) -> None:
+    def __init__(self, found: ObjectFile, name: str, resolve: Callable[[str], int]) -> None:
+        self.found, self.name, self.resolve = found, name, resolve
+        self.size = 0
+        self.places: dict[int, int] = {}  # of sections
+        self.common: dict[int, int] = {}  # of symbols that have no section
+        self.stubs: dict[int, int] = {}
+        self.slots: dict[int, int] = {}
+        self.outside: dict[int, int] = {}  # addresses of symbols from elsewhere
         rules = [(relocation, self.rule(relocation)) for relocation in self.found.relocations]
         self._find_outside(relocation.symbol for relocation, rule in rules if rule.target != "table")
         self._place_sections(is_writable=False)

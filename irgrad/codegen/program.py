@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.fortran import lapack_address
 from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
-from irgrad.codegen.library import blas_address
 from irgrad.codegen.loops import find_linked
+from irgrad.codegen.scipy_routines import address
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT
 from irgrad.ops.routines import special_address
@@ -169,8 +168,8 @@ def symbol_address(name: str, numbers: Numbers) -> int | tuple[int, int]:
     if name.startswith("special:"):
         return special_address(name.removeprefix("special:"))
     if name.startswith("lapack:"):
-        return lapack_address(name.removeprefix("lapack:"))
-    return blas_address(name)
+        return address("cython_lapack", name.removeprefix("lapack:"))
+    return address("cython_blas", name)
 
 
 __all__ = ["ROW_WORDS", "Argument", "Context", "HostCall", "Numbers", "Program", "reference", "symbol_address"]

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from irgrad.codegen.elf import AARCH64, X86_64
 
@@ -24,8 +23,7 @@ class TooFar(ValueError):
 Write = Callable[[memoryview, int, int], None]
 
 
-@dataclass(slots=True, frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """How a kind of relocation is computed, and the function that writes its value at an offset; `width` bytes are written."""
 
     target: Literal["symbol", "near", "slot", "table"]

@@ -42,8 +42,11 @@ class Names(dict[int, Any]):
         """The module and every public name whose replacement is another object."""
         self.add(original, replacement)
         for name in dir(replacement):
-            old, new = vars(original).get(name), getattr(replacement, name)
-            if not name.startswith("_") and old is not None and old is not new and (callable(old) or isinstance(old, ModuleType)):
+            old = vars(original).get(name)  # what the module imports on first use is the same object in both
+            if name.startswith("_") or not (callable(old) or isinstance(old, ModuleType)):
+                continue
+            new = getattr(replacement, name)
+            if old is not new:
                 self.add(old, new)
 
     @functools.cached_property

@@ -44,7 +44,7 @@ def _names() -> frozenset[str]:
     for kind in (list, tuple, dict, set, frozenset, str, int, float, complex, range, slice):
         found |= {name for name in dir(kind) if not name.startswith("_")}
     for module in (np, np.linalg, np.fft, math):
-        found |= {name for name in dir(module) if not name.startswith("_") and (module is math or _is_known(getattr(module, name, None)))}
+        found |= {name for name in dir(module) if not name.startswith("_") and (module is math or _is_known(vars(module).get(name)))}
     return frozenset(found)
 
 

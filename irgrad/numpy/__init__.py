@@ -6,18 +6,32 @@ function that is not traced raises UnsupportedError for a traced argument. Types
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as _np
 
 import irgrad.frontend.handlers as _handlers  # noqa: F401  (registers the handlers)
+from irgrad.numpy import _wrap
 from irgrad.numpy import fft as fft
 from irgrad.numpy import linalg as linalg
 from irgrad.numpy import random as random
-from irgrad.numpy._wrap import public_names as _public_names
 
 if TYPE_CHECKING:
     from numpy import *  # noqa: F403 # pyright: ignore[reportWildcardImportFromLibrary]
 
-globals().update({name: item for name, item in _public_names(_np).items() if name not in ("fft", "linalg", "random")})
+globals().update({name: item for name, item in _wrap.public_names(_np).items() if name not in ("fft", "linalg", "random")})
 globals()["__version__"] = _np.__version__
+_late = _wrap.late_names(_np)
+
+if not TYPE_CHECKING:  # a checker would take every name for one of these
+
+    def __getattr__(name: str) -> Any:
+        """The modules that numpy imports on first use (`np.ma`, `np.testing`, ...): they would double what importing irgrad costs."""
+        if name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        item = globals()[name] = _wrap.public_form(getattr(_np, name), f"numpy.{name}")
+        return item
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_late})

@@ -13,16 +13,19 @@ from irgrad.frontend.handlers.core import PUBLIC, find_in_call, unsupported
 
 
 def public_names(module: ModuleType) -> dict[str, Any]:
-    """Every public name of a module in its traced form; types, constants and submodules are the module's own."""
-    made: dict[str, Any] = {}
-    for name in dir(module):
-        if name.startswith("_"):
-            continue
-        try:
-            made[name] = public_form(getattr(module, name), f"{module.__name__}.{name}")
-        except AttributeError:  # a name that numpy announces and has removed
-            continue
-    return made
+    """Every public name of a module in its traced form; types, constants and submodules are the module's own.
+
+    Names that the module makes on first use are left out: asking for them would import them.
+    """
+    there = vars(module)
+    return {
+        name: public_form(there[name], f"{module.__name__}.{name}") for name in dir(module) if name in there and not name.startswith("_")
+    }
+
+
+def late_names(module: ModuleType) -> list[str]:
+    """Public names that a module makes on first use."""
+    return [name for name in dir(module) if name not in vars(module) and not name.startswith("_")]
 
 
 def public_form(item: Any, name: str) -> Any:

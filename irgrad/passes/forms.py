@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from irgrad.ir.body import Body
@@ -26,6 +28,7 @@ LAPACK = frozenset({*FACTORED, "cholesky", "cofactor", "eigh", "eigvalsh", "inv"
                     "svd", "svdvals"})  # fmt: skip
 
 
+@cache
 def is_kernel_dtype(dtype: np.dtype[np.generic]) -> bool:
     return dtype.kind in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8) and dtype.name != "float16"
 

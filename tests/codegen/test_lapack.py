@@ -14,8 +14,8 @@ import pytest
 import scipy.linalg
 
 import irgrad
-from irgrad.codegen.fortran import lapack_address
 from irgrad.codegen.lapack import KERNELS
+from irgrad.codegen.scipy_routines import address
 from irgrad.config import CONFIG
 from irgrad.ir.primitive import REGISTRY
 from irgrad.passes.forms import LAPACK
@@ -217,6 +217,6 @@ def test_a_singular_gradient_of_det_is_computed_in_python() -> None:
 
 
 def test_addresses_are_of_routines() -> None:
-    assert lapack_address("dgetrf") != lapack_address("sgetrf")
+    assert address("cython_lapack", "dgetrf") != address("cython_lapack", "sgetrf")
     with pytest.raises(KeyError):
-        lapack_address("dnothing")
+        address("cython_lapack", "dnothing")

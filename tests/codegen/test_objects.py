@@ -197,3 +197,25 @@ def test_the_system_and_llvm_agree_on_what_is_asked_for() -> None:
     known = llvm.get_host_cpu_features()
     for name in ("avx2", "fma", "neon", "avx512f", "avx512dq", "avx512vl", "avx512vbmi2"):
         assert processor.has(name) == bool(known.get(name))
+
+SCIPY = """
+import sys
+from irgrad.codegen.scipy_routines import address
+alone = address("cython_blas", "dgemm"), address("cython_lapack", "dpotrf")
+assert "scipy.linalg" not in sys.modules
+import scipy.linalg
+import scipy.linalg.cython_blas
+address.cache_clear()
+assert (address("cython_blas", "dgemm"), address("cython_lapack", "dpotrf")) == alone
+import irgrad.codegen.scipy_routines as routines
+routines._module.cache_clear()
+address.cache_clear()
+assert (address("cython_blas", "dgemm"), address("cython_lapack", "dpotrf")) == alone
+assert scipy.linalg.cython_blas is sys.modules["scipy.linalg.cython_blas"]
+assert scipy.linalg.cholesky([[4.0]]) == 2
+"""
+
+
+def test_routines_of_scipy_are_found_without_its_packages() -> None:
+    done = subprocess.run([sys.executable, "-c", SCIPY], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr

@@ -174,6 +174,9 @@ def test_eager_leaves_plain_arrays_to_numpy() -> None:
 def test_every_public_name_of_numpy_is_there() -> None:
     names = {name for name in dir(np) if not name.startswith("_")}
     assert names <= set(dir(inp))
+    assert inp.ma is np.ma
+    assert inp.testing is np.testing
+    assert not hasattr(inp, "no_such_name")
     for module in ("linalg", "fft", "random"):
         assert {n for n in dir(getattr(np, module)) if not n.startswith("_")} <= set(dir(getattr(inp, module)))
     assert inp.float64 is np.float64
