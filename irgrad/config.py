@@ -2,11 +2,12 @@
 
 | setting | meaning |
 |---|---|
-| IRGRAD_DUMP | print graphs: a pass's name, `all`, or `source` for kernels |
+| IRGRAD_DUMP | print graphs: a pass's name, `all`, `source` for kernels, or `llvm` for their text in LLVM's language |
 | IRGRAD_CHECK | 1: verify graphs after tracing and after every pass |
 | IRGRAD_EXPLAIN | 1: say why a call was traced or compiled |
 | IRGRAD_TIME | 1: print seconds per phase |
 | IRGRAD_EVALUATE | 1: run programs with kernels as plain Python, without Numba |
+| IRGRAD_BACKEND | what compiles kernels: `llvm` (the default; Numba where a text is refused) or `numba` |
 | IRGRAD_FUEL | stop rewriting graphs after so many rewrites, to bisect a wrong answer |
 | IRGRAD_STORE | folder of compiled kernels (default: $XDG_CACHE_HOME/irgrad) |
 | IRGRAD_THREADS | threads that work on one large kernel; 1: never more than the caller's (default: the cores of this process, up to 16) |
@@ -37,6 +38,13 @@ def _count(name: str, default: int | None) -> int | None:
     return int(text)
 
 
+def _backend() -> str:
+    text = os.environ.get("IRGRAD_BACKEND") or "llvm"
+    if text not in ("llvm", "numba"):
+        raise ValueError(f"IRGRAD_BACKEND is llvm or numba, not {text!r}")
+    return text
+
+
 def _store() -> Path:
     chosen = os.environ.get("IRGRAD_STORE")
     if chosen:
@@ -61,6 +69,7 @@ class Config:
     explain: bool = field(default_factory=lambda: _flag("IRGRAD_EXPLAIN"))
     time: bool = field(default_factory=lambda: _flag("IRGRAD_TIME"))
     evaluate: bool = field(default_factory=lambda: _flag("IRGRAD_EVALUATE"))
+    backend: str = field(default_factory=_backend)
     fuel: int | None = field(default_factory=lambda: _count("IRGRAD_FUEL", None))
     store: Path = field(default_factory=_store)
     threads: int = field(default_factory=_threads)

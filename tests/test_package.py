@@ -53,7 +53,7 @@ def test_imports_are_declared(tmp_path: Path) -> None:
     """What irgrad imports is a dependency, and every dependency is imported."""
     names = {re.split(r"[<>=\[]", requirement)[0] for requirement in PROJECT["project"]["dependencies"]}
     program = "import sys, irgrad, irgrad.demo; irgrad.trace(abs)(1.0).nx; irgrad.jit(abs, compile_after=1)(1.0); print(*sys.modules)"
-    done = run(program, IRGRAD_STORE=str(tmp_path))  # empty: a process that finds its kernels there needs no numba
+    done = run(program, IRGRAD_STORE=str(tmp_path), IRGRAD_BACKEND="numba")
     assert done.returncode == 0, done.stderr
     loaded = {module.split(".")[0] for module in done.stdout.split()}
     assert names <= loaded
@@ -76,6 +76,7 @@ def test_settings_are_documented() -> None:
 
 WRONG_SETTINGS = {
     ("IRGRAD_CHECK", "yes"): "ValueError: IRGRAD_CHECK is 0 or 1, not 'yes'",
+    ("IRGRAD_BACKEND", "gcc"): "ValueError: IRGRAD_BACKEND is llvm or numba, not 'gcc'",
     ("IRGRAD_FUEL", "-3"): "ValueError: IRGRAD_FUEL is a whole number, not '-3'",
 }
 

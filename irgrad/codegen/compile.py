@@ -1,4 +1,4 @@
-"""Kernel source to machine code: one wrapper owns Numba, and a library of kernels by content.
+"""Kernel source to machine code: a library of kernels by content, compiled by `irgrad.codegen.llvm` or, where that refuses, by Numba.
 
 A kernel is compiled once per process at most, and once per user with the store on disk. Its source text stays on it and is
 registered with `linecache`, so that tracebacks and debuggers show it. Several threads may ask; one compiles at a time.
@@ -6,7 +6,6 @@ registered with `linecache`, so that tracebacks and debuggers show it. Several t
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import hashlib
 import linecache
@@ -17,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irgrad.codegen import objects, plain, processor, vector
+from irgrad.codegen import layout, objects, plain, processor, vector
+from irgrad.codegen.llvm.kinds import Unsupported
 from irgrad.codegen.store import Store, default_folder, environment
 from irgrad.config import CONFIG
 
@@ -32,19 +32,32 @@ class Kernel:
     source: str
     address: int
     keep: Any
+    refused: str = ""  # why Numba compiled it
+
+
+@dataclass(slots=True)
+class Code:
+    """Machine code in this process: its address, and what keeps it."""
+
+    address: int
+    keep: Any
+    refused: str = ""  # why Numba made it
 
 
 @dataclass(slots=True)
 class Counts:
-    """What a caller's kernels cost: compiled now, loaded from the store, seconds."""
+    """What a caller's kernels cost: compiled now (of them by Numba, because `irgrad.codegen.llvm` refused), loaded, seconds."""
 
     compiled: int = 0
+    refused: int = 0
     loaded: int = 0
     seconds: float = 0.0
 
 
-def kernel_key(source: str) -> str:
-    return hashlib.sha256(source.encode()).hexdigest()[:24]
+def kernel_key(source: str, evaluate: bool = False) -> str:
+    """The name of a text's code in the store: of its content, and of what runs or compiles it."""
+    way = "plain_" if evaluate else "oracle_" if CONFIG.backend == "numba" else ""
+    return way + hashlib.sha256(source.encode()).hexdigest()[:24]
 
 
 class Library:
@@ -53,13 +66,12 @@ class Library:
     def __init__(self) -> None:
         self.kernels: dict[str, Kernel] = {}
         self.lock = threading.RLock()
-        self._names: dict[str, Any] | None = None
-        self._drivers: list[Any] = []
+        self._drivers: list[Code] = []
         self._store: Store | None = None
 
     def get(self, source: str, counts: Counts) -> Kernel:
         """The kernel of this source text (``def kernel(p, n): ...``), compiled or loaded where it is new."""
-        key = f"plain_{kernel_key(source)}" if CONFIG.evaluate else kernel_key(source)
+        key = kernel_key(source, CONFIG.evaluate)
         kernel = self.kernels.get(key)
         if kernel is not None:
             return kernel
@@ -88,47 +100,52 @@ class Library:
                 counts.loaded += 1
                 return Kernel(name, text, address, None)
         counts.compiled += 1
-        space = self.names
-        exec(compile(text, file, "exec"), space)
-        return self._compile(key, name, text, space.pop(name))
+        code = self._compile(key, name, text, {}, counts)
+        return Kernel(name, text, code.address, code.keep, code.refused)
 
     def driver(self, name: str) -> int:
         """Address of a function of `irgrad.codegen.driver`, compiled or loaded where it is new."""
         with self.lock:
             here = Path(__file__).parent
-            text = "".join((here / file).read_text() for file in ("driver.py", "layout.py"))
-            key = f"{name}_{kernel_key(text)}"
+            text = (here / "driver.py").read_text(encoding="utf-8")
+            key = f"{name}_{kernel_key(text + (here / 'layout.py').read_text(encoding='utf-8'))}"
             stored = self.store.get(key)
             address = objects.load(*stored) if stored is not None else 0
             if address:
                 return address
-            from irgrad.codegen import driver
+            constants = {word: value for word, value in vars(layout).items() if word.isupper()}
+            code = self._compile(key, name, text, constants, Counts())
+            self._drivers.append(code)
+            return code.address
 
-            compiled, address = self._machine_code(key, getattr(driver, name).py_func, "int64(int64,int64,int64)")
-            self._drivers.append(compiled)
-            return address
+    def _compile(self, key: str, name: str, text: str, constants: dict[str, Any], counts: Counts) -> Code:
+        """The function `name` of a text, as machine code that is kept on disk too."""
+        why = ""
+        if CONFIG.backend == "llvm":
+            try:
+                made = self._translated(name, text, constants)
+            except Unsupported as reason:
+                counts.refused += 1
+                why = str(reason)
+            else:
+                self.store.put(key, name, made)
+                address = objects.load(name, made)
+                if address:
+                    return Code(address, made)
+        from irgrad.codegen import native
 
-    def _compile(self, key: str, name: str, text: str, function: Callable[..., Any]) -> Kernel:
-        compiled, address = self._machine_code(key, function, "int64(int64,int64)")
-        return Kernel(name, text, address, compiled)
+        address, keep, symbol, made = native.machine_code(name, text, constants)
+        if made:
+            self.store.put(key, symbol, made)
+        return Code(address, keep, why)
 
-    def _machine_code(self, key: str, function: Callable[..., Any], signature: str) -> tuple[Any, int]:
-        """What holds the code of a function, and its address; the code goes to the store."""
-        from numba import cfunc
+    def _translated(self, name: str, text: str, constants: dict[str, Any]) -> bytes:
+        from irgrad.codegen.llvm import machine
 
-        compiled = cfunc(signature, error_model="numpy")(function)
-        with contextlib.suppress(AttributeError, RuntimeError):  # private names of numba: without them nothing is kept on disk
-            self.store.put(key, compiled._wrapper_name, bytes(compiled._library._get_compiled_object()))  # noqa: SLF001
-        return compiled, int(compiled.address)
-
-    @property
-    def names(self) -> dict[str, Any]:
-        if self._names is None:
-            from irgrad.codegen import native
-
-            vector.load_for_llvm()
-            self._names = native.names()
-        return self._names
+        ir = machine.ir(name, text, constants)
+        if CONFIG.dump in ("llvm", "all"):
+            print(machine.optimised(ir))  # noqa: T201
+        return machine.object_code(ir)
 
     @property
     def store(self) -> Store:

@@ -1,15 +1,13 @@
 """The native driver and the entry: one compiled loop over a program's rows, and one compiled check of a call's arguments.
 
-Both are compiled once per user and shared by every program; `irgrad.codegen.entry` finds them in the store, and imports this module
-only where they are not there. A program is tables of int64; see `irgrad.codegen.program`. The entry reads argument objects itself: type,
+Both are compiled once per user and shared by every program, from the text of this module with the names of kernels around it; as it
+stands it runs as plain Python. A program is tables of int64; see `irgrad.codegen.program`. The entry reads argument objects itself: type,
 dtype, dimensions, strides and data address sit at fixed places of CPython's and numpy's public object layouts, which
 `irgrad.codegen.entry.probe` verifies at start; where they differ, Python checks instead. This needs no compile per signature, and no
 boxing.
 """
 
 from __future__ import annotations
-
-from numba import njit
 
 from irgrad.codegen.layout import (
     ARG_TABLE,
@@ -29,10 +27,9 @@ from irgrad.codegen.layout import (
     REFS,
     ROWS,
 )  # fmt: skip
-from irgrad.codegen.native import byte_at, call_kernel, half_at, put, size, stack
+from irgrad.codegen.plain import byte_at, call_kernel, half_at, put, size, stack
 
 
-@njit(inline="always")  # a call would keep a path for errors, and helpers of Numba with it
 def drive(header: int, bases: int, start: int) -> int:
     """Run rows from `start` until a return, a host call, an unknown guard outcome or a failed kernel."""
     rows = size(header, ROWS)
@@ -72,7 +69,6 @@ def drive(header: int, bases: int, start: int) -> int:
             return DONE + 16 * row
 
 
-@njit
 def enter(header: int, bases: int, objects: int) -> int:
     """Check the objects of a call against the program's signature, take their addresses, and run.
 

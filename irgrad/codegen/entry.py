@@ -1,8 +1,7 @@
 """The native driver for Python: found in the store or compiled, wrapped as builtin functions.
 
 `enter(header, bases, objects)` checks a call's objects and runs the program, `enter_released` does so without the interpreter lock (for
-calls long enough to pay for giving it up), `drive(header, bases, row)` goes on from a row. See `irgrad.codegen.driver`, which is
-imported, and Numba with it, only where the store has no driver.
+calls long enough to pay for giving it up), `drive(header, bases, row)` goes on from a row. See `irgrad.codegen.driver`.
 """
 
 from __future__ import annotations

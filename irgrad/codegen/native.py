@@ -1,15 +1,19 @@
 """Typed memory access, library calls and the few LLVM-level pieces that kernels and the driver are made of.
 
-Only this module, `arithmetic` and `special` (scalar routines), `driver` and `compile` import numba. Kernels read a pointer table and a size
+Only this module, `arithmetic` and `special` (scalar routines) import numba. Kernels read a pointer table and a size
 table (`int64 kernel(int64 pointers, int64 sizes)`) through the intrinsics here; `irgrad.codegen.plain` has stand-ins of the
 same names, with which a kernel runs as plain Python.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
+from functools import cache
 from typing import Any
 
 import llvmlite.ir as ll
+from numba import cfunc, njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
@@ -231,84 +235,14 @@ def add_any_order(typing_context: Any, a: Any, b: Any) -> Any:
     return a(a, b), codegen
 
 
-def _parts(context: Any, builder: Any, dtype: Any, pointer: Any, index: Any) -> list[Any]:
-    """Addresses of the real numbers that pointer[index] consists of."""
-    at = builder.gep(pointer, [index])
-    return [cgutils.gep_inbounds(builder, at, 0, part) for part in (0, 1)] if isinstance(dtype, types.Complex) else [at]
-
-
-def _numbers(context: Any, builder: Any, dtype: Any, value: Any) -> list[Any]:
-    if isinstance(dtype, types.Complex):
-        z = context.make_complex(builder, dtype, value=value)
-        return [z.real, z.imag]
-    return [value]
-
-
-def _fold_parts(builder: Any, context: Any, dtype: Any, pointer: Any, top: Any, totals: list[Any], carry: Any) -> tuple[Any, list[Any]]:
-    """Add partial sums from the top of a stack into `totals`: all of them, or (given a counter) one for each trailing zero bit."""
-    zero, one = ll.Constant(I64, 0), ll.Constant(I64, 1)
-    before = builder.block
-    check, body, after = [builder.append_basic_block(name) for name in ("fold.check", "fold.body", "fold.after")]
-    builder.branch(check)
-    builder.position_at_end(check)
-    at = builder.phi(I64)
-    sums = [builder.phi(total.type) for total in totals]
-    at.add_incoming(top, before)
-    for number, total in zip(sums, totals, strict=True):
-        number.add_incoming(total, before)
-    if carry is None:
-        more = builder.icmp_signed(">", at, zero)
-    else:
-        bits = builder.phi(I64)
-        bits.add_incoming(carry, before)
-        more = builder.icmp_signed("==", builder.and_(bits, one), zero)
-    builder.cbranch(more, body, after)
-    builder.position_at_end(body)
-    below = builder.sub(at, one)
-    at.add_incoming(below, body)
-    parts = [builder.load(part) for part in _parts(context, builder, dtype, pointer, below)]
-    for number, part in zip(sums, parts, strict=True):
-        number.add_incoming(builder.fadd(part, number) if carry is not None else builder.fadd(number, part), body)
-    if carry is not None:
-        bits.add_incoming(builder.lshr(bits, one), body)
-    builder.branch(check)
-    builder.position_at_end(after)
-    return at, sums
-
-
 @intrinsic
-def push(typing_context: Any, parts: Any, count: Any, value: Any) -> Any:
-    """Add the sum of the count-th block to a stack of partial sums, which combine pairwise like the bits of a binary counter."""
-    dtype = parts.dtype
+def count_ones(typing_context: Any, x: Any) -> Any:
+    """How many bits of an int64 are set."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer, number, total = args
-        top = builder.ctpop(builder.sub(number, ll.Constant(I64, 1)))
-        at, sums = _fold_parts(builder, context, dtype, pointer, top, _numbers(context, builder, dtype, total), number)
-        for place, part in zip(_parts(context, builder, dtype, pointer, at), sums, strict=True):
-            builder.store(part, place)
-        return context.get_dummy_value()
+        return builder.ctpop(args[0])
 
-    return types.void(parts, types.int64, dtype), codegen
-
-
-@intrinsic
-def collect(typing_context: Any, parts: Any, count: Any) -> Any:
-    """The sum of what `count` calls of `push` gave."""
-    dtype = parts.dtype
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer, number = args
-        real = context.get_value_type(dtype.underlying_float) if isinstance(dtype, types.Complex) else context.get_value_type(dtype)
-        zeros = [ll.Constant(real, 0.0)] * (2 if isinstance(dtype, types.Complex) else 1)
-        _, sums = _fold_parts(builder, context, dtype, pointer, builder.ctpop(number), zeros, None)
-        if not isinstance(dtype, types.Complex):
-            return sums[0]
-        z = context.make_complex(builder, dtype)
-        z.real, z.imag = sums
-        return z._getvalue()  # noqa: SLF001
-
-    return dtype(parts, types.int64), codegen
+    return types.int64(types.int64), codegen
 
 
 @intrinsic
@@ -344,8 +278,8 @@ def names() -> dict[str, Any]:
         **arithmetic.names(),
         **special.names(),
         "load": load, "store": store, "size": size, "put": put, "select": select, "add_any_order": add_any_order,
-        "push": push, "collect": collect,
-        "stack": stack, "call_blas": call_blas, "half_put": half_put, "call_kernel": call_kernel,
+        "count_ones": count_ones, "byte_at": byte_at, "half_at": half_at, "stack": stack,
+        "call_blas": call_blas, "half_put": half_put, "call_kernel": call_kernel,
     }  # fmt: skip
     for name, type_ in TYPES.items():
         found[f"pointer_{name}"] = POINTERS[name]
@@ -353,4 +287,31 @@ def names() -> dict[str, Any]:
         found[f"as_{name}"] = type_
     for name, scratch in SCRATCH.items():
         found[f"scratch_{name}"] = scratch
+    arithmetic.write(found)
     return found
+
+
+@cache
+def _names() -> dict[str, Any]:
+    return names()
+
+
+def machine_code(name: str, text: str, constants: dict[str, Any]) -> tuple[int, Any, str, bytes]:
+    """The function `name` of a text by Numba, all whose parameters are int64, as its result.
+
+    Its address, what keeps it, its symbol, and its object code: empty where this Numba does not show it.
+    """
+    vector.load_for_llvm()
+    space = {**_names(), **constants}
+    tree = ast.parse(text)
+    tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    exec(compile(tree, f"<irgrad {name}>", "exec"), space)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name != name:
+            space[node.name] = njit(inline="always")(space[node.name])  # a call would keep a path for errors, and helpers of Numba
+    function = space[name]
+    compiled = cfunc(f"int64({','.join(['int64'] * function.__code__.co_argcount)})", error_model="numpy")(function)
+    code = b""
+    with contextlib.suppress(AttributeError, RuntimeError):  # private names of numba: without them nothing is kept on disk
+        code = bytes(compiled._library._get_compiled_object())  # noqa: SLF001
+    return int(compiled.address), compiled, getattr(compiled, "_wrapper_name", ""), code

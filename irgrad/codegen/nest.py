@@ -335,7 +335,7 @@ class NestText:
         else:
             self._loops(inner[:-1], depth, bases, lambda d, b: self._blocks(stage, inner[-1], d, b, sums, blocked, only), only)
         for r in blocked:
-            self._line(depth, f"{r.name} = collect(part_{r.name}, count)")
+            self._line(depth, f"{r.name} = collect(part_{r.name}, count, {r.initial})")
 
     def _fold(self, stage: Stage, depth: int, bases: dict[int, str], sums: list[Reduction]) -> None:
         self._write(stage.body, depth, bases)

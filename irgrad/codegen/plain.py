@@ -9,10 +9,12 @@ import ctypes
 import math
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from irgrad.codegen import written
 from irgrad.codegen.scalar import LONE
 
 
@@ -50,20 +52,16 @@ def put(table: int, index: int, value: int) -> None:
     Pointer(table, "int64").at(index)[0] = value
 
 
-def push(parts: Any, count: int, value: Any) -> None:
-    top = (count - 1).bit_count()
-    while count & 1 == 0:
-        top -= 1
-        value = load(parts, top) + value
-        count >>= 1
-    store(parts, top, value)
+def half_at(address: int) -> int:
+    return int(Pointer(address, "int32").at(0)[0])
 
 
-def collect(parts: Any, count: int) -> Any:
-    total = parts.data.dtype.type(0)
-    for top in reversed(range(count.bit_count())):
-        total = total + load(parts, top)
-    return total
+def byte_at(address: int) -> int:
+    return int(Pointer(address, "uint8").at(0)[0])
+
+
+def count_ones(x: int) -> int:
+    return int(x).bit_count()
 
 
 class _Frames(threading.local):
@@ -154,7 +152,7 @@ def names() -> dict[str, Any]:
     """The same names as `native.names`, in numpy."""
     found: dict[str, Any] = {
         "load": load, "store": store, "size": size, "select": select, "add_any_order": lambda a, b: a + b,
-        "push": push, "collect": collect, "shift_left": np.left_shift, "shift_right": np.right_shift,
+        "count_ones": count_ones, "byte_at": byte_at, "half_at": half_at, "shift_left": np.left_shift, "shift_right": np.right_shift,
         "math": math, "inf": math.inf, "nan": math.nan,
         "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
         "atan2": np.arctan2, "pow": np.power, "square": lambda x: x * x, "real": np.real, "imag": np.imag, "conj": np.conj,
@@ -175,6 +173,7 @@ def names() -> dict[str, Any]:
     for name in LONE:
         found["lone_" + name] = found[name]
     found["c_pow"] = lambda z, w, one: np.power(z, w)
+    found.update({"library_pow": np.power, "zeta": _hurwitz_zeta})
     for name in (
         "bool",
         "int8",
@@ -193,4 +192,6 @@ def names() -> dict[str, Any]:
         found[f"pointer_{name}"] = found[f"scoped_{name}"] = _pointer(name)
         found[f"as_{name}"] = _as(name)
         found[f"scratch_{name}"] = _scratch(name)
+    for name in ("push", "collect"):
+        found[name] = FunctionType(written.ROUTINES[name].__code__, found, name)
     return found

@@ -7,7 +7,7 @@ tested against mpmath. Where the processor has no fused multiply-add, calls go t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from irgrad.codegen import processor
@@ -31,21 +31,13 @@ def is_fast() -> bool:
 
 
 class _Arithmetic:
-    """Writes arithmetic on float64 into an LLVM function."""
+    """Arithmetic on float64 by a writer of `irgrad.codegen.formulas`."""
 
-    def __init__(self, builder: Any) -> None:
-        import llvmlite.ir as ll
-
-        self.builder = builder
-        self.real, self.whole = ll.DoubleType(), ll.IntType(64)
-        self.number = partial(ll.Constant, self.real)
-        self.bits = partial(ll.Constant, self.whole)
-
-    def intrinsic(self, name: str, *args: Any) -> Any:
-        import llvmlite.ir as ll
-
-        kind = ll.FunctionType(self.real, [self.real] * len(args))
-        return self.builder.call(self.builder.module.declare_intrinsic(f"llvm.{name}", [self.real], kind), args)
+    def __init__(self, writer: Any, real: Any) -> None:
+        self.builder = writer
+        self.intrinsic = writer.intrinsic
+        self.real, self.number = real, real
+        self.whole = self.bits = writer.whole(64)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         return self.intrinsic("fma", a, b, c)
@@ -71,7 +63,7 @@ class _Arithmetic:
 
 def tanh(builder: Any, x: Any) -> Any:
     """tanh(x): within 2 ulp. A rational function near 0, 1 - 2 / (exp(2 |x|) + 1) elsewhere, by one division."""
-    a = _Arithmetic(builder)
+    a = _Arithmetic(builder, x.type)
     size = a.intrinsic("fabs", x)
     small = builder.fcmp_ordered("<", size, a.number(TANH_SMALL))
     square = builder.fmul(x, x)
@@ -86,10 +78,8 @@ def tanh(builder: Any, x: Any) -> Any:
 WRITTEN = {"tanh": tanh}
 
 
-def written(builder: Any, name: str, args: Any) -> Any:
+def written(writer: Any, name: str, args: Any) -> Any:
     """The value of a function that is written out here, None for the others."""
-    import llvmlite.ir as ll
-
-    if name not in WRITTEN or not isinstance(args[0].type, ll.DoubleType) or not is_fast():
+    if name not in WRITTEN or str(args[0].type) != "double" or not is_fast():
         return None
-    return WRITTEN[name](builder, *args)
+    return WRITTEN[name](writer, *args)

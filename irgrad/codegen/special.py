@@ -1,4 +1,4 @@
-"""Special functions in kernels: calls of scipy's compiled routines by address, and the one routine of our own.
+"""Special functions in kernels: calls of scipy's compiled routines by address, and the one routine of our own (`irgrad.codegen.written`).
 
 Kernel text ``special_name(x, ...)`` of a primitive becomes ``call_realN(address, x, ...)``, where the address of the routine comes through
 the kernel's pointer table under the name ``special:name``. Everything is computed in float64 and answered in the dtype of the
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
+from types import FunctionType
 from typing import Any
 
 import llvmlite.ir as ll
 from numba.core import types
 from numba.extending import intrinsic
+
+from irgrad.codegen import written
 
 MAX_ARITY = 4
 
@@ -80,59 +82,9 @@ def _in_double(function: Callable[..., float], arity: int) -> Any:
     return _typed(arity, signature)
 
 
-def _bernoulli_divisors(count: int) -> tuple[float, ...]:
-    """(2j)! / B_2j for j = 1, 2, ..., from sum_k C(n+1, k) B_k = 0 (DLMF 24.5.3)."""
-    numbers = [Fraction(1)]
-    for n in range(1, 2 * count + 1):
-        numbers.append(-sum((math.comb(n + 1, k) * b for k, b in enumerate(numbers)), Fraction(0)) / (n + 1))
-    return tuple(float(math.factorial(2 * j) / numbers[2 * j]) for j in range(1, count + 1))
-
-
-_DIVISORS = _bernoulli_divisors(12)
-
-
-def hurwitz_zeta(s: float, q: float) -> float:
-    """Sum of (k + q)**-s by Euler and Maclaurin from the first k with k >= 9 and k + q > 9 (DLMF 25.11.5), for s > 1."""
-    if s == 1.0:
-        return math.inf
-    if not s >= 1.0:
-        return math.nan
-    if q <= 0.0:
-        if q == math.floor(q):
-            return math.inf
-        if s != math.floor(s):
-            return math.nan
-    if q > 1e8:
-        return (1.0 / (s - 1.0) + 0.5 / q) * q ** (1.0 - s)
-    total = q**-s
-    at = q
-    term = 0.0
-    count = 0
-    while count < 9 or at <= 9.0:
-        count += 1
-        at += 1.0
-        term = at**-s
-        total += term
-        if abs(term) < 1.2e-16 * abs(total):
-            return total
-    total += term * at / (s - 1.0) - 0.5 * term
-    factor = 1.0
-    k = 0.0
-    for divisor in _DIVISORS:
-        factor *= s + k
-        term /= at
-        part = factor * term / divisor
-        total += part
-        if abs(part) < 1.2e-16 * abs(total):
-            break
-        factor *= s + k + 1.0
-        term /= at
-        k += 2.0
-    return total
-
-
 def names() -> dict[str, Any]:
     """The names of this module that kernel source may use."""
     found: dict[str, Any] = {f"call_real{n}": _typed(n + 1, _call_by_address) for n in range(1, MAX_ARITY + 1)}
-    found["hurwitz_zeta"] = _in_double(hurwitz_zeta, 2)
+    zeta = FunctionType(written.zeta.__code__, {"math": math, **written.CONSTANTS}, "zeta")
+    found["hurwitz_zeta"] = _in_double(zeta, 2)
     return found

@@ -95,8 +95,9 @@ def environment(numba: str, llvmlite: str, numpy: str, cpu: str) -> str:
     from irgrad.version import __version__
 
     here = Path(__file__).parent
-    files = ("native.py", "arithmetic.py", "special.py", "vector.py", "polynomial.py", "callables.py")
-    routines = hashlib.sha256(b"".join((here / file).read_bytes() for file in files)).hexdigest()
+    files = ("native.py", "arithmetic.py", "special.py", "vector.py", "polynomial.py", "formulas.py", "written.py", "callables.py")
+    paths = [*(here / file for file in files), *sorted((here / "llvm").glob("*.py"))]
+    routines = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
     return "|".join((__version__, numba, llvmlite, numpy, cpu, routines))
 
 

@@ -351,6 +351,7 @@ class Jitted:
         stats.compile_seconds += counts.kernels.seconds
         stats.link_seconds += total - counts.passes - counts.kernels.seconds
         stats.kernels_compiled += counts.kernels.compiled
+        stats.kernels_refused += counts.kernels.refused
         stats.kernels_loaded += counts.kernels.loaded
         programs = [v.program for variants in self._signatures.values() for v in variants if v.program is not None]
         stats.kernels = len({kernel.name for p in programs for kernel in p.kernels})

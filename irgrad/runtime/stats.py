@@ -10,9 +10,9 @@ class Stats:
     """What has happened so far. Seconds are wall time.
 
     `traces` counts recordings (each also an eager run), `eager_calls` the calls whose result came from tracing or from plain eager
-    running, `rows_last_call` the rows of the program that the last compiled call ran, `guard_rounding` retraces that found a known path
-    because a comparison was rounded differently. `parallel_rows` are the rows of the programs that are large enough to be split between
-    threads, `parallel_entries` how often the parallel driver has run one of them.
+    running, `rows_last_call` the rows of the program that the last compiled call ran, `kernels_refused` the compiled kernels that took
+    Numba, `guard_rounding` retraces that found a known path because a comparison was rounded differently. `parallel_rows` are the rows of
+    the programs that are large enough to be split between threads, `parallel_entries` how often the parallel driver has run one of them.
     """
 
     calls: int = 0
@@ -21,6 +21,7 @@ class Stats:
     paths: int = 0
     kernels: int = 0
     kernels_compiled: int = 0
+    kernels_refused: int = 0
     kernels_loaded: int = 0
     host_calls: int = 0
     guard_rounding: int = 0

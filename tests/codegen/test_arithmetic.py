@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from numba import cfunc
 
 import irgrad
 from irgrad.codegen import native, plain
 from irgrad.config import CONFIG
+from tests.support.machine import BACKENDS, optimised
 
 SINGLE = [
     "x * y + x", "np.exp(x)", "np.sqrt(np.abs(x)) / y", "np.maximum(x, y)", "x // y", "x % y", "np.where(x > 0, x, 2 * y)", "np.sum(x)",
@@ -24,13 +25,13 @@ def kernels(f: Any, *arguments: Any) -> list[Any]:
     return irgrad.jit(f, compile_after=1).compile(*arguments).kernels
 
 
-def llvm(source: str) -> str:
-    space = native.names()
-    exec(source.replace(source[4 : source.index("(")], "kernel", 1), space)
-    return cfunc("int64(int64,int64)", error_model="numpy")(space["kernel"]).inspect_llvm()
+@pytest.fixture(params=BACKENDS)
+def llvm(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """What a kernel's text becomes by either way."""
+    return lambda source: optimised(source.replace(source[4 : source.index("(")], "kernel", 1), request.param)
 
 
-def test_single_precision_stays_single(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_precision_stays_single(llvm: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """No float64 arises in a kernel of float32: neither from a number in the text nor from Numba's promotions."""
     monkeypatch.setattr(CONFIG, "evaluate", True)
     x, y = np.linspace(0.5, 2, 40, dtype=np.float32), np.linspace(1, 3, 40, dtype=np.float32)
@@ -47,7 +48,7 @@ def test_every_name_has_a_stand_in() -> None:
     assert set(native.names()) <= set(plain.names())
 
 
-def test_elementwise_loops_and_sums_are_vectorised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elementwise_loops_and_sums_are_vectorised(llvm: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CONFIG, "evaluate", True)
     x, y, z = np.ones((3, 100))
     m = np.ones((20, 30))

@@ -117,7 +117,7 @@ def test_a_sum_along_the_inner_axis_is_in_registers_and_blocks() -> None:
                     a0 = add_any_order(a0, v1)
                 count += 1
                 push(part_a0, count, a0)
-            a0 = collect(part_a0, count)
+            a0 = collect(part_a0, count, 0.0)
             store(p1, b1_0, a0)
         """,
         [4, 500, 500, 1],

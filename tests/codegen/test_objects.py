@@ -40,7 +40,12 @@ print(len(there), gradient.stats().kernels_compiled, result.tobytes().hex())
 def test_a_process_that_finds_its_kernels_needs_neither_numba_nor_llvm(tmp_path: Path) -> None:
     found = []
     for _ in range(2):
-        environment = {**os.environ, "IRGRAD_STORE": str(tmp_path / "store"), "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {
+            **os.environ,
+            "IRGRAD_STORE": str(tmp_path / "store"),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "IRGRAD_BACKEND": "numba",
+        }
         done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         found.append(done.stdout.split())

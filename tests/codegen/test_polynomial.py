@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import cfunc
 
 import irgrad
-from irgrad.codegen import native, polynomial
+from irgrad.codegen import polynomial
+from tests.support.machine import BACKENDS, optimised
 
 FAST = pytest.mark.skipif(not polynomial.is_fast(), reason="no fused multiply-add here")
 EDGES = [0.0, 5e-324, 1e-310, 0.625, np.nextafter(0.625, 0), 19.0, 22.0, 22.5, 1e308]
@@ -41,7 +41,8 @@ def test_tanh_is_odd_bounded_and_passes_nan_on(rng: np.random.Generator) -> None
 
 
 @FAST
-def test_loops_have_no_calls() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_loops_have_no_calls(backend: str) -> None:
     text = """def kernel(p, n):
     x = scoped_float64(p, 0, 0, 2)
     o = scoped_float64(p, 1, 1, 2)
@@ -49,17 +50,15 @@ def test_loops_have_no_calls() -> None:
         store(o, i, tanh(load(x, i)))
     return 0
 """
-    space = native.names()
-    exec(text, space)
-    found = cfunc("int64(int64,int64)", error_model="numpy")(space["kernel"]).inspect_llvm()
+    found = optimised(text, backend)
     body = found.partition("vector.body:")[2].partition("middle.block:")[0]
     assert body
     assert not re.search(r"call [^@]*@(?!llvm\.)", body)
 
 
-def test_without_fused_arithmetic_a_library_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_fused_arithmetic_a_library_is_called(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polynomial, "is_fast", lambda: False)
-    space = native.names()
-    exec("def kernel(p, n):\n    o = pointer_float64(p, 0)\n    store(o, 0, tanh(load(o, 0)))\n    return 0\n", space)
-    found = cfunc("int64(int64,int64)", error_model="numpy")(space["kernel"]).inspect_llvm()
+    text = "def kernel(p, n):\n    o = pointer_float64(p, 0)\n    store(o, 0, tanh(load(o, 0)))\n    return 0\n"
+    found = optimised(text, backend)
     assert re.search(r"call double @(irgrad_)?tanh\(", found)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from numba import cfunc
 
 import irgrad
-from irgrad.codegen import native, vector
+from irgrad.codegen import vector
 from irgrad.config import CONFIG
+from tests.support.machine import BACKENDS, optimised
 
 HAS_LIBRARY = pytest.mark.skipif(vector.library() is None, reason="no libmvec here")
 FUNCTIONS: dict[str, tuple[float, float]] = {
@@ -55,10 +56,10 @@ def test_a_value_does_not_depend_on_its_position(rng: np.random.Generator) -> No
             np.testing.assert_array_equal(some, all_of_it[part], err_msg=name)
 
 
-def llvm(source: str) -> str:
-    space = native.names()
-    exec(source, space)
-    return cfunc("int64(int64,int64)", error_model="numpy")(space["kernel"]).inspect_llvm()
+@pytest.fixture(params=BACKENDS)
+def llvm(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """What a kernel's text becomes by either way."""
+    return lambda source: optimised(source, request.param)
 
 
 LOOP = """def kernel(p, n):
@@ -71,14 +72,14 @@ LOOP = """def kernel(p, n):
 
 
 @HAS_LIBRARY
-def test_loops_call_the_vector_routine() -> None:
+def test_loops_call_the_vector_routine(llvm: Callable[[str], str]) -> None:
     lanes = vector.width() // 64
     body = llvm(LOOP).partition("vector.body:")[2].partition("middle.block:")[0]
     assert len(set(re.findall(rf"call <{lanes} x double> @(_ZGV[de]N{lanes}\w+)\(", body))) == 2
 
 
 @HAS_LIBRARY
-def test_half_a_vector_runs_the_same_routine() -> None:
+def test_half_a_vector_runs_the_same_routine(llvm: Callable[[str], str]) -> None:
     """Loops that LLVM cuts into shorter vectors give the same bits."""
     lanes = vector.width() // 64
     text = llvm(LOOP)
@@ -87,7 +88,7 @@ def test_half_a_vector_runs_the_same_routine() -> None:
 
 
 @HAS_LIBRARY
-def test_processors_without_wide_vectors_take_narrow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processors_without_wide_vectors_take_narrow_ones(llvm: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vector, "width", lambda: 256)
     vector.variant.cache_clear()
     try:
@@ -98,7 +99,7 @@ def test_processors_without_wide_vectors_take_narrow_ones(monkeypatch: pytest.Mo
         vector.variant.cache_clear()
 
 
-def test_loops_over_many_arrays_need_no_checks() -> None:
+def test_loops_over_many_arrays_need_no_checks(llvm: Callable[[str], str]) -> None:
     """Accesses of distinct memory are distinct to LLVM, however many there are."""
     count = 24
     names = [f"    p{k} = scoped_float64(p, {k}, {k}, {count})\n" for k in range(count)]
@@ -108,7 +109,7 @@ def test_loops_over_many_arrays_need_no_checks() -> None:
     assert "vector.memcheck" not in text
 
 
-def test_without_the_library_calls_go_to_libm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_calls_go_to_libm(llvm: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vector, "variant", lambda name, single: None)
     text = llvm(LOOP)
     assert "_ZGV" not in text

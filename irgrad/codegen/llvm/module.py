@@ -1,0 +1,103 @@
+"""A module of LLVM as text: functions, what they call, and which memory overlaps."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from irgrad.codegen import vector
+from irgrad.codegen.llvm.writer import Type
+
+PURE = "nounwind willreturn memory(none)"
+
+
+class Module:
+    """Declarations and definitions by symbol, in the order of their first use."""
+
+    def __init__(self) -> None:
+        self.declared: dict[str, str] = {}
+        self.defined: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.scopes: dict[int, list[str]] = {}
+        self.typed: dict[str, str] = {}  # kinds of what routines return, by symbol
+        self.wide = False  # does a function ask for vectors of `vector.width()`?
+
+    def declare(self, symbol: str, text: str, attributes: str = "") -> None:
+        if symbol not in self.declared:
+            self.declared[symbol] = f"declare {text} {attributes}"
+
+    def text(self, head: str) -> str:
+        return "\n".join([head, *self.declared.values(), *self.defined.values(), *self.notes, ""])
+
+    def width(self) -> str:
+        return f' "prefer-vector-width"="{vector.width()}"' if self.wide else ""
+
+    # -- functions of libm --
+
+    def function_of_libm(self, name: str, type_: Type, arity: int) -> str:
+        """The symbol that computes a function: with a form for vectors where there is one."""
+        single = type_.width == 32
+        found = vector.variant(name, single)
+        if found is None:
+            return self.scalar_function(name, type_, arity)
+        symbol = f"irgrad_{name}{'f' if single else ''}"
+        if symbol not in self.defined:
+            routine, lanes = found
+            whole = f"<{lanes} x {type_.name}>"
+            self.declare(f"@{routine}", f"{whole} @{routine}({', '.join([whole] * arity)})", PURE)
+            self.defined[symbol] = _vector_forms(symbol, routine, lanes, type_.name, arity)
+        return f"@{symbol}"
+
+    def scalar_function(self, name: str, type_: Type, arity: int) -> str:
+        symbol = f"@{name}{'f' if type_.width == 32 else ''}"
+        self.declare(symbol, f"{type_.name} {symbol}({', '.join([type_.name] * arity)})", PURE)
+        return symbol
+
+    # -- overlapping memory --
+
+    def note(self, scope: int, scopes: int) -> str:
+        """What an access in a scope says: it overlaps no access of the others."""
+        if scopes < 2:
+            return ""
+        known = self.scopes.get(scopes)
+        if known is None:
+            known = self.scopes[scopes] = self._notes(scopes)
+        return known[scope]
+
+    def _notes(self, scopes: int) -> list[str]:
+        first = len(self.notes)
+        self.notes.append(f'!{first} = !{{!"irgrad"}}')
+        self.notes += [f'!{first + 1 + k} = !{{!"irgrad {k}", !{first}}}' for k in range(scopes)]
+        self.notes += [f"!{first + 1 + scopes + k} = !{{!{first + 1 + k}}}" for k in range(scopes)]
+        for k in range(scopes):
+            others = ", ".join([f"!{first + 1 + j}" for j in range(scopes) if j != k])
+            self.notes.append(f"!{first + 1 + 2 * scopes + k} = !{{{others}}}")
+        return [f", !alias.scope !{first + 1 + scopes + k}, !noalias !{first + 1 + 2 * scopes + k}" for k in range(scopes)]
+
+
+@cache
+def _vector_forms(symbol: str, routine: str, lanes: int, type_: str, arity: int) -> str:
+    """A function of one number by a vector routine, and of half a vector: see `irgrad.codegen.vector`."""
+    half, letters = f"{symbol}_half", "v" * arity
+    forms = f"_ZGV_LLVM_N{lanes}{letters}_{symbol}({routine}),_ZGV_LLVM_N{lanes // 2}{letters}_{symbol}({half})"
+    one = _part(f"linkonce_odr {type_} @{symbol}", routine, lanes, 1, type_, arity, f'"vector-function-abi-variant"="{forms}"')
+    return _part(f"weak_odr <{lanes // 2} x {type_}> @{half}", routine, lanes, lanes // 2, type_, arity, "") + "\n" + one
+
+
+def _part(head: str, routine: str, lanes: int, used: int, type_: str, arity: int, attributes: str) -> str:
+    """A function that runs a vector routine on fewer lanes: one (a number) or some."""
+    whole, some = f"<{lanes} x {type_}>", f"<{used} x {type_}>" if used > 1 else type_
+    lines = [f"define {head}({', '.join(f'{some} %x{k}' for k in range(arity))}) noinline {PURE} {attributes} {{"]
+    for k in range(arity):
+        if used == 1:
+            lines.append(f"  %a{k} = insertelement {whole} poison, {type_} %x{k}, i32 0")
+            lines.append(f"  %w{k} = shufflevector {whole} %a{k}, {whole} poison, <{lanes} x i32> zeroinitializer")
+        else:
+            twice = ", ".join(f"i32 {i % used}" for i in range(lanes))
+            lines.append(f"  %w{k} = shufflevector {some} %x{k}, {some} poison, <{lanes} x i32> <{twice}>")
+    lines.append(f"  %r = call {whole} @{routine}({', '.join(f'{whole} %w{k}' for k in range(arity))})")
+    if used == 1:
+        lines.append(f"  %o = extractelement {whole} %r, i32 0")
+    else:
+        kept = ", ".join(f"i32 {i}" for i in range(used))
+        lines.append(f"  %o = shufflevector {whole} %r, {whole} poison, <{used} x i32> <{kept}>")
+    return "\n".join([*lines, f"  ret {some} %o", "}"])
