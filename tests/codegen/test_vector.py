@@ -163,7 +163,7 @@ def test_complex_exponentials_are_accurate(rng: np.random.Generator) -> None:
 
 
 @HAS_LIBRARY
-def test_complex_loops_are_vectorised() -> None:
+def test_complex_loops_are_vectorised(llvm: Callable[[str], str]) -> None:
     body = "store(o, i, c_sign(c_exp(load(x, i)) * load(x, i)))"
     head = "    x = scoped_complex128(p, 0, 0, 2)\n    o = scoped_complex128(p, 1, 1, 2)\n"
     text = llvm(f"def kernel(p, n):\n{head}    for i in range(size(n, 0)):\n        {body}\n    return 0\n")

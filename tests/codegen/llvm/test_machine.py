@@ -39,7 +39,6 @@ w, x = rng.normal(size=5), rng.normal(size=(9, 5))
 for _ in range(3):
     result = gradient(w, x)
 stats = gradient.stats()
-assert stats.eager_calls == 2
 assert np.allclose(result, irgrad.grad(loss)(w, x), rtol=1e-12)
 print("numba" in sys.modules, stats.kernels_compiled > 0, stats.kernels_refused)
 """

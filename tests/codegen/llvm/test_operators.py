@@ -16,7 +16,9 @@ WHOLE = [0, 1, 2, 3, 7, 100, -1, -2, -7, -128]
 OPERATORS = ["+", "-", "*", "/", "//", "%", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="]
 PAIRS = [
     ("int64", "int64"), ("int8", "int8"), ("int8", "uint8"), ("uint8", "uint8"), ("uint64", "int32"), ("uint64", "uint64"),
-    ("bool", "bool"), ("bool", "int16"), ("float64", "float64"), ("float32", "float32"), ("float32", "int8"), ("float32", "uint16"), ("float32", "int64"), ("float64", "uint64"), ("bool", "float32"), ("complex64", "complex64"), ("complex128", "int64"), ("complex64", "int16"),
+    ("bool", "bool"), ("bool", "int16"), ("float64", "float64"), ("float32", "float32"), ("float32", "int8"),
+    ("float32", "uint16"), ("float32", "int64"), ("float64", "uint64"), ("bool", "float32"), ("complex64", "complex64"),
+    ("complex128", "int64"), ("complex64", "int16"),
     ("complex64", "float64"), ("float32", "complex64"), ("complex128", "complex128"),
 ]  # fmt: skip
 
