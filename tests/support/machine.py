@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import native, objects, plain
+from irgrad.codegen import native, objects, plain, vector
 from irgrad.codegen.compile import SIGNATURE
 from irgrad.codegen.llvm import machine
 
@@ -23,6 +23,7 @@ def optimised(source: str, backend: str) -> str:
         return str(machine.optimised(machine.ir("kernel", source)))
     from numba import cfunc
 
+    vector.load_for_llvm()
     space = native.names()
     exec(source, space)
     return cfunc("int64(int64,int64)", error_model="numpy")(space["kernel"]).inspect_llvm()
