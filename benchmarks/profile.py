@@ -20,7 +20,7 @@ from benchmarks.machine import clock
 
 SECONDS = 0.1  # spent on each profile
 MIN_CALLS = 3
-LIBRARY = "BLAS or LAPACK"
+LIBRARY = "BLAS, LAPACK or FFT"
 NEVER = 1 << 60
 FUNCTION = re.compile(r"\b(exp|expm1|log|log1p|sin|cos|tan|tanh|sqrt|pow|erf|greatest|least|select)\(")
 OPERATION = re.compile(r"^ *v\d+ = (?!load|size)", re.MULTILINE)
@@ -95,7 +95,7 @@ class _Timed:
         return timed
 
     def parts(self, calls: int) -> dict[str, Any]:
-        """Seconds a call of each kernel, of all that are loops, of BLAS and LAPACK, of host calls; entry and driver take the rest."""
+        """Seconds a call of each kernel, of all that are loops, of BLAS, LAPACK and FFT, of host calls; entry and driver take the rest."""
         from irgrad.codegen.compile import Kernel
 
         rate, empty = _calibration()

@@ -139,7 +139,7 @@ def test_a_kernel_is_described_by_its_text() -> None:
         "def kernel(p, n):\n    for i in range(n0):\n        v1 = load(p0, i)\n        v2 = exp(v1)\n        a0 = add_any_order(a0, v2)\n"
     )
     assert describe(source) == "1 operations; exp; 1 loop deep with sums"
-    assert describe("call_blas(size(p, 3), t)") == "BLAS or LAPACK"
+    assert describe("call_blas(size(p, 3), t)") == "BLAS, LAPACK or FFT"
 
 
 def test_a_slow_peer_runs_where_it_is_asked_for() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irgrad.codegen import lapack, loops
+from irgrad.codegen import fft, lapack, loops
 from irgrad.codegen.convolution import correlate as _correlate  # noqa: F401  (found by name)
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
@@ -32,6 +32,8 @@ def row(lowering: _Lowering, node: Node, kind: str) -> Row:
     """The row of one node with a kernel of its own."""
     if kind in lapack.KERNELS:
         return lapack.row(lowering, node, kind)
+    if kind in fft.KINDS:
+        return fft.row(lowering, node)
     if kind == "pick" or kind in loops.PLANS:
         return loops.row(lowering, node, kind)
     return globals()[f"_{kind}"](lowering, node)

@@ -18,6 +18,7 @@ from irgrad.codegen.loops import find_linked
 from irgrad.codegen.scipy_routines import address
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT
+from irgrad.ops.fft_loops import loop_address
 from irgrad.ops.routines import special_address
 
 ARENA, NUMBERS, FIRST_INPUT = 0, 1, 2
@@ -167,6 +168,8 @@ def symbol_address(name: str, numbers: Numbers) -> int | tuple[int, int]:
         return linked.address
     if name.startswith("special:"):
         return special_address(name.removeprefix("special:"))
+    if name.startswith("fft:"):
+        return loop_address(name.removeprefix("fft:"))
     if name.startswith("lapack:"):
         return address("cython_lapack", name.removeprefix("lapack:"))
     return address("cython_blas", name)

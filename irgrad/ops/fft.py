@@ -2,12 +2,13 @@
 
 All other transforms of `numpy.fft` are these with slices, pads and conjugates. The matrix of a transform is symmetric, so the
 adjoint of `fft` is the same `fft` (a cotangent of z = x + iy means du/dx - i du/dy: nothing is conjugated); a half-complex
-spectrum counts every entry twice but the first and, for even lengths, the last. They are host calls in compiled programs: numpy
-exports no C function of its transforms (pocketfft is compiled into ufunc loops of its own module), and scipy.fft none either.
+spectrum counts every entry twice but the first and, for even lengths, the last. Compiled programs call numpy's own loops
+(`irgrad.ops.fft_loops`); where these are not as expected, the transforms are host calls.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
@@ -70,6 +71,16 @@ def _factor(n: int, inverse: bool, norm: str, dtype: np.dtype[Any]) -> Any:
     return np.reciprocal(n, dtype=dtype) if (norm == "backward") == inverse else 1
 
 
+def transform(op: str, points: int, params: Mapping[str, Any]) -> tuple[str, Any]:
+    """The loop of numpy's that a primitive runs along an axis of a signal of `points`, and the function of a dtype that gives its factor.
+
+    The factor is the plain number 1, or a number of that dtype.
+    """
+    inverse = op == "irfft" or params.get("inverse", False)
+    name = ("ifft" if inverse else "fft") if op == "fft" else op if op == "irfft" else f"rfft_n_{'odd' if points % 2 else 'even'}"
+    return name, lambda dtype: _factor(points, inverse, params["norm"], dtype)
+
+
 def _fft(x: Any, *, axes: Axes, inverse: bool, norm: Any) -> Any:
     loops = _loops()
     if loops is None or len(axes) > 1 or x.dtype.char not in "dDfF":
@@ -92,7 +103,6 @@ fft = primitive(
     vjp=(lambda b, ct, out, x, **params: b.fft(ct, **params),),
     jvp=(lambda b, t, out, x, **params: b.fft(t, **params),),
     traits=LINEAR | PURE,
-    host=True,
 )
 
 # ---- real to half-complex and back ----
@@ -134,7 +144,6 @@ rfft = primitive(
     vjp=(_rfft_vjp,),
     jvp=(lambda b, t, out, x, **params: b.rfft(t, **params),),
     traits=LINEAR | PURE,
-    host=True,
 )
 
 
@@ -156,5 +165,4 @@ irfft = primitive(
     vjp=(_irfft_vjp,),
     jvp=(lambda b, t, out, x, **params: b.irfft(t, **params),),
     traits=LINEAR | PURE,
-    host=True,
 )

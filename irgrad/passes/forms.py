@@ -11,6 +11,7 @@ from irgrad.ir.graph import Node
 from irgrad.ir.plan import is_tiny
 from irgrad.ir.primitive import ELEMENTWISE
 from irgrad.ir.recording import TINY
+from irgrad.ops.fft_loops import loops
 
 REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
 EXTREMES = frozenset({"reduce_max", "reduce_min", "argmax", "argmin"})
@@ -23,6 +24,7 @@ OWN_KERNEL = frozenset({"dot", "batch_dot", "correlate", "gather", "scatter_add"
 MAX_OPERANDS = 480  # of a kernel: the driver's pointer table has 512 entries
 LOOPS = frozenset({"scan", "while_loop", "cond", "checkpoint"})  # their bodies are params
 
+TRANSFORMS = frozenset({"fft", "rfft", "irfft"})  # by numpy's own loops, where they are found
 FACTORED = {"solve": 2, "det": 1, "slogdet": 1}  # operands in front of the LU factor that their kernels read
 LAPACK = frozenset({*FACTORED, "cholesky", "cofactor", "eigh", "eigvalsh", "inv", "lu", "pinv", "qr", "row_order", "solve_triangular",
                     "svd", "svdvals"})  # fmt: skip
@@ -64,6 +66,8 @@ def has_own_kernel(node: Node) -> bool:
     assert op is not None
     if op.name in LOOPS:
         return is_native(node)
+    if op.name in TRANSFORMS:
+        return has_kernel_dtypes(node) and bool(loops())
     return (op.name in OWN_KERNEL or has_lapack_kernel(node)) and has_kernel_dtypes(node) and not _compares_complex(node)
 
 

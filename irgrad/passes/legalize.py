@@ -7,10 +7,14 @@ changes gets a copy of what it reads; systems get the LU factor that their kerne
 
 from __future__ import annotations
 
+import numpy as np
+
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import is_view
 from irgrad.ir.primitive import REGISTRY, UPDATE
-from irgrad.passes.forms import FACTORED, LOOPS, has_kernel_dtypes, has_own_kernel, is_scalar_form
+from irgrad.ops.fft import complex_dtype, real_dtype, transform
+from irgrad.ops.fft_loops import widens
+from irgrad.passes.forms import FACTORED, LOOPS, TRANSFORMS, has_kernel_dtypes, has_own_kernel, is_scalar_form
 from irgrad.passes.result import PassResult
 
 # operations whose operands (all, or the one at a position) have the dtype of the result
@@ -48,6 +52,9 @@ def legalize(graph: Graph) -> PassResult:
         elif op.name == "pick" and node.aval.dtype == node.operands[0].aval.dtype:
             _as_slice(graph, node)
             result.count("pick")
+        elif op.name in TRANSFORMS and has_own_kernel(node):
+            _along_each_axis(graph, node)
+            result.count("transform")
         elif op.name in LOOPS:
             _fill_operands(graph, node)
     return result
@@ -128,6 +135,30 @@ def _as_slice(graph: Graph, node: Node) -> None:
     if shape and shape != (size,):
         part = _add(graph, node, "reshape", (part,), {"shape": shape})
     graph.replace_uses(node, part)
+    graph.remove(node)
+
+
+def _along_each_axis(graph: Graph, node: Node) -> None:
+    """A transform along one axis after the other, the last first, of operands of the dtype that numpy computes in."""
+    assert node.op is not None
+    name, params, real = node.op.name, dict(node.params), real_dtype(node.aval.dtype)
+    x = node.operands[0]
+    if isinstance(x, Literal):
+        x = _add(graph, node, "full", (x,), {"shape": x.aval.shape, "dtype": x.aval.dtype.name})
+    axes = tuple(reversed(params.pop("axes", (params.get("axis"),))))
+    for axis in axes:
+        points = params["n"] if name == "irfft" else x.aval.shape[axis]
+        loop, factor = transform(name, points, params)
+        number = type(factor(real))
+        wide = real.name == "float32" and widens(loop, x.aval.dtype, int if number is int else real)
+        dtype = np.dtype(np.float64) if wide else real
+        wanted = dtype if name == "rfft" else complex_dtype(dtype)
+        if x.aval.dtype != wanted:
+            x = _add(graph, node, "convert", (x,), {"dtype": wanted.name})
+        x = _add(graph, node, name, (x,), params | ({"axes": (axis,)} if name == "fft" else {}))
+        if wide:
+            x = _add(graph, node, "convert", (x,), {"dtype": (real if name == "irfft" else complex_dtype(real)).name})
+    graph.replace_uses(node, x)
     graph.remove(node)
 
 

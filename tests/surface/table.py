@@ -60,9 +60,6 @@ HOSTS = {
     "eig": "LAPACK's general eigenvalue routines balance and iterate; their cost is far above that of a call",
     "eigvals": "as eig",
     "lstsq": "LAPACK's gelsd, by numpy",
-    "fft": "pocketfft, by numpy",
-    "rfft": "as fft",
-    "irfft": "as fft",
     "implicit_solution": "scipy's solver, which calls the compiled function",
 }
 
