@@ -25,11 +25,6 @@ GENERAL = """\
   is one function with its state in registers."""
 
 NOTES: dict[str, str] = {
-    "deconvolution": (
-        "Four Fourier transforms, each a host call: 4 us in numpy's loop at this size, and some 6 us of Python around it. Leaner "
-        "host calls and numpy's own loops instead of its functions halved it; more needs a transform with a native address, which neither "
-        "numpy nor scipy exports."
-    ),
     "jacobian_50_200": (
         "One walk forward per argument entry, each with a product of the whole matrix and a vector that is zero but for one entry. Going "
         "forward instead of back made it several times faster; more needs tangents in batches (a matrix product)."
