@@ -88,7 +88,12 @@ def where_text(result: Mapping[str, Any]) -> str:
     ours = result["peers"]["irgrad"]
     where, call = ours["where"], ours["steady"]["call"]
     rest = max(0.0, call - where["loops"] - where["library"] - where["host"])
-    parts = [("entry and driver", rest), ("kernels", where["loops"]), ("BLAS, LAPACK, FFT", where["library"]), ("host calls", where["host"])]
+    parts = [
+        ("entry and driver", rest),
+        ("kernels", where["loops"]),
+        ("libraries", where["library"]),
+        ("host calls", where["host"]),
+    ]
     shown = [f"{name} {seconds_text(seconds)}" for name, seconds in parts if seconds > 0]
     slowest = [f"{seconds_text(k['seconds'])} in {_many(k['rows'], 'row')} of {k['what']}" for k in where["kernels"][:1]]
     return "; ".join([*shown, *slowest])

@@ -86,7 +86,7 @@ def doubt_of_value(value: Any) -> str:
     if kind in _FUNCTION_TYPES:
         if getattr(math, value.__name__, None) is value:
             return ""
-        where = value.__module__ or ""
+        where = getattr(value, "__module__", None) or ""  # ufuncs of frompyfunc have none
     if f"{where}.".startswith(_OPERATORS):
         return ""
     if where.startswith("irgrad.frontend.handlers.") and _is_known(getattr(value, "__wrapped__", None) or getattr(value, "ufunc", None)):
