@@ -18,38 +18,40 @@ numpy.corrcoef:x numpy.correlate:a,v numpy.cos:x numpy.cosh:x numpy.cov:m,aweigh
 numpy.cumulative_prod:x numpy.cumulative_sum:x numpy.deg2rad:x numpy.degrees:x numpy.delete:arr numpy.diag:v numpy.diag_indices
 numpy.diag_indices_from:arr numpy.diagflat:v numpy.diagonal:a numpy.diff:a numpy.divide:x1,x2 numpy.divmod:x1,x2 numpy.dot:a,b
 numpy.dsplit:ary numpy.dstack:tup numpy.ediff1d:ary numpy.einsum numpy.exp2:x numpy.exp:x numpy.expand_dims:a numpy.expm1:x numpy.eye
-numpy.fabs:x numpy.fft.fftfreq:d numpy.fft.fftshift:x numpy.fft.ifftshift:x numpy.fft.rfftfreq:d numpy.fill_diagonal numpy.flip:m
-numpy.fliplr:m numpy.flipud:m numpy.float_power:x1,x2 numpy.fmax:x1,x2 numpy.fmin:x1,x2 numpy.fmod:x1,x2 numpy.frombuffer
-numpy.fromfunction:function numpy.fromiter numpy.frompyfunc numpy.full:fill_value numpy.full_like:fill_value numpy.geomspace:start,stop
-numpy.gradient numpy.hamming numpy.hanning numpy.histogram2d:x,y numpy.histogram:a,weights numpy.histogram_bin_edges:a
-numpy.histogramdd:sample numpy.hsplit:ary numpy.hstack:tup numpy.hypot:x1,x2 numpy.i0:x numpy.identity numpy.imag:val numpy.indices
-numpy.inner:a,b numpy.insert:arr,values numpy.interp:x,xp,fp numpy.ix_ numpy.kaiser:beta numpy.kron:a,b numpy.ldexp:x1
-numpy.linalg.cholesky numpy.linalg.cond:x numpy.linalg.cross:x1,x2 numpy.linalg.det:a numpy.linalg.diagonal:x numpy.linalg.eigh:a
-numpy.linalg.eigvalsh:a numpy.linalg.inv:a numpy.linalg.matmul:x1,x2 numpy.linalg.matrix_norm:x numpy.linalg.matrix_power:a
-numpy.linalg.matrix_transpose:x numpy.linalg.multi_dot:arrays numpy.linalg.norm:x numpy.linalg.outer:x1,x2 numpy.linalg.pinv:a
-numpy.linalg.qr:a numpy.linalg.slogdet:a numpy.linalg.solve:a,b numpy.linalg.svd:a numpy.linalg.svdvals:x numpy.linalg.tensordot:x1,x2
-numpy.linalg.tensorinv:a numpy.linalg.tensorsolve:a,b numpy.linalg.trace:x numpy.linalg.vecdot:x1,x2 numpy.linalg.vector_norm:x
-numpy.linspace:start,stop numpy.log10:x numpy.log1p:x numpy.log2:x numpy.log:x numpy.logaddexp2:x1,x2 numpy.logaddexp:x1,x2
-numpy.logspace:start,stop numpy.matmul:x1,x2 numpy.matrix_transpose:x numpy.matvec:x1,x2 numpy.max:a numpy.maximum:x1,x2 numpy.mean:a
-numpy.meshgrid numpy.mgrid numpy.min:a numpy.minimum:x1,x2 numpy.mod:x1,x2 numpy.modf:x numpy.moveaxis:a numpy.multiply:x1,x2
-numpy.nan_to_num:x numpy.nancumprod:a numpy.nancumsum:a numpy.nanmax:a numpy.nanmean:a numpy.nanmin:a numpy.nanprod:a numpy.nanstd:a
-numpy.nansum:a numpy.nanvar:a numpy.negative:x numpy.nextafter:x1 numpy.ogrid numpy.ones numpy.ones_like numpy.outer:a,b numpy.pad:array
-numpy.permute_dims:a numpy.poly:seq_of_zeros numpy.polyadd:a1,a2 numpy.polyder:p numpy.polydiv:u,v numpy.polyint:p numpy.polymul:a1,a2
-numpy.polysub:a1,a2 numpy.polyval:p,x numpy.positive:x numpy.pow:x1,x2 numpy.power:x1,x2 numpy.prod:a numpy.ptp:a numpy.putmask:values
-numpy.r_ numpy.rad2deg:x numpy.radians:x numpy.ravel:a numpy.real:val numpy.real_if_close:a numpy.reciprocal:x numpy.remainder:x1,x2
-numpy.repeat:a numpy.reshape:a numpy.resize:a numpy.roll:a numpy.rollaxis:a numpy.rot90:m numpy.s_
-numpy.select:condlist,choicelist,default numpy.sin:x numpy.sinc:x numpy.sinh:x numpy.split:ary numpy.sqrt:x numpy.square:x numpy.squeeze:a
-numpy.stack:arrays numpy.std:a numpy.subtract:x1,x2 numpy.sum:a numpy.swapaxes:a numpy.take:a numpy.tan:x numpy.tanh:x numpy.tensordot:a,b
-numpy.tile:A numpy.trace:a numpy.transpose:a numpy.trapezoid:y,x numpy.tri numpy.tril:m numpy.tril_indices numpy.tril_indices_from:arr
-numpy.trim_zeros:filt numpy.triu:m numpy.triu_indices numpy.triu_indices_from:arr numpy.true_divide:x1,x2 numpy.unstack:x numpy.unwrap:p
-numpy.vander:x numpy.var:a numpy.vdot:a,b numpy.vecdot:x1,x2 numpy.vecmat:x1,x2 numpy.vectorize numpy.vsplit:ary numpy.vstack:tup
-numpy.where:condition,x,y numpy.zeros numpy.zeros_like scipy.integrate.cumulative_trapezoid:y,x scipy.integrate.simpson:y,x
-scipy.integrate.trapezoid:y,x scipy.interpolate.RegularGridInterpolator:values scipy.interpolate.interp1d:x,y
-scipy.interpolate.interpn:values,xi scipy.linalg.block_diag scipy.linalg.cho_factor scipy.linalg.cho_solve:c_and_lower,b
-scipy.linalg.cholesky scipy.linalg.circulant:c scipy.linalg.det:a scipy.linalg.eigh scipy.linalg.eigvalsh scipy.linalg.hankel:c,r
-scipy.linalg.inv:a scipy.linalg.lu:a scipy.linalg.lu_factor:a scipy.linalg.lu_solve:lu_and_piv,b scipy.linalg.norm:a scipy.linalg.pinv:a
-scipy.linalg.pinvh scipy.linalg.qr:a scipy.linalg.solve:a,b scipy.linalg.solve_triangular:a,b scipy.linalg.svd:a scipy.linalg.svdvals:a
-scipy.linalg.toeplitz:c,r scipy.signal.correlate:in1,in2 scipy.special.beta:x1,x2 scipy.special.betainc:x1,x2,x3
+numpy.fabs:x numpy.fft.fft2:a numpy.fft.fft:a numpy.fft.fftfreq:d numpy.fft.fftn:a numpy.fft.fftshift:x numpy.fft.hfft:a numpy.fft.ifft2:a
+numpy.fft.ifft:a numpy.fft.ifftn:a numpy.fft.ifftshift:x numpy.fft.ihfft:a numpy.fft.irfft2:a numpy.fft.irfft:a numpy.fft.irfftn:a
+numpy.fft.rfft2:a numpy.fft.rfft:a numpy.fft.rfftfreq:d numpy.fft.rfftn:a numpy.fill_diagonal numpy.flip:m numpy.fliplr:m numpy.flipud:m
+numpy.float_power:x1,x2 numpy.fmax:x1,x2 numpy.fmin:x1,x2 numpy.fmod:x1,x2 numpy.frombuffer numpy.fromfunction:function numpy.fromiter
+numpy.frompyfunc numpy.full:fill_value numpy.full_like:fill_value numpy.geomspace:start,stop numpy.gradient numpy.hamming numpy.hanning
+numpy.histogram2d:x,y numpy.histogram:a,weights numpy.histogram_bin_edges:a numpy.histogramdd:sample numpy.hsplit:ary numpy.hstack:tup
+numpy.hypot:x1,x2 numpy.i0:x numpy.identity numpy.imag:val numpy.indices numpy.inner:a,b numpy.insert:arr,values numpy.interp:x,xp,fp
+numpy.ix_ numpy.kaiser:beta numpy.kron:a,b numpy.ldexp:x1 numpy.linalg.cholesky numpy.linalg.cond:x numpy.linalg.cross:x1,x2
+numpy.linalg.det:a numpy.linalg.diagonal:x numpy.linalg.eigh:a numpy.linalg.eigvalsh:a numpy.linalg.inv:a numpy.linalg.matmul:x1,x2
+numpy.linalg.matrix_norm:x numpy.linalg.matrix_power:a numpy.linalg.matrix_transpose:x numpy.linalg.multi_dot:arrays numpy.linalg.norm:x
+numpy.linalg.outer:x1,x2 numpy.linalg.pinv:a numpy.linalg.qr:a numpy.linalg.slogdet:a numpy.linalg.solve:a,b numpy.linalg.svd:a
+numpy.linalg.svdvals:x numpy.linalg.tensordot:x1,x2 numpy.linalg.tensorinv:a numpy.linalg.tensorsolve:a,b numpy.linalg.trace:x
+numpy.linalg.vecdot:x1,x2 numpy.linalg.vector_norm:x numpy.linspace:start,stop numpy.log10:x numpy.log1p:x numpy.log2:x numpy.log:x
+numpy.logaddexp2:x1,x2 numpy.logaddexp:x1,x2 numpy.logspace:start,stop numpy.matmul:x1,x2 numpy.matrix_transpose:x numpy.matvec:x1,x2
+numpy.max:a numpy.maximum:x1,x2 numpy.mean:a numpy.meshgrid numpy.mgrid numpy.min:a numpy.minimum:x1,x2 numpy.mod:x1,x2 numpy.modf:x
+numpy.moveaxis:a numpy.multiply:x1,x2 numpy.nan_to_num:x numpy.nancumprod:a numpy.nancumsum:a numpy.nanmax:a numpy.nanmean:a
+numpy.nanmin:a numpy.nanprod:a numpy.nanstd:a numpy.nansum:a numpy.nanvar:a numpy.negative:x numpy.nextafter:x1 numpy.ogrid numpy.ones
+numpy.ones_like numpy.outer:a,b numpy.pad:array numpy.permute_dims:a numpy.poly:seq_of_zeros numpy.polyadd:a1,a2 numpy.polyder:p
+numpy.polydiv:u,v numpy.polyint:p numpy.polymul:a1,a2 numpy.polysub:a1,a2 numpy.polyval:p,x numpy.positive:x numpy.pow:x1,x2
+numpy.power:x1,x2 numpy.prod:a numpy.ptp:a numpy.putmask:values numpy.r_ numpy.rad2deg:x numpy.radians:x numpy.ravel:a numpy.real:val
+numpy.real_if_close:a numpy.reciprocal:x numpy.remainder:x1,x2 numpy.repeat:a numpy.reshape:a numpy.resize:a numpy.roll:a numpy.rollaxis:a
+numpy.rot90:m numpy.s_ numpy.select:condlist,choicelist,default numpy.sin:x numpy.sinc:x numpy.sinh:x numpy.split:ary numpy.sqrt:x
+numpy.square:x numpy.squeeze:a numpy.stack:arrays numpy.std:a numpy.subtract:x1,x2 numpy.sum:a numpy.swapaxes:a numpy.take:a numpy.tan:x
+numpy.tanh:x numpy.tensordot:a,b numpy.tile:A numpy.trace:a numpy.transpose:a numpy.trapezoid:y,x numpy.tri numpy.tril:m
+numpy.tril_indices numpy.tril_indices_from:arr numpy.trim_zeros:filt numpy.triu:m numpy.triu_indices numpy.triu_indices_from:arr
+numpy.true_divide:x1,x2 numpy.unstack:x numpy.unwrap:p numpy.vander:x numpy.var:a numpy.vdot:a,b numpy.vecdot:x1,x2 numpy.vecmat:x1,x2
+numpy.vectorize numpy.vsplit:ary numpy.vstack:tup numpy.where:condition,x,y numpy.zeros numpy.zeros_like
+scipy.integrate.cumulative_trapezoid:y,x scipy.integrate.simpson:y,x scipy.integrate.trapezoid:y,x
+scipy.interpolate.RegularGridInterpolator:values scipy.interpolate.interp1d:x,y scipy.interpolate.interpn:values,xi
+scipy.linalg.block_diag scipy.linalg.cho_factor scipy.linalg.cho_solve:c_and_lower,b scipy.linalg.cholesky scipy.linalg.circulant:c
+scipy.linalg.det:a scipy.linalg.eigh scipy.linalg.eigvalsh scipy.linalg.hankel:c,r scipy.linalg.inv:a scipy.linalg.lu:a
+scipy.linalg.lu_factor:a scipy.linalg.lu_solve:lu_and_piv,b scipy.linalg.norm:a scipy.linalg.pinv:a scipy.linalg.pinvh scipy.linalg.qr:a
+scipy.linalg.solve:a,b scipy.linalg.solve_triangular:a,b scipy.linalg.svd:a scipy.linalg.svdvals:a scipy.linalg.toeplitz:c,r
+scipy.signal.correlate:in1,in2 scipy.signal.fftconvolve:in1,in2 scipy.special.beta:x1,x2 scipy.special.betainc:x1,x2,x3
 scipy.special.betaincc:x1,x2,x3 scipy.special.betainccinv:x1,x2,x3 scipy.special.betaincinv scipy.special.betaln:x1,x2
 scipy.special.binom:x1,x2 scipy.special.boxcox1p:x1,x2 scipy.special.boxcox:x1,x2 scipy.special.cbrt:x scipy.special.chdtr:x1,x2
 scipy.special.chdtrc:x1,x2 scipy.special.chdtri:x1,x2 scipy.special.comb:N,k scipy.special.cosm1:x scipy.special.dawsn:x
@@ -125,12 +127,6 @@ numpy.linalg.eigvals:a numpy.roots:p scipy.linalg.eigvals:a
 scipy.linalg.coshm:A scipy.linalg.cosm:A scipy.linalg.expm:A scipy.linalg.expm_frechet:A,E scipy.linalg.sinhm:A scipy.linalg.sinm:A
 scipy.linalg.tanhm:A scipy.linalg.tanm:A
 """,
-    "yes|yes|host: fft": """
-numpy.fft.fft2:a numpy.fft.fft:a numpy.fft.fftn:a numpy.fft.ifft2:a numpy.fft.ifft:a numpy.fft.ifftn:a
-""",
-    "yes|yes|host: fft, irfft, rfft": """
-numpy.fft.irfft2:a numpy.fft.irfftn:a numpy.fft.rfft2:a numpy.fft.rfftn:a
-""",
     "yes|yes|host: fresnel_cosine, fresnel_sine": """
 scipy.special.fresnel:x
 """,
@@ -140,9 +136,6 @@ numpy.frexp:x
     "yes|yes|host: implicit_solution": """
 scipy.optimize.brentq:f scipy.optimize.fsolve:func scipy.optimize.minimize:fun scipy.optimize.minimize_scalar:fun
 scipy.optimize.newton:func scipy.optimize.root:fun scipy.optimize.root_scalar:f
-""",
-    "yes|yes|host: irfft, rfft": """
-numpy.fft.hfft:a numpy.fft.ihfft:a numpy.fft.irfft:a numpy.fft.rfft:a scipy.signal.fftconvolve:in1,in2
 """,
     "yes|yes|host: lambert": """
 scipy.special.lambertw:z
