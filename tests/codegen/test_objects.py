@@ -203,6 +203,7 @@ def test_the_system_and_llvm_agree_on_what_is_asked_for() -> None:
     for name in ("avx2", "fma", "neon", "avx512f", "avx512dq", "avx512vl", "avx512vbmi2"):
         assert processor.has(name) == bool(known.get(name))
 
+
 SCIPY = """
 import sys
 from irgrad.codegen.scipy_routines import address
