@@ -35,6 +35,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setattr(jacobians.Walks, "find_patterns", lambda self: [sparsity.FULL for _ in self.outs])
     if "parts" in request.param:
         monkeypatch.setattr(jacobians, "CHUNK", 40)
+        monkeypatch.setattr(jacobians, "RESULTS", 0)
     yield request.param
 
 
@@ -328,15 +329,15 @@ def test_counts(make: Callable[[int], Any]) -> None:
 def num_seeds(f: Callable[..., Any], x: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many seeds each walk of a Jacobian has; 1 where it is not batched."""
     found: list[int] = []
-    original = jacobians.Walks.seeds
+    original = jacobians.Walks.in_parts
 
-    def seeds(self: Any, *args: Any) -> Any:
-        for seed, count in original(self, *args):
-            found.append(max(count, 1))
-            yield seed, count
+    def in_parts(self: Any, *args: Any) -> Any:
+        parts = original(self, *args)
+        found.extend(max(count, 1) for _, count in parts)
+        return parts
 
     with monkeypatch.context() as patch:
-        patch.setattr(jacobians.Walks, "seeds", seeds)
+        patch.setattr(jacobians.Walks, "in_parts", in_parts)
         patch.setattr(jacobians, "FEW", 0)
         irgrad.jacobian(f)(x)
     return found

@@ -27,13 +27,14 @@ from irgrad.operators.operator import Operator
 from irgrad.operators.run import Run, concretely, write
 from irgrad.operators.values import dtype_of
 from irgrad.passes.adjoint import CONCRETE, find_active
-from irgrad.passes.batch import BatchBuilder, Unbatched
+from irgrad.passes.batch import BatchBuilder, TooLarge, Unbatched
 from irgrad.passes.batch_rules import Batched
 from irgrad.passes.sparsity import FULL, Colouring, Finder, Pattern, colour
 from irgrad.pytree import unflatten
 
 FEW = 10  # rows that are walked one by one on concrete values
-CHUNK = 1 << 21  # entries of the largest value of a walk, over all seeds; more seeds go in several walks
+CHUNK = 1 << 21  # entries that a value of a walk may have over all seeds; where it would have more, seeds go in several walks
+RESULTS = 2  # or as many entries as that many results
 _ndarray = np.ndarray
 
 
@@ -110,6 +111,8 @@ class Walks:
         self.concrete = b is CONCRETE
         self.marks = [Leaf(mark) for mark in run.marks]
         self.outs = [Leaf(out) for out in run.outs]
+        results = sum(out.size for out in self.outs) * sum(mark.size for mark in self.marks)
+        self.limit = max(CHUNK, RESULTS * results)
         self._active: bytearray | None = None
         self.met: list[Any] = []  # for each seed and leaf whether anything came out: None for nothing
         self.patterns = self.find_patterns()
@@ -197,13 +200,16 @@ class Walks:
         blocks: list[list[Any]] = [[] for _ in self.outs]
         for k, (mark, colouring) in enumerate(zip(self.marks, colourings, strict=True)):
             pieces: list[list[Any]] = [[] for _ in self.outs]
-            if mark.size:
-                for seed, count in self.seeds(mark, colouring, True):
-                    tangents: list[Any] = [None] * len(self.marks)
-                    tangents[k] = seed
-                    for piece, t in zip(pieces, self.push(tangents, count), strict=True):
-                        self.met.append(None if t is None else False)
-                        piece.append((t, count))
+
+            def walk(seed: Any, count: int, k: int = k) -> list[Any]:
+                tangents: list[Any] = [None] * len(self.marks)
+                tangents[k] = seed
+                return self.push(tangents, count)
+
+            for found, count in self.in_parts(mark, colouring, True, walk) if mark.size else ():
+                for piece, t in zip(pieces, found, strict=True):
+                    self.met.append(None if t is None else False)
+                    piece.append((t, count))
             self.back_outside()
             for block, piece, out, entries, pattern in zip(blocks, pieces, self.outs, self.entries_of(k), self.patterns, strict=True):
                 if not self.is_live(out) or not mark.size:
@@ -220,17 +226,21 @@ class Walks:
             return [self.nothing(out, mark) for mark in marks]
         twice = out.dtype.kind == "c" and any(mark.dtype.kind != "c" for mark in marks)
         pieces: list[list[Any]] = [[] for _ in marks]
-        for seed, count in self.seeds(out, colouring, False):
+
+        def walk(seed: Any, count: int) -> list[Any]:
             cts: list[Any] = [None] * len(self.outs)
             cts[k] = seed
             found = self.pull(cts, count)
-            turned: list[Any] = [None] * len(marks)
-            if twice:
-                cts[k] = self.times_i(seed, count)
-                turned = self.pull(cts, count)
-            for piece, c, i, mark in zip(pieces, found, turned, marks, strict=True):
-                self.met.append(None if c is None and i is None else False)
-                piece.append((self.combined(c, i, count, out, mark), count))
+            if not twice:
+                return found
+            cts[k] = self.times_i(seed, count)
+            turned = self.pull(cts, count)
+            return [self.combined(c, i, count, mark) for c, i, mark in zip(found, turned, marks, strict=True)]
+
+        for found, count in self.in_parts(out, colouring, False, walk):
+            for piece, c in zip(pieces, found, strict=True):
+                self.met.append(None if c is None else False)
+                piece.append((c, count))
         self.back_outside()
         blocks = []
         for j, (piece, mark) in enumerate(zip(pieces, marks, strict=True)):
@@ -239,27 +249,40 @@ class Walks:
             blocks.append(self.finished(whole, out, mark, colouring, entries, self.patterns[k], False))
         return blocks
 
-    def seeds(self, leaf: Leaf, colouring: Colouring | None, last: bool) -> Iterator[tuple[Any, int]]:
-        """The seeds at a leaf, and how many of them go in each walk."""
+    def in_parts(
+        self, leaf: Leaf, colouring: Colouring | None, last: bool, walk: Callable[[Any, int], list[Any]]
+    ) -> list[tuple[list[Any], int]]:
+        """What the walks from the seeds at a leaf answer, with the number of seeds of each; several where a batch becomes too large."""
         if leaf.size == 1 or (colouring is not None and colouring.count == 1):
-            yield self.ones(leaf), 0
-            return
+            return [(walk(self.ones(leaf), 0), 0)]
         total = leaf.size if colouring is None else colouring.count
-        largest = max((np.size(t.value) for t in self.run.tape[self.run.start : self.run.stop]), default=1)
-        chunk = max(1, min(total, CHUNK // max(int(largest), 1)))
-        for first in range(0, total, chunk):
-            if total > chunk and isinstance(self.b, RecordBuilder):
-                self.b.row()
-            count = min(chunk, total - first)
-            if colouring is None:
-                yield Batched(None, leaf.shape, leaf.dtype, first), count
-                continue
-            chosen = np.arange(first, first + count)
-            if last:
-                rows = (colouring.colours[:, None] == chosen).reshape(*leaf.shape, count)
-            else:
-                rows = (chosen[:, None] == colouring.colours).reshape(count, *leaf.shape)
-            yield Batched(self.constant(rows.astype(leaf.dtype)), leaf.shape, leaf.dtype), count
+        chunk = total
+        while True:
+            found: list[tuple[list[Any], int]] = []
+            try:
+                for first in range(0, total, chunk):
+                    if chunk < total and isinstance(self.b, RecordBuilder):
+                        self.b.row()
+                    count = min(chunk, total - first)
+                    found.append((walk(self.seed(leaf, colouring, first, count, last), count), count))
+                return found
+            except TooLarge as error:
+                chunk = min(max(1, self.limit // error.size), chunk - 1)
+
+    def seed(self, leaf: Leaf, colouring: Colouring | None, first: int, count: int, last: bool) -> Batched:
+        """Seeds `first` to ``first + count`` at a leaf."""
+        if colouring is None:
+            return Batched(None, leaf.shape, leaf.dtype, first)
+        chosen = np.arange(first, first + count)
+        if last:
+            rows = (colouring.colours[:, None] == chosen).reshape(*leaf.shape, count)
+        else:
+            rows = (chosen[:, None] == colouring.colours).reshape(count, *leaf.shape)
+        return Batched(self.constant(rows.astype(leaf.dtype)), leaf.shape, leaf.dtype)
+
+    def batch(self, count: int, last: bool) -> BatchBuilder:
+        """The builder of a walk; a single seed has no limit."""
+        return BatchBuilder(self.b, count, last, self.limit if count > 1 else None)
 
     def pull(self, cts: Sequence[Any], count: int) -> list[Any]:
         """The cotangents of the marks; `count` is 0 for a single seed that is not batched."""
@@ -267,7 +290,7 @@ class Walks:
             if self.concrete:
                 return self.run.pull(cts)
             return self.run.pull_recorded(self.b, cts, active=self.active)
-        b = BatchBuilder(self.b, count, False)
+        b = self.batch(count, False)
         try:
             return self.run.pull_recorded(b, cts, detached=self.concrete, active=self.active)
         except Unbatched:
@@ -276,7 +299,7 @@ class Walks:
     def push(self, tangents: Sequence[Any], count: int) -> list[Any]:
         if count == 0:
             return self.run.push(self.b, tangents)
-        b = BatchBuilder(self.b, count, True)
+        b = self.batch(count, True)
         try:
             return self.run.push(b, tangents, detached=self.concrete)
         except Unbatched:
@@ -332,8 +355,8 @@ class Walks:
         b = BatchBuilder(self.b, count, False) if count else self.b
         return b.mul(seed, self.number(b.dtype(seed).type(1j)))
 
-    def combined(self, c: Any, turned: Any, count: int, out: Leaf, mark: Leaf) -> Any:
-        """A row of a block: dv/dx of a complex output of a real argument is minus what a cotangent of i gives."""
+    def combined(self, c: Any, turned: Any, count: int, mark: Leaf) -> Any:
+        """Rows of a block: dv/dx of a complex output of a real argument is minus what a cotangent of i gives."""
         if turned is None or mark.dtype.kind == "c":
             return c
         b = BatchBuilder(self.b, count, False) if count else self.b

@@ -31,13 +31,26 @@ class Unbatched(Exception):
     """An operation that cannot be done for all seeds at once."""
 
 
-class BatchBuilder(Builder):
-    """Writes rules for `count` seeds at once through the builder `inner`; `last` says where the axis of the seeds is."""
+class TooLarge(Exception):
+    """A batch of more entries than it may have; `size` is that of the value of one seed."""
 
-    def __init__(self, inner: Builder, count: int, last: bool) -> None:
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+class BatchBuilder(Builder):
+    """Writes rules for `count` seeds at once through the builder `inner`; `last` says where the axis of the seeds is.
+
+    Raises TooLarge for batches of more than `limit` entries, if there is one.
+    """
+
+    def __init__(self, inner: Builder, count: int, last: bool, limit: int | None = None) -> None:
         self.inner: Any = inner
         self.count = count
         self.last = last
+        self.limit = limit
+        self.in_loop = False
         if hasattr(inner, "trace"):
             self.trace = inner.trace
 
@@ -55,6 +68,8 @@ class BatchBuilder(Builder):
     def batched(self, op: Primitive, operands: Sequence[Any], params: Mapping[str, Any]) -> Any:
         if op.traits & ELEMENTWISE:
             found = self.sparse(op, operands, params)
+            if found is None and op.name == "mul":
+                found = self.scaled(*operands)
             return self.entrywise(op, operands, params) if found is None else found
         rule = RULES.get(op.name)
         return self.one_by_one(op, operands, params) if rule is None else rule(self, op, operands, params)
@@ -76,6 +91,8 @@ class BatchBuilder(Builder):
 
     def at(self, node: Any) -> Sequence[Any]:
         found: Sequence[Any] = self.inner.at(node)
+        depths = getattr(self.trace, "depths", None)
+        self.in_loop = depths is not None and depths[node.segment] > 0
         return found
 
     def seed(self, node: Any, ct: Any) -> Any:
@@ -120,7 +137,12 @@ class BatchBuilder(Builder):
         n = self.count if extent is None else extent
         return (*shape, n) if self.last else (n, *shape)
 
+    def check(self, shape: Shape) -> None:
+        if self.limit is not None and math.prod(shape) * self.count > self.limit:
+            raise TooLarge(math.prod(shape))
+
     def rows(self, value: Any, shape: Shape) -> Batched:
+        self.check(shape)
         return Batched(value, shape, self.inner.dtype(value))
 
     def is_batched(self, x: Any) -> bool:
@@ -145,7 +167,8 @@ class BatchBuilder(Builder):
             value = self.inner.reshape(x, shape=(*shape, 1)) if self.last else x
             return self.rows(self.inner.broadcast_to(value, shape=self.whole(shape)), shape)
         if x.place is None:
-            return x
+            return self.multiplied(x)
+        self.check(x.shape)
         n, count = math.prod(x.shape), self.count
         if n == 1:
             flat = self.vector(x)
@@ -157,6 +180,17 @@ class BatchBuilder(Builder):
             flat = self.change(REGISTRY["slice_update"], zeros, (entries,), region)
         whole = self.whole(x.shape)
         return Batched(flat if whole == (count * n,) else self.inner.reshape(flat, shape=whole), x.shape, x.dtype)
+
+    def multiplied(self, x: Batched) -> Batched:
+        """A batch of all entries without factors."""
+        inner = self.inner
+        if x.by_seed is not None:
+            factor = x.by_seed if self.last or not x.shape else inner.reshape(x.by_seed, shape=(self.count, *(1,) * len(x.shape)))
+            x.value = inner.mul(x.value, factor)
+        if x.by_entry is not None:
+            x.value = inner.mul(x.value, self.aligned(x.by_entry, len(x.shape)))
+        x.by_seed = x.by_entry = None
+        return x
 
     def leading(self, x: Batched) -> Any:
         """The entries of `x` with the seeds along the first axis."""
@@ -181,6 +215,7 @@ class BatchBuilder(Builder):
 
     def entrywise(self, op: Primitive, operands: Sequence[Any], params: Mapping[str, Any]) -> Batched:
         shape = broadcast_shapes(tuple([self.shape(o) for o in operands]))
+        self.check(shape)
         rank = len(shape)
         return self.rows(getattr(self.inner, op.name)(*[self.aligned(o, rank) for o in operands], **params), shape)
 
@@ -201,6 +236,22 @@ class BatchBuilder(Builder):
                 return Batched(self.spread(self.picked(others[0], first)), first.shape, first.dtype, first.place)
         made = getattr(inner, name)(*[self.vector(o) if type(o) is Batched else self.picked(o, first) for o in operands], **params)
         return Batched(self.spread(made), first.shape, inner.dtype(made), first.place)
+
+    def scaled(self, x: Any, y: Any) -> Batched | None:
+        """The product of a batch of all entries and a value of the program that broadcasts with each; done later.
+
+        None in loops, all iterations of which are to be alike, and for other products.
+        """
+        batch, other = (x, y) if type(x) is Batched else (y, x)
+        if self.in_loop or type(other) is Batched or batch.place is not None or not batch.shape or type(other) in (Static, Number):
+            return None
+        inner = self.inner
+        if not isinstance(other, (Value, np.ndarray, np.generic)) or inner.dtype(other) != batch.dtype:
+            return None
+        if not _fits(inner.shape(other), batch.shape):
+            return None
+        factor = other if batch.by_entry is None else inner.mul(batch.by_entry, other)
+        return Batched(batch.value, batch.shape, batch.dtype, None, batch.by_seed, factor)
 
     def picked(self, x: Any, like: Batched) -> Any:
         """The entries of `x`, a value of the program, that meet those of `like`."""

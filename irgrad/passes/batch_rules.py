@@ -20,16 +20,21 @@ class Batched:
     """A value of this shape and dtype for each seed: `value` has an axis more.
 
     With a `place`, only entry ``place + j`` (in C order) of that of seed j is not zero, and `value` is the vector of those entries; None
-    for ones.
+    for ones. Without one, `value` is still to be multiplied with `by_seed`, a vector over the seeds, and `by_entry`, which broadcasts with
+    the value of one seed, where these are not None: products of vectors are less work than products with all of the batch.
     """
 
-    __slots__ = ("dtype", "place", "shape", "value")
+    __slots__ = ("by_entry", "by_seed", "dtype", "place", "shape", "value")
 
-    def __init__(self, value: Any, shape: Shape, dtype: np.dtype[Any], place: int | None = None) -> None:
+    def __init__(
+        self, value: Any, shape: Shape, dtype: np.dtype[Any], place: int | None = None, by_seed: Any = None, by_entry: Any = None
+    ) -> None:
         self.value = value
         self.shape = shape
         self.dtype = dtype
         self.place = place
+        self.by_seed = by_seed
+        self.by_entry = by_entry
 
     def __repr__(self) -> str:
         return f"<batched {self.dtype}{list(self.shape)}{'' if self.place is None else f', one entry each from {self.place}'}>"
@@ -46,7 +51,7 @@ def _reshape(b: Any, op: Primitive, operands: Sequence[Any], params: Params) -> 
     (x,), shape = operands, params["shape"]
     if x.place is not None:  # C order is kept
         return Batched(x.value, shape, x.dtype, x.place)
-    return b.rows(b.inner.reshape(x.value, shape=b.whole(shape)), shape)
+    return b.rows(b.inner.reshape(b.dense(x).value, shape=b.whole(shape)), shape)
 
 
 def _transpose(b: Any, op: Primitive, operands: Sequence[Any], params: Params) -> Any:
@@ -234,10 +239,10 @@ def _rows_of(b: Any, batch: Any, other: Any, first: bool) -> Any:
         return b.rows(other if batch.value is None else inner.mul(batch.value, other), ())
     if (axis == 0) is b.last:
         other = inner.transpose(other, axes=(1, 0))
-    if batch.value is not None or inner.dtype(other) != batch.dtype:
+    if inner.dtype(other) != batch.dtype:
         entries = b.vector(batch)
-        other = inner.mul(other, entries if b.last else inner.reshape(entries, shape=(count, 1)))
-    return b.rows(other, (shape[1 - axis],))
+        return b.rows(inner.mul(other, entries if b.last else inner.reshape(entries, shape=(count, 1))), (shape[1 - axis],))
+    return Batched(other, (shape[1 - axis],), batch.dtype, None, batch.value)
 
 
 def _folded(b: Any, x: Any, axis: int) -> Any:
