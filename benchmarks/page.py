@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import varying
+from benchmarks import eager, varying
 from benchmarks.notes import GENERAL, NOTES
 from benchmarks.report import bytes_text, geometric_mean, ratio_text, seconds_text, where_text
 
@@ -46,8 +46,19 @@ descent with a backtracking line search, whose numbers of steps change from call
 """
 
 
-def page(runs: Sequence[Mapping[str, Any]], plots: Sequence[str], varied: Mapping[str, Any] | None = None) -> str:
-    """The text; `runs` and `varied` as the JSON files hold them."""
+EAGER = """\
+`python -m benchmarks.eager`: `irgrad.grad(f)` without `jit` beside `autograd.grad(f)`, ten programs on small arrays, where time is what an
+operation costs besides its arithmetic; both in turn in one process, medians of 41 rounds. Above 1, irgrad is faster, as the mean is to be.
+"""
+
+
+def page(
+    runs: Sequence[Mapping[str, Any]],
+    plots: Sequence[str],
+    varied: Mapping[str, Any] | None = None,
+    eagerly: Sequence[dict[str, Any]] | None = None,
+) -> str:
+    """The text; `runs`, `varied` and `eagerly` as the JSON files hold them."""
     lines = [INTRODUCTION, *_machine(runs[0]), "\n## Against the targets\n", *_targets(runs)]
     for run, plot in zip(runs, plots, strict=True):
         size = run["settings"]["size"]
@@ -55,6 +66,8 @@ def page(runs: Sequence[Mapping[str, Any]], plots: Sequence[str], varied: Mappin
         lines += [*_steady(run["results"]), "", *_first(run["results"]), "\n### Where a call spends its time\n", *_where(run["results"])]
     if varied is not None:
         lines += ["\n## Steps that depend on data, and a long recording\n", VARYING, *varying.lines(dict(varied))]
+    if eagerly is not None:
+        lines += ["\n## Eager gradients\n", EAGER, *eager.lines(list(eagerly))]
     lines += ["\n## What falls short\n", GENERAL, "", *_short(runs)]
     return "\n".join(lines) + "\n"
 
@@ -247,6 +260,7 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--varying", type=Path, help="what `python -m benchmarks.varying --json` wrote")
+    parser.add_argument("--eager", type=Path, help="what `python -m benchmarks.eager --json` wrote")
     options = parser.parse_args()
     from benchmarks.plot import draw
 
@@ -255,7 +269,8 @@ def main() -> None:
     for run, plot in zip(runs, plots, strict=True):
         draw(run["results"], options.page.parent / plot)
     varied = json.loads(options.varying.read_text()) if options.varying else None
-    options.page.write_text(page(runs, plots, varied))
+    eagerly = json.loads(options.eager.read_text()) if options.eager else None
+    options.page.write_text(page(runs, plots, varied, eagerly))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 
 import irgrad
 from benchmarks import __main__ as command
-from benchmarks import page, report, varying
+from benchmarks import eager, page, report, varying
 from benchmarks.case import DERIVATIVES, SIZES, Case
 from benchmarks.cases import CASES
 from benchmarks.machine import facts, thread_settings
@@ -289,3 +289,20 @@ def test_a_long_loop_is_accounted_for_by_operation() -> None:
     assert found["kernels"] < 8
     assert found["trace"] > 0
     assert found["bytes"] > 0
+
+
+@pytest.mark.parametrize("name", eager.programs())
+def test_eager_programs_agree_with_autograd(name: str) -> None:
+    pytest.importorskip("autograd")
+    found = eager.compare(name, eager.programs()[name], rounds=1)  # compares the gradients first
+    assert found["ratio"] > 0.0
+    assert eager.lines([found])[-2].startswith(f"| {name} |")
+    assert len(eager.programs()) == 10
+
+
+def test_the_eager_page() -> None:
+    found = [
+        {"case": "one", "irgrad": 1e-4, "autograd": 4e-4, "ratio": 4.0},
+        {"case": "two", "irgrad": 1e-4, "autograd": 1e-4, "ratio": 1.0},
+    ]
+    assert eager.lines(found)[-1] == "| geometric mean | | | 2.00 |"

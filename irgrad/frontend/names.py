@@ -31,6 +31,7 @@ class Names(dict[int, Any]):
         super().__init__()
         self.originals: list[Any] = []
         self.scipy: set[str] = set()  # which modules of scipy are known; "" is scipy itself
+        self.num_modules = 0  # that were imported when scipy's were looked for
 
     def add(self, original: Any, replacement: Any) -> None:
         self.originals.append(original)
@@ -258,7 +259,10 @@ _SCIPY = ("special", "linalg", "integrate", "stats", "signal", "interpolate", "o
 
 def _add_scipy(names: Names) -> None:
     """scipy and its modules that the program has imported by now."""
-    if len(names.scipy) > len(_SCIPY) or "scipy" not in sys.modules:
+    if len(names.scipy) > len(_SCIPY) or len(sys.modules) == names.num_modules:
+        return
+    names.num_modules = len(sys.modules)
+    if "scipy" not in sys.modules:
         return
     for name in _SCIPY:
         if name not in names.scipy and f"scipy.{name}" in sys.modules:

@@ -40,6 +40,7 @@ from irgrad.frontend.ownership import is_user_function, is_user_module
 from irgrad.frontend.purity import doubt_of_code, doubt_of_value
 from irgrad.frontend.scopes import Globals, ModuleView, outside_of
 from irgrad.frontend.tracer import Tracer
+from irgrad.frontend.unchanged import is_unchanged
 from irgrad.frontend.views import ObjectView, make_view, state_of, view_class
 
 Wrap = Callable[[Any, Origin], Any]
@@ -123,8 +124,7 @@ class Substitution:
         if type(f) is not FunctionType:
             return self.value(f, SelfOrigin(f))
         if self.wrap is None:
-            alone = not (f.__defaults__ or f.__kwdefaults__ or f.__dict__ or outside_of(f.__code__).names)
-            return f if alone else self.copy(f)  # alone: nothing in it could mean something else
+            return f if is_unchanged(f, self.names) else self.copy(f)
         if f not in self._functions:
             self.guards.append(Guard(SelfOrigin(f), f, "identity"))
         return self.copy(f)
@@ -440,6 +440,8 @@ class Substitution:
 
     def finish(self) -> list[str]:
         """Put back what the run assigned outside itself; what it was. Copies made so far let true globals through from now on."""
+        if not (self._spaces or self._cells or self._views or self._copied):
+            return self.effects
         reasons = list(self.effects)
         for cell in self._cells.values():
             self._finish_cell(cell, reasons)

@@ -80,9 +80,9 @@ class Masked:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """The vjp of all operands at once, of a primitive with a packed result: ``rule(b, wanted, cts, out, *operands, **params)``.
+    """The vjp of all operands at once, which have work in common: ``rule(b, wanted, ct, out, *operands, **params)``.
 
-    `wanted` are operand positions and `cts` the cotangents of parts, by key; the answer maps positions to cotangents.
+    `wanted` are operand positions; the answer maps positions to cotangents. Of a packed result `ct` is the cotangents of parts, by key.
     """
 
     rule: Callable[..., Mapping[int, Any]]

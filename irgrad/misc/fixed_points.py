@@ -49,6 +49,14 @@ def fixed_point(f: Map, a: Any, x0: Any, distance: Distance, tol: Any) -> Any:
     return problem.of_x(found)
 
 
+def _vector(value: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """`flatten` of something that nobody writes into: a vector is itself."""
+    bits = concrete_of(value)
+    if type(bits) is np.ndarray and bits.ndim == 1 and bits.dtype == np.float64:
+        return value, lambda x: x
+    return flatten(value)
+
+
 class _Problem:
     """A fixed point over vectors. As a param of a node it is no part of its identity, for the node's value does not depend on it."""
 
@@ -56,7 +64,7 @@ class _Problem:
         self.f = f
         self.distance = distance
         self.tol = tol
-        self.start, self.of_x = flatten(x0)
+        self.start, self.of_x = _vector(x0)
         leaves, self.structure = leaves_of(a)
         self.others = [None if np.asarray(concrete_of(leaf)).dtype.kind in "fc" else leaf for leaf in leaves]
         self.a, self.of_a = flatten([leaf for leaf, other in zip(leaves, self.others, strict=True) if other is None])
@@ -71,29 +79,25 @@ class _Problem:
         return getattr(self.f, "__name__", "f")
 
     def applied(self, a: Any) -> Callable[[Any], Any]:
-        """f(a) on vectors."""
+        """f(a)."""
         moving = iter(self.of_a(a))
         tree = unflatten(self.structure, [next(moving) if other is None else other for other in self.others])
-        apply = call_user(self.f, tree)
-
-        def move(x: Any) -> Any:
-            moved = call_user(apply, self.of_x(x))
-            if current() is None and any(type(leaf) is Tracer for leaf in leaves_of(moved)[0]):
-                raise TraceError(f"the function of fixed_point closes over a traced value ({here()}); make it a part of `a`")
-            return flatten(moved)[0]
-
-        return move
+        return call_user(self.f, tree)  # type: ignore[no-any-return]
 
     def step(self, a: Any, x: Any) -> Any:
         """f(a)(x) on vectors."""
-        return self.applied(a)(x)
+        return _vector(call_user(self.applied(a), self.of_x(x)))[0]
 
     def solve(self, a: Any, x: Any) -> Any:
+        """The solution as a vector; the iteration is on what the user's functions take."""
         move = self.applied(a)
-        previous, x = x, move(x)
-        while self.distance(self.of_x(x), self.of_x(previous)) > self.tol:
-            previous, x = x, move(x)
-        return x
+        previous = self.of_x(x)
+        x = call_user(move, previous)
+        if current() is None and any(type(leaf) is Tracer for leaf in leaves_of(x)[0]):
+            raise TraceError(f"the function of fixed_point closes over a traced value ({here()}); make it a part of `a`")
+        while call_user(self.distance, x, previous) > self.tol:
+            previous, x = x, call_user(move, x)
+        return _vector(x)[0]
 
     def concrete(self) -> Any:
         """The solution on concrete values."""

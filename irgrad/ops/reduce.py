@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from irgrad.ir.aval import Aval
-from irgrad.ir.builder import Builder
+from irgrad.ir.builder import Builder, EvalBuilder
 from irgrad.ir.primitive import LINEAR, PURE, REDUCTION, Primitive, Update, nondiff, primitive
 from irgrad.ops.rules import INDEX, Axes, axis_slice, check_axes, expand, flip, kept, reject, removed
 
 FOLD = REDUCTION | PURE
+_SMALLEST = 1e-30  # of a product that may be divided by its factors: far from what is no normal number
 
 
 def _accumulator(x: Aval) -> np.dtype[Any]:
@@ -78,6 +79,8 @@ def _product_of_others(b: Builder, x: Any, axes: Axes) -> Any:
 def _reduce_prod_vjp(b: Builder, ct: Any, out: Any, x: Any, *, axes: Axes) -> Any:
     if not axes or 0 in b.shape(x):
         return ct if not axes else b.zeros_like(x)
+    if isinstance(b, EvalBuilder) and np.isfinite(out).all() and (np.abs(out) > _SMALLEST).all():  # known eagerly: no zero, nothing lost
+        return np.asarray(np.multiply(ct, out)).reshape(kept(x.shape, axes)) / x
     return b.mul(expand(b, ct, x, axes), _product_of_others(b, x, axes))
 
 

@@ -8,6 +8,7 @@ Derivatives follow M. Giles, Collected matrix derivative results (2008).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import PURE, nondiff, primitive
+from irgrad.ir.primitive import PURE, Joint, nondiff, primitive
 from irgrad.ops.matrices import (
     adjoint,
     block,
@@ -254,14 +255,15 @@ def _solve_aval(a: Aval, x: Aval, *factor: Aval, trans: bool) -> Aval:
     return _system_aval("solve", a, x)
 
 
-def _solve_vjp(b: Builder, index: int, ct: Any, out: Any, a: Any, x: Any, *factor: Any, trans: bool) -> Any:
+def _solve_vjp(b: Builder, wanted: Sequence[int], ct: Any, out: Any, a: Any, x: Any, *factor: Any, trans: bool) -> dict[int, Any]:
     """A^-T ct for the right-hand sides; minus that times out^T for the matrix."""
-    if index > 1:
-        return None
+    if not {0, 1}.intersection(wanted):
+        return {}
     back = b.solve(a, ct, *factor, trans=not trans)
-    if index:
-        return back
-    return b.neg(product(b, out, swapped(b, back)) if trans else product(b, back, swapped(b, out)))
+    made = {1: back} if 1 in wanted else {}
+    if 0 in wanted:
+        made[0] = b.neg(product(b, out, swapped(b, back)) if trans else product(b, back, swapped(b, out)))
+    return made
 
 
 def _solve_jvp(b: Builder, ts: Any, out: Any, a: Any, x: Any, *factor: Any, trans: bool) -> Any:
@@ -277,7 +279,7 @@ solve = primitive(
     "solve",
     evaluate=lambda a, x, *factor, trans: np.linalg.solve(np.swapaxes(a, -1, -2) if trans else a, x),
     aval=_solve_aval,
-    vjp=_solve_vjp,
+    vjp=Joint(_solve_vjp),
     jvp=_solve_jvp,
     traits=PURE,
 )

@@ -13,6 +13,7 @@ Follows Griewank and Walther, Evaluating Derivatives (2nd ed., 2008), chapter 3.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -39,6 +40,18 @@ def _quotient(x: Any, y: Any) -> Any:
         return np.true_divide(x, y)
 
 
+SMALL = 1024  # entries of an array that is made faster than a view of one number
+
+
+def _filled(x: Any, *, shape: tuple[int, ...]) -> Any:
+    """A number in all places of a small array; any other broadcast is a view."""
+    if type(x) is _float64 and (not shape or (len(shape) == 1 and shape[0] <= SMALL) or math.prod(shape) <= SMALL):
+        made = np.empty(shape)
+        made.fill(x)
+        return made
+    return REGISTRY["broadcast_to"].evaluate(x, shape=shape)
+
+
 class Concrete(EvalBuilder):
     """`EvalBuilder` for one walk over numpy values: Python's operators cost a tenth of a ufunc on scalars."""
 
@@ -48,6 +61,7 @@ class Concrete(EvalBuilder):
         "mul": operator.mul,
         "neg": operator.neg,
         "div": _quotient,
+        "broadcast_to": _filled,
     }
 
     def bind(self, op: Primitive) -> Callable[..., Any]:
@@ -241,6 +255,8 @@ class _Reverse:
     def fit_mask(self, mask: Any, value: Any) -> Any:
         """The mask of a cotangent that was summed to its operand: where any of the summed entries counts."""
         shape, have = self.b.shape(value), self.b.shape(mask)
+        if have == shape:
+            return mask
         extra = len(have) - len(shape)
         axes = tuple(i for i in range(len(have)) if i < extra or (shape[i - extra] == 1 and have[i] != 1))
         if axes:

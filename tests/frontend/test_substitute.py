@@ -911,13 +911,13 @@ ALONE = {
     "methods": (lambda x: x.sum().real, True),
     "a name": (lambda x: np.sin(x), False),
     "a builtin": (lambda x: float(x), False),
-    "a free variable": ((lambda scale: lambda x: scale * x)(np.float64(2.0)), False),
-    "an inner function": (lambda x: (lambda y: y)(x), False),
+    "a free variable": ((lambda scale: lambda x: scale * x)(np.float64(2.0)), True),
+    "an inner function": (lambda x: (lambda y: y)(x), True),
     "a default": (lambda x, g=math.sin: g(x), False),
 }
 
 
 @pytest.mark.parametrize(("f", "alone"), ALONE.values(), ids=ALONE)
-def test_a_function_that_names_nothing_is_not_copied_eagerly(f: Callable[..., Any], alone: bool) -> None:
+def test_a_function_whose_names_mean_themselves_is_not_copied_eagerly(f: Callable[..., Any], alone: bool) -> None:
     assert (eager().function(f) is f) == alone
     assert graph().function(f) is not f

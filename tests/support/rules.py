@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import Masked, NonDiff, Primitive, Update
+from irgrad.ir.primitive import Joint, Masked, NonDiff, Primitive, Update
 from irgrad.ir.value import Value
 
 STEP = 1e-5
@@ -105,7 +105,12 @@ def vjp(b: Builder, op: Primitive, index: int, ct: Any, out: Any, operands: tupl
     """The cotangent of one operand, shaped like it; None if none flows."""
     if isinstance(op.vjp, NonDiff):
         return None
-    if isinstance(op.vjp, tuple):
+    if isinstance(op.vjp, Joint):
+        given = op.vjp.rule(b, [index], ct, out, *operands, **params).get(index)
+        every = [k for k, o in enumerate(operands) if isinstance(o, Node) and o.active]
+        together = op.vjp.rule(b, every, ct, out, *operands, **params).get(index)
+        require(np.array_equal(value_of(given), value_of(together)), f"{op.name}: cotangent {index} depends on which are asked for")
+    elif isinstance(op.vjp, tuple):
         rule = op.vjp[index]
         given = None if rule is None else rule(b, ct, out, *operands, **params)
     else:

@@ -273,7 +273,7 @@ def std(
     made = var(
         trace, x, axis, np.float32 if narrow else dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction
     )  # fmt: skip
-    if dtype_of(made).kind == "f":  # slope 0 where everything is equal
+    if dtype_of(made).kind == "f" and (trace.is_graph or not np.all(np.greater(unwrap(made), 0))):  # slope 0 where everything is equal
         positive = apply(trace, "greater", np.greater, made, 0)
         made = apply(trace, "where", _scalar_where, positive, apply(trace, "sqrt", np.sqrt, made), made)
     else:
