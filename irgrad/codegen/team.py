@@ -8,6 +8,10 @@ One job runs at a time: whoever finds the team at work gets REFUSED and runs the
 no Python; behind a job they look for the next one for some ten microseconds, then they sleep. They block all signals, a forked child has no
 team, and at exit they are joined. Where the platform has no POSIX threads there is no team either.
 
+Where others use the processors, a thread may lose its own in the middle of a chunk, and the job waits for milliseconds; or both threads have
+one processor, and the caller's comes last. A job that waits much longer than it works, or in which the caller's thread has had next
+to no chunks, lets the team refuse the next ones: 1, 3, 7 and up to 63 of them, fewer again when jobs go well.
+
 The code is LLVM's text, compiled once per user and kept in the store; functions of the C library are called by addresses in the
 team's table. `left` counts the chunks that nobody has taken yet: whoever takes one (a result above 0) may read the job, because it
 cannot end before that chunk has; whoever comes too late gets nothing, whichever job is on by then.
@@ -20,8 +24,10 @@ import contextlib
 import ctypes
 import os
 import platform
+import re
 import signal
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -34,21 +40,23 @@ REFUSED = -1
 RUN, WORK = "irgrad_team_run", "irgrad_team_work"
 
 # words of the team's table; what one thread writes while others read has a cache line of its own
-ENTRY, LOCK, STOP, ENTERED, REFUSALS, HELPED = range(6)  # ENTRY: address of RUN, 0 where jobs are not taken
+ENTRY, LOCK, STOP, ENTERED, REFUSALS, HELPED, SKIP, PENALTY = range(8)  # ENTRY: address of RUN, 0 where jobs are not taken
 LEFT = 16
 DONE, COUNT, FUNCTION, RECORD, STATUS, WAITING = range(24, 30)
 SLEEPERS = 32
-MUTEX_LOCK, MUTEX_UNLOCK, COND_WAIT, COND_BROADCAST = range(40, 44)
+MUTEX_LOCK, MUTEX_UNLOCK, COND_WAIT, COND_BROADCAST, CLOCK, PATIENT = range(40, 46)  # PATIENT: 1 where no job is refused for waits
 MUTEX, JOB_COND, DONE_COND = 48, 64, 80  # memory of the C library's objects, 128 bytes each
 WORDS = 96
 PLACES = {
-    "lock": LOCK, "stop": STOP, "entered": ENTERED, "refusals": REFUSALS, "helped": HELPED, "left": LEFT, "done": DONE, "count": COUNT,
+    "lock": LOCK, "stop": STOP, "entered": ENTERED, "refusals": REFUSALS, "helped": HELPED,
+    "skip": SKIP, "penalty": PENALTY, "patience": PATIENT, "left": LEFT, "done": DONE, "count": COUNT,
     "function": FUNCTION, "record": RECORD, "status": STATUS, "waiting": WAITING, "sleepers": SLEEPERS,
     "mutex": MUTEX, "job": JOB_COND, "finished": DONE_COND,
-    "at_lock": MUTEX_LOCK, "at_unlock": MUTEX_UNLOCK, "at_wait": COND_WAIT, "at_wake": COND_BROADCAST,
+    "at_lock": MUTEX_LOCK, "at_unlock": MUTEX_UNLOCK, "at_wait": COND_WAIT, "at_wake": COND_BROADCAST, "at_clock": CLOCK,
 }  # fmt: skip
 # a job's record: its function, the team's table, and what the function reads
 
+LONG = 100_000  # nanoseconds of waiting, besides twice the work, that are too long
 SPINS = 2000  # looks for a job, and for the end of one, before a thread sleeps: 30 us
 
 
@@ -56,12 +64,25 @@ def _text(code: str) -> str:
     """The code of a function with the places in the table, and what tells the processor that a loop waits."""
     pause = "call void @llvm.x86.sse2.pause()" if platform.machine() in ("x86_64", "AMD64") else ""
     head = "".join(f"  %{name} = getelementptr i64, ptr %team, i64 {place}\n" for name, place in PLACES.items())
-    head += "".join(f"  %c_{name} = load ptr, ptr %at_{name}\n" for name in ("lock", "unlock", "wait", "wake"))
+    head += "".join(f"  %c_{name} = load ptr, ptr %at_{name}\n" for name in ("lock", "unlock", "wait", "wake", "clock"))
     declared = "declare void @llvm.x86.sse2.pause()\n" if pause else ""
-    return declared + code.replace("HEAD\n", head).replace("PAUSE", pause).replace("SPINS", str(SPINS))
+    numbers = {"SPINS": SPINS, "LONG": LONG, "MONOTONIC": getattr(time, "CLOCK_MONOTONIC", 1)}
+    code = code.replace("HEAD\n", head).replace("PAUSE", pause)
+    return declared + re.sub("|".join(numbers), lambda name: str(numbers[name[0]]), code)
 
 
 _RUN = """
+define private i64 @now(ptr %clock) nounwind {
+  %time = alloca [2 x i64]
+  call i32 %clock(i32 MONOTONIC, ptr %time)
+  %seconds = load i64, ptr %time
+  %rest_at = getelementptr i64, ptr %time, i64 1
+  %rest = load i64, ptr %rest_at
+  %whole = mul i64 %seconds, 1000000000
+  %total = add i64 %whole, %rest
+  ret i64 %total
+}
+
 define i64 @irgrad_team_run(i64 %job_record, i64 %chunks) nounwind {
 entry:
   %job_at = inttoptr i64 %job_record to ptr
@@ -71,11 +92,21 @@ entry:
 HEAD
   %pair = cmpxchg ptr %lock, i64 0, i64 1 acq_rel acquire
   %got = extractvalue { i64, i1 } %pair, 1
-  br i1 %got, label %publish, label %refuse
+  br i1 %got, label %consider, label %refuse
+consider:
+  %skipped = load i64, ptr %skip
+  %may = icmp sle i64 %skipped, 0
+  br i1 %may, label %publish, label %pass
+pass:
+  %skip_less = sub i64 %skipped, 1
+  store i64 %skip_less, ptr %skip
+  store atomic i64 0, ptr %lock release, align 8
+  br label %refuse
 refuse:
   atomicrmw add ptr %refusals, i64 1 monotonic
   ret i64 -1
 publish:
+  %begin = call i64 @now(ptr %c_clock)
   store ptr %code, ptr %function
   store i64 %job_record, ptr %record
   store i64 %chunks, ptr %count
@@ -92,17 +123,22 @@ wake:
   call i32 %c_unlock(ptr %mutex)
   br label %take
 take:
+  %share = phi i64 [ 0, %publish ], [ 0, %wake ], [ %share_more, %chunk ]
   %before = atomicrmw sub ptr %left, i64 1 acq_rel
   %mine = icmp sgt i64 %before, 0
-  br i1 %mine, label %chunk, label %spin
+  br i1 %mine, label %chunk, label %worked
 chunk:
   %number = sub i64 %chunks, %before
   %answer = call i64 %code(i64 %job_record, i64 %number)
   atomicrmw max ptr %status, i64 %answer monotonic
   atomicrmw add ptr %done, i64 1 seq_cst
+  %share_more = add i64 %share, 1
   br label %take
+worked:
+  %middle = call i64 @now(ptr %c_clock)
+  br label %spin
 spin:
-  %turn = phi i64 [ 0, %take ], [ %turned, %again ]
+  %turn = phi i64 [ 0, %worked ], [ %turned, %again ]
   %finished_now = load atomic i64, ptr %done acquire, align 8
   %all = icmp eq i64 %finished_now, %chunks
   br i1 %all, label %end, label %again
@@ -126,6 +162,27 @@ unblock:
   call i32 %c_unlock(ptr %mutex)
   br label %end
 end:
+  %finish = call i64 @now(ptr %c_clock)
+  %work = sub i64 %middle, %begin
+  %pause = sub i64 %finish, %middle
+  %work_twice = shl i64 %work, 1
+  %limit = add i64 %work_twice, LONG
+  %too_long = icmp sgt i64 %pause, %limit
+  %old = load i64, ptr %penalty
+  %old_twice = shl i64 %old, 1
+  %more = or i64 %old_twice, 1
+  %most = and i64 %more, 63
+  %less = lshr i64 %old, 1
+  %is_patient = load i64, ptr %patience
+  %strict = icmp eq i64 %is_patient, 0
+  %share_times = mul i64 %share, 16
+  %left_out = icmp slt i64 %share_times, %chunks
+  %held_up = or i1 %too_long, %left_out
+  %bad = and i1 %held_up, %strict
+  %new = select i1 %bad, i64 %most, i64 %less
+  %next = select i1 %bad, i64 %most, i64 0
+  store i64 %new, ptr %penalty
+  store i64 %next, ptr %skip
   %result = load i64, ptr %status
   atomicrmw add ptr %entered, i64 1 monotonic
   store atomic i64 0, ptr %lock release, align 8
@@ -236,8 +293,8 @@ class Team:
     def _prepare(self) -> None:
         """Fill the table, before the first thread."""
         library = self._library = ctypes.CDLL(None)
-        names = ("pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_broadcast")
-        for place, name in zip((MUTEX_LOCK, MUTEX_UNLOCK, COND_WAIT, COND_BROADCAST), names, strict=True):
+        names = ("pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_broadcast", "clock_gettime")
+        for place, name in zip((MUTEX_LOCK, MUTEX_UNLOCK, COND_WAIT, COND_BROADCAST, CLOCK), names, strict=True):
             self.table[place] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
         for name, place in (("pthread_mutex_init", MUTEX), ("pthread_cond_init", JOB_COND), ("pthread_cond_init", DONE_COND)):
             if getattr(library, name)(self._at(place), None) != 0:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 
 import irgrad
 from irgrad.codegen import split
-from irgrad.codegen.team import TEAM
+from irgrad.codegen.team import ENTRY, PATIENT, PENALTY, REFUSALS, REFUSED, SKIP, TEAM
 from irgrad.config import CONFIG
 from irgrad.pytree import flatten
 from irgrad.runtime import lowering
@@ -29,7 +31,9 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(CONFIG, "threads", 2)
     monkeypatch.setattr(lowering, "_lowered", {})
     TEAM.start()
+    TEAM.table[[SKIP, PENALTY, PATIENT]] = 0, 0, 1  # others on the machine must not change counts
     yield
+    TEAM.table[PATIENT] = 0
     monkeypatch.undo()
     TEAM.start()
 
@@ -237,12 +241,42 @@ def test_many_python_threads(small_chunks: None) -> None:
     assert jitted.stats().parallel_entries > 0 or not HAS_THREADS
 
 
+@pytest.mark.skipif(not HAS_THREADS, reason="no POSIX threads")
+def test_the_team_is_left_alone_where_its_threads_are_held_up(two_threads: None) -> None:
+    """A job whose other thread takes far longer than this one keeps the next jobs to their own threads, for a while."""
+    assert TEAM.table[ENTRY] != 0
+    run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(int(TEAM.table[ENTRY]))
+    here, delay = threading.get_ident(), [0.3]
+    taken: list[int] = []
+
+    def chunk(record: int, number: int) -> int:
+        taken.append(number)
+        time.sleep(0.03 if threading.get_ident() == here else delay[0])
+        return 0
+
+    callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(chunk)
+    record = np.array([ctypes.cast(callback, ctypes.c_void_p).value, TEAM.address], np.int64)
+    TEAM.table[PATIENT] = 0
+    for penalty in (1, 3):
+        taken.clear()
+        assert run(record.ctypes.data, 2) == 0
+        assert sorted(taken) == [0, 1]
+        assert TEAM.table[SKIP] == TEAM.table[PENALTY] == penalty
+        refusals = int(TEAM.table[REFUSALS])
+        assert [run(record.ctypes.data, 2) for _ in range(penalty)] == [REFUSED] * penalty
+        assert TEAM.table[REFUSALS] == refusals + penalty
+    delay[0] = 0.03
+    assert run(record.ctypes.data, 2) == 0
+    assert (TEAM.table[SKIP], TEAM.table[PENALTY]) == (0, 1)
+
+
 SCRIPT = """
 import os, signal, sys, threading, time
 import numpy as np
 import irgrad
-from irgrad.codegen.team import TEAM
+from irgrad.codegen.team import PATIENT, TEAM
 
+TEAM.table[PATIENT] = 1
 x = np.linspace(-1, 1, 300_000)
 jitted = irgrad.jit(lambda x: np.sum(np.tanh(x) * x)).compile(x)
 first = jitted(x)
