@@ -8,8 +8,8 @@ One job runs at a time: whoever finds the team at work gets REFUSED and runs the
 no Python; behind a job they look for the next one for some ten microseconds, then they sleep. They block all signals, a forked child has no
 team, and at exit they are joined. Where the platform has no POSIX threads there is no team either.
 
-Where others use the processors, a thread may lose its own in the middle of a chunk, and the job waits for milliseconds; or both threads have
-one processor, and the caller's comes last. A job that waits much longer than it works, or in which the caller's thread has had next
+Where others use the processors, a thread may lose its own in the middle of a chunk, and the job waits for milliseconds; or both threads
+have one processor, and the caller's comes last. A job that waits much longer than it works, or in which the caller's thread has had next
 to no chunks, lets the team refuse the next ones: 1, 3, 7 and up to 63 of them, fewer again when jobs go well.
 
 The code is LLVM's text, compiled once per user and kept in the store; functions of the C library are called by addresses in the
