@@ -20,6 +20,13 @@ class TraceError(IrgradError, TypeError):
     """
 
 
+class ConcretizationError(TraceError):
+    """A traced value is asked for as a plain number or array where that would lose its derivative.
+
+    Shortest program: ``irgrad.grad(lambda x: x.__float__())(1.0)``.
+    """
+
+
 class TraceValueError(TraceError, ValueError):
     """A numpy ``ValueError`` inside a traced function, with the user's line.
 
@@ -59,6 +66,13 @@ class NotCompiledError(UnsupportedError):
     """A function of the user computes with values that no program can hold: under `jit` it keeps running eagerly.
 
     Shortest program: ``irgrad.jit(irgrad.grad(f)).compile(x)`` for an `x` whose type has a space of its own (`irgrad.extend.VSpace`).
+    """
+
+
+class PlainArrayError(UnsupportedError):
+    """A numpy function is to write a traced value into an array that was made outside the traced function.
+
+    Shortest program: ``irgrad.grad(lambda x, a=[numpy.ones(3)]: numpy.add(x, x, out=a[0]).sum())(numpy.ones(3))``.
     """
 
 

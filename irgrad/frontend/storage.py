@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irgrad.errors import TraceError
+from irgrad.errors import DifferentiationError, TraceError
+from irgrad.frontend.overlaps import Step, share
 from irgrad.frontend.sites import code_info, user_source
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import PART, REGISTRY, VIEW, Primitive
@@ -303,6 +304,12 @@ def _note(trace: Trace, storage: Storage) -> None:
     op = root.op
     if trace.suspended:
         raise _written_outside(trace.suspended)
+    if trace.shared and (root.index in trace.shared or root.index in trace.shared.values()):
+        source = user_source(sys._getframe(1))
+        raise DifferentiationError(
+            f"{source.function if source else 'the function'} writes into memory ({source}) that an argument which is being differentiated "
+            "shares with another argument: a derivative with respect to one of them alone is not defined; pass copies"
+        )
     if storage.number == 0 and not trace.is_body and (op is None or op.name == "mark"):
         storage.line = source = user_source(sys._getframe(1))
         _check_alone(trace, root, source)
@@ -318,26 +325,48 @@ def _note(trace: Trace, storage: Storage) -> None:
 
 
 def _check_alone(trace: Trace, root: Tracer, source: Any) -> None:
-    """Note that an argument of the program is written. Raise TraceError where another one shows the same memory."""
+    """Note that an argument of the program is written.
+
+    Raises SharedArguments where another one shows the same memory, ValueError for an array that is read-only.
+    """
     argument = root if root.op is None else root.operands[0] if root.operands else root
+    if type(argument) is not Tracer:
+        return
     number = argument.params.get("origin")
-    if not trace.is_graph or type(argument) is not Tracer or type(number) is not int:
+    if not trace.is_graph or type(number) is not int:
+        if not argument.operands and not argument.value.flags.writeable:
+            raise ValueError("assignment destination is read-only")
         return
     trace.written_arguments.add(number)
-    for other in trace.tape:
-        if other.op is None and type(other.params["origin"]) is int and other is not argument and _overlap(other.value, argument.value):
-            raise TraceError(
-                f"the traced function writes into its argument ({source}), which shares memory with another argument; pass a copy of one"
-            )
+    given = trace.given[number]
+    if not given.flags.writeable:
+        raise ValueError("assignment destination is read-only")
+    if any(k != number and type(other) is _ndarray and share(other, given) for k, other in enumerate(trace.given)):
+        raise SharedArguments(
+            f"{source.function} writes into its argument ({source}), which shares memory with another argument; pass a copy of one"
+        )
 
 
-def _overlap(a: Any, b: Any) -> bool:
-    return type(a) is _ndarray and type(b) is _ndarray and bool(np.may_share_memory(a, b))
+class SharedArguments(TraceError):
+    """The traced function writes into an argument in whose memory another one is: `jit` and `grad` begin again, with views of one array."""
 
 
-def overlapping(leaves: Sequence[Any], written: Iterable[int]) -> bool:
-    """Does a written argument share memory with another one?"""
-    return any(k != n and _overlap(leaf, leaves[n]) for n in written for k, leaf in enumerate(leaves))
+def view_of(trace: Trace, base: Tracer, steps: Sequence[Step]) -> Tracer:
+    """An argument as a view of memory that it shares with others."""
+    trace.bases.add(base.index)
+    before, trace.inside = trace.inside, True
+    try:
+        for name, params in steps:
+            base = trace.call(REGISTRY[name], (base,), params)
+    finally:
+        trace.inside = before
+    return base
+
+
+def shared_base(trace: Trace, t: Any) -> int | None:
+    """The index of the memory that the argument `t` shares with others, if it does."""
+    root = follow(trace, t)[0] if trace.bases and type(t) is Tracer else None
+    return root.index if root is not None and root.index in trace.bases else None
 
 
 def check_written(trace: Any, outputs: Sequence[Any]) -> None:
@@ -345,8 +374,10 @@ def check_written(trace: Any, outputs: Sequence[Any]) -> None:
     storages = {id(s): s for s in trace.storages.values() if s.root.op is None and s.number}
     if not storages:
         return
+    if any(t.op is not None and t.op.name == "mark" for t in trace.tape):
+        return  # of a derivative: it need not depend on what the function returns
     stack = [o for o in outputs if type(o) is Tracer]
-    stack += [t for t in trace.tape if t.op is not None and t.op.name in ("guard", "mark")]
+    stack += [t for t in trace.tape if t.op is not None and t.op.name == "guard"]
     seen: set[int] = set()
     while stack:
         t = stack.pop()

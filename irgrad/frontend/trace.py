@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 from irgrad.errors import RuntimeGuardError, TraceError, translate
 from irgrad.frontend.sites import user_source
 from irgrad.frontend.storage import SHARES, is_view, note_view, resolve_all, slice_of, view_of_part
@@ -22,6 +24,7 @@ from irgrad.ir.value import Static
 
 _NO_PARAMS: dict[str, Any] = {}
 _new = object.__new__
+_ndarray = np.ndarray
 
 
 class Trace:
@@ -39,6 +42,11 @@ class Trace:
         self.marks = 0  # differentiations in progress
         self.storages: dict[int, Any] = {}  # memory that was written, by the index of its first handle and of its versions
         self.written_arguments: set[int] = set()
+        self.given: list[Any] = []  # the caller's objects behind the inputs that are arguments
+        self.bases: set[int] = set()  # inputs that are the memory of several arguments
+        self.shared: dict[int, int] = {}  # differentiated arguments -> the memory that others are in as well (-1: each by itself)
+        self.near = False  # arguments may share memory, or all of them are to be traced
+        self.full = False  # all arrays are traced, also where no derivative depends on them
         self.views: dict[int, bool] = {}  # reshapes of such memory: do they share it?
         self.suspended = ""  # the loop whose body is being traced: nothing may be written here
         self.saving = 0  # reverse-mode differentiations in progress
@@ -56,6 +64,12 @@ class Trace:
     def append(self, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any], value: Any) -> Tracer:
         """Put a computed value on the tape."""
         tracer = Tracer(self, value, op, operands, params, len(self.tape))
+        self.tape.append(tracer)
+        return tracer
+
+    def input(self, value: Any, origin: Any) -> Tracer:
+        """An array from outside, which is not differentiated."""
+        tracer = Tracer(self, value, None, (), {"origin": origin}, len(self.tape))
         self.tape.append(tracer)
         return tracer
 
@@ -115,6 +129,26 @@ class ClosedTrace(Trace):
 class EagerTrace(Trace):
     """A tape for differentiation at once: values as numpy computed them, no conversions, no provenance."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen: list[np.ndarray[Any, Any]] = []  # plain arrays that rules will read
+
+    def freeze(self, array: np.ndarray[Any, Any]) -> None:
+        """Let nobody write into a plain operand until the trace ends: the derivative needs the bits that it had."""
+        base = array.base
+        if type(base) is _ndarray and base.flags.writeable:
+            base.setflags(False)
+            self.frozen.append(base)
+        array.setflags(False)
+        self.frozen.append(array)
+
+    def close(self) -> None:
+        if self.frozen:
+            for array in self.frozen:  # what is viewed comes before its views
+                array.setflags(True)
+            self.frozen = []
+        super().close()
+
     def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
         if self.storages and not self.raw:
             args = tuple(resolve_all(self, args, True))
@@ -126,6 +160,8 @@ class EagerTrace(Trace):
                 values.append(a.value)
             else:
                 values.append(a)
+                if type(a) is _ndarray and a.flags.writeable and not self.raw:
+                    self.freeze(a)
         try:
             out = fn(*values)
         except (ValueError, IndexError, TypeError) as error:
@@ -159,6 +195,8 @@ class EagerTrace(Trace):
                 values.append(a.value)
             else:
                 values.append(a.value if kind is Static else a)
+                if kind is _ndarray and a.flags.writeable and not self.raw:
+                    self.freeze(a)
         try:
             out = op.evaluate(*values, **params) if self.raw or not op.traits & PART else getattr(values[0], op.name)
         except (ValueError, IndexError, TypeError) as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irgrad.errors import TraceError
+from irgrad.errors import ConcretizationError, TraceError
 from irgrad.ir.aval import Aval, aval_of
 from irgrad.ir.primitive import IDENTITY, REGISTRY, NonDiff, Primitive
 from irgrad.ir.value import Value
@@ -210,7 +210,7 @@ class Tracer(Value):
 
     def _refuse(self, what: str, instead: str) -> None:
         if self._trace.marks and depends_on_mark(self):
-            raise TraceError(
+            raise ConcretizationError(
                 f"{what} would lose the derivative of a traced value ({self._here()}); use {instead}, "
                 "or irgrad.stop_gradient(t) to say that none is wanted"
             )

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from irgrad.elements import BOXES, element, unboxed
-from irgrad.errors import DifferentiationError
+from irgrad.errors import DifferentiationError, TraceError
+from irgrad.frontend.overlaps import find_groups, pairs
+from irgrad.frontend.storage import SharedArguments, view_of
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import REGISTRY
 from irgrad.operators.messages import name_of
 from irgrad.operators.values import dtype_of
-from irgrad.pytree import paths
+from irgrad.pytree import flatten, paths, unflatten
 
 Argnum = int | str | Sequence[int | str]
 _ndarray = np.ndarray
@@ -139,3 +141,51 @@ def _refused(leaf: Any, fun: Callable[..., Any], places: Sequence[int | str], pi
     else:
         step = "differentiate with respect to another argument (argnum) or pass this one by closure"
     return DifferentiationError(f"Can't differentiate w.r.t. type {what}: {where} of {name_of(fun)} ({here()}); {step}")
+
+
+def share_memory(
+    trace: Trace, fun: Callable[..., Any], leaves: Sequence[Any], places: Sequence[int | str], args: list[Any], kwargs: dict[str, Any]
+) -> dict[int, int]:
+    """Differentiated leaves that share memory with other arguments, with the index of that memory; in a full trace, the other
+    arguments become traced arrays in `args` and `kwargs`.
+
+    Raises SharedArguments where a plain array would be in the memory of a differentiated one.
+    """
+    if not trace.near:
+        return {}
+    others: list[int | str] = [k for k in range(len(args)) if k not in places]
+    others += [k for k in kwargs if k not in places]
+    if not others and len(leaves) < 2:
+        return {}
+    values = [args[k] if type(k) is int else kwargs[k] for k in others]  # type: ignore[index, call-overload]
+    plain, structure = flatten(values)
+    count = len(leaves)
+    if not trace.full:
+        found = pairs([*leaves, *plain])
+        if any(i < count <= j for i, j in found):
+            raise SharedArguments(f"{name_of(fun)} has arguments that share memory ({here()}); pass copies")
+        return {k: -1 for pair in found if pair[1] < count for k in pair}
+    try:
+        groups = find_groups([*leaves, *plain])
+    except TypeError as error:
+        raise TraceError(f"{name_of(fun)}: {error} ({here()}); pass copies") from None
+    shared: dict[int, int] = {}
+    for group in groups:
+        base = trace.input(group.base, len(trace.tape))
+        for member, steps in zip(group.members, group.steps, strict=True):
+            if member < count:
+                shared[member] = base.index
+            else:
+                plain[member - count] = view_of(trace, base, steps)
+    made = [trace.input(leaf, len(trace.tape)) if is_data(leaf) else leaf for leaf in plain]
+    for place, value in zip(others, unflatten(structure, made), strict=True):
+        if type(place) is int:
+            args[place] = value
+        else:
+            kwargs[place] = value  # type: ignore[index]
+    return shared
+
+
+def is_data(leaf: Any) -> bool:
+    """Is it a plain array of numbers?"""
+    return type(leaf) is _ndarray and leaf.dtype.kind in "biufc"

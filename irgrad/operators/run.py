@@ -14,12 +14,12 @@ from irgrad.errors import DifferentiationError, MissingRuleError
 from irgrad.frontend.context import CURRENT, current
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.recorder import RecordBuilder
-from irgrad.frontend.storage import identity, resolve, resolve_all, resolve_tree
+from irgrad.frontend.storage import identity, resolve, resolve_all, resolve_tree, shared_base
 from irgrad.frontend.trace import Trace, describe
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import EVAL, Builder
 from irgrad.ir.primitive import REGISTRY
-from irgrad.operators.arguments import Argnum, as_inexact, find_places
+from irgrad.operators.arguments import Argnum, as_inexact, find_places, share_memory
 from irgrad.operators.messages import located, source_of_function, warn_independent
 from irgrad.operators.values import dtype_of, is_numeric, leaves_like, ones, own, seed, settle, settle_recorded
 from irgrad.passes.adjoint import reverse
@@ -59,27 +59,23 @@ class Run:
         picked = [args[p] if type(p) is int else kwargs[p] for p in places]  # type: ignore[index, call-overload]
         leaves, self.structure = flatten(picked[0] if single else tuple(picked))
         leaves = [as_inexact(trace, leaf, fun, places, picked, k) for k, leaf in enumerate(leaves)]
-        self.tape = tape = trace.tape
-        if self.concrete:
-            self.start = start = len(tape)
-            self.marks = [Tracer(trace, leaf, _MARK, (), _NO_PARAMS, start + k) for k, leaf in enumerate(leaves)]
-            tape.extend(self.marks)
-        else:
-            lifted = [leaf if type(leaf) is Tracer else trace.lift(leaf) for leaf in leaves]
-            self.start = len(tape)
-            self.marks = [trace.call(_MARK, (leaf,), _NO_PARAMS) for leaf in lifted]
-        tree = unflatten(self.structure, [boxed(mark) for mark in self.marks] if BOXES else self.marks)
+        self.tape = trace.tape
         new_args = list(args)
+        shared = self.mark(leaves, places, new_args, kwargs)
+        tree = unflatten(self.structure, [boxed(mark) for mark in self.marks] if BOXES else self.marks)
         for place, value in zip(places, (tree,) if single else tree, strict=True):
             if type(place) is int:
                 new_args[place] = value
             else:
                 kwargs[place] = value  # type: ignore[index]
         trace.marks, trace.saving = trace.marks + 1, trace.saving + backwards
+        before = trace.shared
+        if shared:
+            trace.shared = {**before, **{self.marks[k].index: base for k, base in shared.items()}}
         try:
             out = fun(*new_args, **kwargs)
         finally:
-            trace.marks, trace.saving = trace.marks - 1, trace.saving - backwards
+            trace.marks, trace.saving, trace.shared = trace.marks - 1, trace.saving - backwards, before
         if has_aux:
             out, self.aux = _pair(out, fun)
         self.outs, self.out_structure = flatten(out)
@@ -87,7 +83,7 @@ class Run:
             self.outs, self.aux = [noted(trace, out) for out in self.outs], tree_map(unboxed, self.aux)
         if trace.storages:
             self.outs, self.aux = resolve_all(trace, self.outs, True), resolve_tree(trace, self.aux)
-        self.stop = len(tape)
+        self.stop = len(self.tape)
         depends = False
         for out in self.outs:
             if type(out) is Tracer:
@@ -96,6 +92,21 @@ class Run:
                 depends = depends or out.index >= self.start
         if not depends and self.marks:
             warn_independent()
+
+    def mark(self, leaves: Sequence[Any], places: Sequence[int | str], args: list[Any], kwargs: dict[str, Any]) -> dict[int, int]:
+        """Put marked leaves on the tape; which of them share memory with others, and its index."""
+        trace, tape = self.trace, self.tape
+        if self.concrete:
+            shared = share_memory(trace, self.fun, leaves, places, args, kwargs)
+            self.start = start = len(tape)
+            self.marks = [Tracer(trace, leaf, _MARK, (), _NO_PARAMS, start + k) for k, leaf in enumerate(leaves)]
+            tape.extend(self.marks)
+            return shared
+        lifted = [leaf if type(leaf) is Tracer else trace.lift(leaf) for leaf in leaves]
+        self.start = len(tape)
+        self.marks = [trace.call(_MARK, (leaf,), _NO_PARAMS) for leaf in lifted]
+        bases = [shared_base(trace, leaf) for leaf in lifted] if trace.bases else []
+        return {k: base for k, base in enumerate(bases) if base is not None}
 
     def value(self) -> Any:
         """The output as the caller gets it: plain values that own their memory, or tracers inside a trace."""
@@ -111,7 +122,7 @@ class Run:
                 seeds[out.index] = ct if out.index not in seeds else seeds[out.index] + ct
         token = CURRENT.set(None)  # as `concretely`, at a third of its cost
         try:
-            return reverse(self.tape, self.start, self.stop, seeds, self.marks, EVAL, all_active=self.concrete)
+            return reverse(self.tape, self.start, self.stop, seeds, self.marks, EVAL, all_active=self.concrete and not self.trace.full)
         except MissingRuleError as error:
             if not self.concrete:
                 raise located(error, self.trace) from None

@@ -25,14 +25,16 @@ import numpy as np
 
 from irgrad.codegen.layout import FAILED, LAST_ROW, NEW_PATH
 from irgrad.config import CONFIG
-from irgrad.errors import NotCompiledError
+from irgrad.errors import NotCompiledError, TraceError
 from irgrad.frontend.captured import MISSING
 from irgrad.frontend.context import current
 from irgrad.frontend.names import default_names
+from irgrad.frontend.overlaps import detached
 from irgrad.frontend.record import freeze
 from irgrad.frontend.sites import source_of
-from irgrad.frontend.storage import overlapping
+from irgrad.frontend.storage import SharedArguments
 from irgrad.frontend.substitute import Substitution
+from irgrad.frontend.trace import here
 from irgrad.ir.effects import Effects
 from irgrad.ir.recording import Recording, guard_outcome, is_guard
 from irgrad.ir.template import TemplateTable
@@ -79,6 +81,7 @@ class Jitted:
         self._signatures: dict[Any, list[Variant]] = {}
         self._last: Any = None
         self._warned_variants = False
+        self._writes = False  # into arguments: those that share memory are to be seen as views of it
         self._retired = 0  # compiled calls of programs that made room for others
         self._recent: Variant | None = None  # whose program ran last
         self._lock = threading.RLock()
@@ -127,14 +130,15 @@ class Jitted:
                 left = variant
                 reasons.append("the path was seen once")
                 continue
-            if variant.written and overlapping(leaves, variant.written):
-                continue  # a trace says which
+            if not all(form.given[n].flags.writeable for n in variant.written):
+                continue  # a trace raises numpy's error
             captured = variant.read()
             objects = (*leaves, *map(normalise, captured)) if captured else leaves
             done, result = run(variant, tuple(objects), self._stats, effects)
             if done:
                 self._recent = variant
-                self._install(variant, args, kwargs, leaves)
+                if not form.members:
+                    self._install(variant, args, kwargs, leaves)
                 return result
             if result & 15 == NEW_PATH:
                 left = variant
@@ -146,14 +150,25 @@ class Jitted:
         if CONFIG.explain:
             report(f"{self.__name__} is traced: {'; '.join(reasons) or 'a new signature'}")
         try:
-            return self._trace(variants, form, self.compile_after, effects)
+            return self._first(args, kwargs, form, self.compile_after, effects)
         except NotCompiledError as error:
             self.impure = str(error)
             warnings.warn(f"irgrad.jit({self.__name__}) keeps running eagerly: {error}", RuntimeWarning, stacklevel=3)
             return self._eager(args, kwargs)
 
     def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:
-        return call_form(args, kwargs, self.static_argnums, self.static_argnames)
+        try:
+            return call_form(args, kwargs, self.static_argnums, self.static_argnames, self._writes)
+        except TypeError as error:
+            raise TraceError(f"{self.__name__} writes into an argument, and {error} ({here()}); pass copies") from None
+
+    def _first(self, args: tuple[Any, ...], kwargs: dict[str, Any], form: CallForm, needed: int, effects: Effects | None = None) -> Any:
+        """Trace a call; where it is seen only then that a written argument is not alone in its memory, once more."""
+        try:
+            return self._trace(self._variants(form), form, needed, effects)
+        except SharedArguments:
+            form = self._form(args, kwargs)
+            return self._trace(self._variants(form), form, needed, effects)
 
     def _variants(self, form: CallForm) -> list[Variant]:
         """The variants of a signature; the oldest signature makes room for a new one."""
@@ -214,6 +229,8 @@ class Jitted:
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         substitution = Substitution(None, default_names())
+        if self._writes:  # into arguments, which is local to the call
+            args, kwargs = detached((args, kwargs))
         try:
             return substitution.function(self.fun)(*args, **kwargs)
         finally:
@@ -224,7 +241,11 @@ class Jitted:
     def _trace(self, variants: list[Variant], form: CallForm, needed: int, effects: Effects | None = None) -> Any:
         with self._lock, paused_gc():
             start = time.perf_counter()
-            traced = trace_call(self.fun, form, effects)
+            try:
+                traced = trace_call(self.fun, form, effects)
+            except SharedArguments:
+                self._writes = True
+                raise
             self._stats.traces += 1
             self._stats.recorded_ops += len(traced.trace.tape)
             try:
@@ -234,6 +255,7 @@ class Jitted:
                 recording = freeze(traced.trace, traced.outputs, variant.number_input)
                 variant.guard(traced.guards)
                 variant.written |= traced.trace.written_arguments
+                self._writes = self._writes or bool(variant.written)
             finally:
                 traced.trace.close()
             seconds = time.perf_counter() - start
@@ -373,7 +395,7 @@ class Jitted:
     def compile(self, *args: Any, **kwargs: Any) -> Jitted:
         """Trace on these arguments and compile at once; returns self. The path taken is known from then on."""
         form = self._form(args, kwargs)
-        self._trace(self._variants(form), form, 1)
+        self._first(args, kwargs, form, 1)
         return self
 
     def stats(self) -> Stats:

@@ -6,13 +6,14 @@ complex numbers are data, Python ints data too (as int64); bools, strings, None 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from irgrad.codegen.layout import ARRAY, NUMBER
 from irgrad.codegen.program import Argument
+from irgrad.frontend.overlaps import Step, find_groups
 from irgrad.pytree import dict_orders, flatten
 
 _NATIVE = {np.dtype(name): np.dtype(name) for name in (
@@ -110,6 +111,9 @@ class CallForm:
     values: list[Any]  # a Python int stays one: promotion differs by it
     statics: dict[int, Any]
     structure: Any
+    size: int = 0  # positions in all
+    given: list[Any] = field(default_factory=list)  # the caller's object for each data leaf
+    members: dict[int, tuple[int, tuple[Step, ...]]] = field(default_factory=dict)  # positions of arrays that are views of a data leaf
 
 
 class _Static:
@@ -122,18 +126,29 @@ class _Static:
 
 
 def call_form(
-    args: tuple[Any, ...], kwargs: dict[str, Any], static_argnums: tuple[int, ...] = (), static_argnames: tuple[str, ...] = ()
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    static_argnums: tuple[int, ...] = (),
+    static_argnames: tuple[str, ...] = (),
+    grouped: bool = False,
 ) -> CallForm:
-    """Flatten a call and sort its leaves into data and statics."""
+    """Flatten a call and sort its leaves into data and statics; `grouped` makes arrays in common memory views of one data leaf.
+
+    Raises TypeError where these are no views of one array.
+    """
     tree: Any = (args, kwargs)
     if static_argnums or static_argnames:
         chosen = {n + len(args) if n < 0 else n for n in static_argnums}
         named = {k: _Static(v) if k in static_argnames else v for k, v in kwargs.items()}
         tree = (tuple([_Static(a) if i in chosen else a for i, a in enumerate(args)]), named)
     flat, structure = flatten(tree)
-    form = CallForm(None, [], [], {}, structure)
+    form = CallForm(None, [], [], {}, structure, len(flat))
     keys: list[Any] = []
+    groups = find_groups(flat) if grouped else []
+    taken = {position for group in groups for position in group.members}
     for position, leaf in enumerate(flat):
+        if position in taken:
+            continue
         ready = StaticLeaf(leaf.value) if type(leaf) is _Static else normalise(leaf)
         if type(ready) is StaticLeaf:
             form.statics[position] = ready.value
@@ -141,7 +156,14 @@ def call_form(
             continue
         is_int = isinstance(leaf, int) and not isinstance(leaf, np.generic)
         form.leaves.append(ready)
+        form.given.append(leaf)
         form.values.append(int(leaf) if is_int else ready)
         keys.append(int if is_int else leaf_key(ready))
+    for group in groups:
+        form.members.update((position, (len(form.leaves), steps)) for position, steps in zip(group.members, group.steps, strict=True))
+        form.leaves.append(group.base)
+        form.given.append(group.base)
+        form.values.append(group.base)
+        keys.append(group.key)
     form.key = (structure, dict_orders(tree), tuple(keys))
     return form

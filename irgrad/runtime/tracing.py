@@ -15,7 +15,7 @@ from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.names import default_names
 from irgrad.frontend.origins import Finder
 from irgrad.frontend.purity import doubt_of_arguments
-from irgrad.frontend.storage import check_written, resolve_all
+from irgrad.frontend.storage import check_written, resolve_all, view_of
 from irgrad.frontend.substitute import ATOMS, Substitution
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.effects import Effects
@@ -48,7 +48,10 @@ class Traced:
 
 
 def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None = None, annotate: bool = False) -> Traced:
-    """Run `fun` on tracers of a call's data leaves; `effects` has what the interrupted run that this one repeats has drawn."""
+    """Run `fun` on tracers of a call's data leaves; `effects` has what the interrupted run that this one repeats has drawn.
+
+    Raises SharedArguments where an argument is written in whose memory another one is.
+    """
     trace = GraphTrace(sys._getframe(0))
     if effects is not None:
         trace.effects = effects.repeated()
@@ -69,10 +72,12 @@ def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None 
     trace.substitution = substitution
     trace.finder = finder = Finder(trace.sites.base, captured.__setitem__)
     try:
-        data = iter([trace.input(value, number) for number, value in enumerate(form.values)])
-        count = len(form.leaves) + len(form.statics)
-        statics = {p: v if type(v) in ATOMS else substitution.value(v, SelfOrigin(v)) for p, v in form.statics.items()}
-        tracers = [statics[position] if position in statics else next(data) for position in range(count)]
+        inputs = [trace.input(value, number) for number, value in enumerate(form.values)]
+        trace.given = form.given
+        placed = {p: v if type(v) in ATOMS else substitution.value(v, SelfOrigin(v)) for p, v in form.statics.items()}
+        placed.update((p, view_of(trace, inputs[number], steps)) for p, (number, steps) in form.members.items())
+        data = iter(inputs)
+        tracers = [placed[position] if position in placed else next(data) for position in range(form.size)]
         args, kwargs = unflatten(form.structure, tracers)
         substitution.question(doubt_of_arguments, (args, kwargs))
         result = substitution.function(fun)(*args, **kwargs)

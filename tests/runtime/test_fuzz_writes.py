@@ -54,6 +54,26 @@ def check_slope(f: Any, g: Any, x: Any, m: Any, message: str) -> None:
         assert abs(slope - fine) < 2e-5 * (1 + abs(fine)), f"{slope} {fine} {message}"
 
 
+def check_shared(seed: int) -> None:
+    """Arguments in common memory: numpy's values, and its slope along another argument."""
+    program = Writer(seed, shared=True)
+    f, patterns = program.function(), [program.overlapping() for _ in range(2)]
+    message = f"seed {seed}\n{program.source()}"
+    values, gradient = irgrad.jit(f, compile_after=1), irgrad.grad(f, 2)
+    compiled = irgrad.jit(gradient, compile_after=1)
+    for _ in range(2):
+        for make in patterns:
+            x, m = make()
+            want = f(*make(), 0.3)
+            np.testing.assert_allclose(values(x, m, 0.3), want, rtol=1e-9, atol=1e-9, err_msg=message)
+            slope = gradient(*make(), 0.3)
+            np.testing.assert_allclose(compiled(x, m, 0.3), slope, rtol=1e-7, atol=1e-8, err_msg=message)
+            assert all(np.array_equal(a, b) for a, b in zip((x, m), make(), strict=True)), message
+            rough, fine = ((f(*make(), 0.3 + h) - f(*make(), 0.3 - h)) / (2 * h) for h in (1e-5, 2e-6))
+            if abs(rough - fine) < 1e-6 * (1 + abs(fine)):
+                assert abs(slope - fine) < 2e-5 * (1 + abs(fine)), f"{slope} {fine} {message}"
+
+
 @pytest.fixture(autouse=True)
 def _quiet() -> Any:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -74,9 +94,18 @@ def test_second_gradients() -> None:
         check(seed, 2)
 
 
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("start", range(3000, 3060, 30))
+def test_arguments_in_common_memory(start: int) -> None:
+    for seed in range(start, start + 30):
+        check_shared(seed)
+
+
 def test_machine_code() -> None:
     for seed in range(2000, 2006):
         check(seed)
+    for seed in range(4000, 4003):
+        check_shared(seed)
 
 
 @pytest.mark.slow
@@ -84,3 +113,4 @@ def test_machine_code() -> None:
 def test_many() -> None:
     for seed in range(FIRST, LAST):
         check(seed)
+        check_shared(seed)

@@ -11,11 +11,15 @@ N = 10  # beyond what lives in scalar variables
 
 
 class Writer:
-    """The source of one program over `x` (N) and `m` (4, 5), and the function that it is."""
+    """The source of one program over `x` (N) and `m` (4, 5), and the function that it is.
 
-    def __init__(self, seed: int) -> None:
+    A `shared` one writes into these arguments, which have elements in common, and takes a number `w` besides.
+    """
+
+    def __init__(self, seed: int, shared: bool = False) -> None:
         self.rng = np.random.default_rng(seed)
-        self.lines = ["a = np.zeros(N)", "b = m * 1.0", "c = np.array(x)"]
+        self.shared = shared
+        self.lines = ["a = np.full(N, w)", "b = m", "c = x"] if shared else ["a = np.zeros(N)", "b = m * 1.0", "c = np.array(x)"]
         self.vectors = ["a", "c"]  # of N
         self.has_parts = self.rng.random() < 0.5
         if self.has_parts:
@@ -73,7 +77,8 @@ class Writer:
     def make_slice(self, indent: str, i: str) -> None:
         n = int(self.rng.integers(2, N + 1))
         at = int(self.rng.integers(0, N - n + 1))
-        self.say(indent, f"{self.vector()}[{at}:{at + n}] {self.pick(['=', '+=', '-='])} {self.spread(n)}")
+        value = f"({self.spread(n)}) * 1.0" if self.shared else self.spread(n)  # as in make_strided
+        self.say(indent, f"{self.vector()}[{at}:{at + n}] {self.pick(['=', '+=', '-='])} {value}")
 
     def make_strided(self, indent: str, i: str) -> None:
         # times 1: numpy 2.4 itself is wrong where it assigns overlapping parts of one vector by different strides, a[1::2] = a[3:8]
@@ -137,12 +142,32 @@ class Writer:
         self.statement("    ")
 
     def source(self) -> str:
-        return "def program(x, m):\n" + "".join(f"    {line}\n" for line in self.lines)
+        return f"def program(x, m{', w' if self.shared else ''}):\n" + "".join(f"    {line}\n" for line in self.lines)
 
     def function(self) -> Callable[..., Any]:
         names: dict[str, Any] = {"np": np, "N": N}
         exec(compile(self.source(), "<program>", "exec"), names)
         return names["program"]  # type: ignore[no-any-return]
+
+    def overlapping(self) -> Callable[[], tuple[Any, Any]]:
+        """Makes arguments that share memory, equal ones each time."""
+        own, at = self.rng.normal(size=60) * 0.7, int(self.rng.integers(0, 20))
+        step = int(self.rng.choice([1, 2, -1, 3]))
+        turned = self.rng.random() < 0.3
+
+        def make() -> tuple[Any, Any]:
+            memory = own.copy()
+            x = (
+                memory[at : at + 3 * N : 3][:N]
+                if step == 3
+                else memory[at + N :: -1][:N]
+                if step < 0
+                else memory[at : at + step * N : step]
+            )
+            m = memory[10:30]
+            return x, m.reshape(5, 4).T if turned else m.reshape(4, 5)
+
+        return make
 
     def arguments(self) -> tuple[Any, Any]:
         return self.rng.normal(size=N) * 0.7, self.rng.normal(size=(4, 5)) * 0.7

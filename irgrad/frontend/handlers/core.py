@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
-from irgrad.errors import IrgradError, UnsupportedError, translate
+from irgrad.errors import IrgradError, PlainArrayError, UnsupportedError, translate
 from irgrad.frontend.context import current
 from irgrad.frontend.documented import PLAIN, described
 from irgrad.frontend.graph_trace import GraphTrace
@@ -95,7 +95,7 @@ def store(trace: Trace, out: Any, made: Any, name: str) -> None:
     Raises numpy's errors for one of another shape or of a dtype that does not cast.
     """
     if type(out) is not Tracer:
-        unsupported(f"{name}(out=) with an array made outside the traced function", "make it inside, with np.empty or np.zeros")
+        made_outside(f"{name}(out=) with")
     if not isinstance(out.value, np.ndarray):
         raise TypeError("return arrays must be of ArrayType")
     if not np.can_cast(dtype_of(made), out.dtype, "same_kind"):
@@ -201,7 +201,7 @@ def _public_entry(function: Any, impl: Handler, creates: bool, buffers: bool = F
                 return function(*args, **kwargs)
         elif find_in_call(args, kwargs) is None:
             made = function(*args, **kwargs)
-            if buffers and type(made) is np.ndarray and made.dtype.kind in "fc" and not trace.raw:
+            if type(made) is np.ndarray and not trace.raw and made.dtype.kind in ("biufc" if trace.full else "fc" if buffers else ""):
                 return identity(trace, made)
             return made
         return run(trace, name, impl, args, kwargs)
@@ -239,6 +239,13 @@ def refuse(name: str, **options: Any) -> None:
             if keyword == "out":
                 unsupported(f"{name}(out=)", "use the returned array")
             unsupported(f"{name}({keyword}=)", f"leave {keyword} out")
+
+
+def made_outside(what: str) -> NoReturn:
+    """Raise the error for a write of a traced value into a plain array."""
+    raise PlainArrayError(
+        f"numpy.{what} an array made outside the traced function is not traced yet ({here()}); make it inside, with np.empty or np.zeros"
+    )
 
 
 def _unsupported_function(function: Any) -> NoReturn:

@@ -24,6 +24,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     find_tracer,
+    made_outside,
     open_trace,
     operand,
     reshape,
@@ -259,7 +260,7 @@ def _entry(function: Any, impl: Callable[..., Any]) -> Callable[..., Any]:
         if current() is None or trace is None or find_tracer((*args, *kwargs.values())) is None:
             return function(*args, **kwargs)
         if type(args[0] if args else kwargs.get("dst")) is not Tracer:
-            unsupported(f"{name} into an array made outside the traced function", "make it inside, with np.empty or np.zeros")
+            made_outside(f"{name} into")
         return run(trace, name, impl, args, kwargs, handles=True)
 
     public.__name__ = public.__qualname__ = name
@@ -372,7 +373,7 @@ def partition(trace: Trace, x: Tracer, kth: Any, axis: Any = -1, kind: Any = "in
 def add_at(trace: Trace, ufunc: Any, x: Any, index: Any, value: Any) -> None:
     """``np.add.at`` and ``np.subtract.at``."""
     if type(x) is not Tracer:
-        unsupported(f"{ufunc.__name__}.at into an array made outside the traced function", "make it inside, with np.zeros")
+        made_outside(f"{ufunc.__name__}.at into")
     content = stored(trace, resolve_tree(trace, value), x.dtype)
     if ufunc is np.subtract:
         content = apply(trace, "neg", np.negative, content)
@@ -389,7 +390,7 @@ def ufunc_at(trace: Trace, ufunc: Any, x: Any, index: Any, *values: Any) -> None
     """``ufunc.at`` of other ufuncs: a place that is named k times changes k times, in k rounds of places that differ."""
     name = f"{ufunc.__name__}.at"
     if type(x) is not Tracer:
-        unsupported(f"{name} into an array made outside the traced function", "make it inside, with np.zeros")
+        made_outside(f"{name} into")
     where = np.arange(x.size).reshape(x.shape)
     traced = find_tracer(index if type(index) is tuple else (index,)) is not None
     places = as_array(trace, INDEXING["get"](identity(trace, where), resolve_tree(trace, index))) if traced else where[index]
