@@ -12,7 +12,7 @@ from typing import Any
 
 NOT_WRITTEN = "not written"
 SIZES = ("tiny", "S", "M", "L")
-DERIVATIVES = ("grad", "hvp", "jacobian")
+DERIVATIVES = ("grad", "hvp", "jacobian", "hessian")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class Case:
     """One benchmark.
 
     `make(np, size)` gives the function, `inputs(size)` its arguments, `argnum` what to differentiate. `derivative` is one of DERIVATIVES:
-    the gradient of a loss, the product of its Hessian with the last of `inputs`, or the Jacobian of a function with array values.
+    the gradient of a loss, the product of its Hessian with the last of `inputs`, its Hessian, or the Jacobian of a function with array
+    values.
 
     `forms` holds the same function for a peer that cannot run the source as it stands (no item assignment, no such function). `numba(size)`
     gives the derivative as explicit loops in plain Python, for Numba to compile; `lax(jax, size)` the derivative with JAX's own loops.

@@ -25,10 +25,6 @@ GENERAL = """\
   is one function with its state in registers."""
 
 NOTES: dict[str, str] = {
-    "jacobian_50_200": (
-        "One walk forward per argument entry, each with a product of the whole matrix and a vector that is zero but for one entry. Going "
-        "forward instead of back made it several times faster; more needs tangents in batches (a matrix product)."
-    ),
     "sine_chain": SCALAR_ROWS,
     "logistic_map": SCALAR_ROWS,
     "rk4_10": SCALAR_ROWS,

@@ -98,7 +98,7 @@ def disagreement(results: Mapping[str, Any]) -> dict[str, str]:
 def _irgrad(case: Case, size: Any, compiled: bool) -> Call:
     import irgrad
 
-    operators = {"grad": irgrad.grad, "hvp": irgrad.hessian_vector_product, "jacobian": irgrad.jacobian}
+    operators = {"grad": irgrad.grad, "hvp": irgrad.hessian_vector_product, "jacobian": irgrad.jacobian, "hessian": irgrad.hessian}
     derivative = operators[case.derivative](case.make(np, size), case.argnum)
     if not compiled:
         return Call(derivative, case.inputs(size))
@@ -108,7 +108,9 @@ def _irgrad(case: Case, size: Any, compiled: bool) -> Call:
 
 def _autograd(case: Case, size: Any) -> Call:
     autograd: Any = import_module("autograd")
-    operators = {"grad": autograd.grad, "hvp": autograd.hessian_vector_product, "jacobian": autograd.jacobian}
+    operators = {
+        "grad": autograd.grad, "hvp": autograd.hessian_vector_product, "jacobian": autograd.jacobian, "hessian": autograd.hessian,
+    }  # fmt: skip
     function = case.form("autograd")(import_module("autograd.numpy"), size)
     return Call(operators[case.derivative](function, case.argnum), case.inputs(size))
 
@@ -138,7 +140,8 @@ def _jax_derivative(jax: Any, case: Case, size: Any) -> Callable[..., Any]:
         assert isinstance(case.argnum, int)
         wide = jax.eval_shape(function, *arguments).size > np.size(arguments[case.argnum])
         return (jax.jacfwd if wide else jax.jacrev)(function, case.argnum)  # type: ignore[no-any-return]
-    return jax.grad(function, case.argnum)  # type: ignore[no-any-return]
+    operator = jax.hessian if case.derivative == "hessian" else jax.grad
+    return operator(function, case.argnum)  # type: ignore[no-any-return]
 
 
 def _jax(case: Case, size: Any, by_hand: bool) -> Call:

@@ -44,7 +44,7 @@ def moved(
 
 def along(case: Case, loss: Any, arguments: tuple[Any, ...], direction: Any) -> Any:
     """What the derivative of a case gives along a direction, by differences: of the function, or of its gradient for a Hessian."""
-    function = irgrad.grad(loss, case.argnum) if case.derivative == "hvp" else loss
+    function = irgrad.grad(loss, case.argnum) if case.derivative in ("hvp", "hessian") else loss
     values = []
     for by in (1e-5, -1e-5):
         there, _ = moved(arguments, case.argnum, by, np.random.default_rng(1), direction)

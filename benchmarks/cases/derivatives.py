@@ -46,6 +46,57 @@ def diagonal_map(np: Any, size: Any) -> Callable[[Any], Any]:
     return values
 
 
+def diagonal_map_by_hand(size: Any) -> Callable[[Any], Any]:
+    def jacobian(x: Any) -> Any:
+        count = x.shape[0]
+        result = numpy.zeros((count, count))
+        for i in range(count):
+            result[i, i] = numpy.sin(x[i]) + numpy.cos(x[i]) * x[i]
+        return result
+
+    return jacobian
+
+
+def rosenbrock_hessian_by_hand(size: Any) -> Callable[[Any], Any]:
+    def hessian(x: Any) -> Any:
+        count = x.shape[0]
+        result = numpy.zeros((count, count))
+        for i in range(count - 1):
+            result[i, i] += 1200.0 * x[i] * x[i] - 400.0 * x[i + 1] + 2.0
+            result[i + 1, i + 1] += 200.0
+            result[i, i + 1] = result[i + 1, i] = -400.0 * x[i]
+        return result
+
+    return hessian
+
+
+def log_sum_exp(np: Any, size: Any) -> Callable[[Any], Any]:
+    def total(x: Any) -> Any:
+        return np.log(np.sum(np.exp(x)))
+
+    return total
+
+
+def log_sum_exp_by_hand(size: Any) -> Callable[[Any], Any]:
+    def hessian(x: Any) -> Any:
+        count = x.shape[0]
+        weights = numpy.empty(count)
+        total = 0.0
+        for i in range(count):
+            weights[i] = numpy.exp(x[i])
+            total += weights[i]
+        result = numpy.empty((count, count))
+        for i in range(count):
+            weights[i] /= total
+        for i in range(count):
+            for j in range(count):
+                result[i, j] = -weights[i] * weights[j]
+            result[i, i] += weights[i]
+        return result
+
+    return hessian
+
+
 def _wide(size: tuple[int, int]) -> tuple[Any, ...]:
     r = rng()
     return r.normal(size=size[1]), r.normal(size=size) / numpy.sqrt(size[1])
@@ -75,5 +126,28 @@ CASES = (
         derivative="jacobian",
         numba=wide_map_by_hand,
     ),
-    Case("jacobian_diagonal", diagonal_map, lambda size: (rng().normal(size=size),), {"tiny": 4, "S": 100}, derivative="jacobian"),
+    Case(
+        "jacobian_diagonal",
+        diagonal_map,
+        lambda size: (rng().normal(size=size),),
+        {"tiny": 4, "S": 100},
+        derivative="jacobian",
+        numba=diagonal_map_by_hand,
+    ),
+    Case(
+        "hessian_rosenbrock_100",
+        _ROSENBROCK.make,
+        _ROSENBROCK.inputs,
+        _ROSENBROCK.sizes,
+        derivative="hessian",
+        numba=rosenbrock_hessian_by_hand,
+    ),
+    Case(
+        "hessian_logsumexp_100",
+        log_sum_exp,
+        lambda size: (rng().normal(size=size),),
+        {"tiny": 4, "S": 100},
+        derivative="hessian",
+        numba=log_sum_exp_by_hand,
+    ),
 )
