@@ -19,6 +19,8 @@ from irgrad.pytree import flatten
 from tests.ops.samples import SAMPLES
 from tests.support.jacobians import blocks_of, row_by_row
 from tests.support.programs import generate
+from tests.test_loops import Structured
+from tests.test_loops_fuzz import program as loop_program
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=12)
@@ -136,6 +138,12 @@ def test_random_programs(start: int, way: str) -> None:
     assert compared > 10
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_hessians_of_random_loops(seed: int) -> None:
+    make, args = loop_program(seed)
+    compare(irgrad.grad(make(Structured)), args, rtol=1e-8, compiled=seed in (1, 4))
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Output seems independent")
 def test_random_programs_compiled() -> None:
     for seed in range(300, 306):
@@ -167,6 +175,28 @@ def euler(x: Any) -> Any:
     for _ in range(5):
         x = x + 0.1 * np.sin(x) * np.roll(x, 1)
     return x
+
+
+def recurrent(x: Any) -> Any:
+    h, ys = irgrad.scan(lambda c, r: (np.tanh(0.3 * V[:, :9] @ c + r * x[0]), np.sum(c)), x[:9], W[:, :9])
+    return h * ys[3]
+
+
+def weights(w: Any) -> Any:
+    h, ys = irgrad.scan(lambda c, r: (np.tanh(w @ c + r), c[:2]), np.zeros(3), W[:6, :3], reverse=True)
+    return np.concatenate([h, ys.reshape(-1)])
+
+
+def shrink(x: Any) -> Any:
+    return irgrad.while_loop(lambda v: np.sum(v * v) > 0.5, lambda v: np.tanh(0.3 * W[:12] @ v), x)
+
+
+def nested(x: Any) -> Any:
+    def body(c: Any, r: Any) -> Any:
+        d, _ = irgrad.scan(lambda e, q: (np.sin(e) * q + r, None), c, W[:3])
+        return d, irgrad.cond(r[0] > 0, lambda v: v**2, lambda v: v[::-1], d)
+
+    return irgrad.scan(body, x, W[3:7])[1]
 
 
 def written(x: Any) -> Any:
@@ -211,6 +241,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "nothing": (lambda x: (x[:0], x * 1.0), X),
     "sorted": (lambda x: np.sort(x) * np.max(x), X),
     "scan": (lambda x: irgrad.scan(lambda c, r: (np.sin(c) + r, c * r), x[0], x)[1], X),
+    "recurrent": (recurrent, X),
+    "weights of a loop": (weights, RNG.normal(size=(3, 3))),
+    "while": (shrink, X),
+    "nested loops": (nested, X[:12]),
+    "checkpoint": (lambda x: irgrad.checkpoint(lambda v: W[:12] @ np.sin(V[:, :].T @ (V @ v)))(x) * x, X),
     "branch": (lambda x: irgrad.cond(x[0] > 0, lambda v: v**2, lambda v: np.sin(v), x), X),
 }
 
@@ -226,7 +261,9 @@ def test_every_way(name: str, way: str) -> None:
     compare(*FUNCTIONS[name], rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["diagonal", "circulant", "two layers back", "blocks", "solve", "rows of a batch", "matrix power", "scan"])
+@pytest.mark.parametrize(
+    "name", ["diagonal", "circulant", "two layers back", "blocks", "solve", "rows of a batch", "matrix power", "scan", "recurrent"]
+)
 def test_second_derivatives(name: str) -> None:
     f, x = FUNCTIONS[name]
     second = irgrad.jacobian(irgrad.jacobian(f))
@@ -315,10 +352,11 @@ def counts(operator: Callable[..., Any], f: Callable[..., Any], x: Any) -> tuple
         lambda n: (irgrad.jacobian, lambda x: np.sin(np.ones((n, 9)) @ np.tanh(x)), X[:9]),
         lambda n: (irgrad.jacobian, lambda x: x[1:] * x[:-1] ** 2, np.linspace(0.1, 1.0, n)),
         lambda n: (irgrad.jacobian, lambda x: np.exp(x) / np.sum(np.exp(x)), np.linspace(0.1, 1.0, n)),
+        lambda n: (irgrad.jacobian, lambda x: irgrad.scan(lambda c, r: (np.sin(c * r) + c[0], c), x, X)[0], np.linspace(0.1, 1.0, n)),
         lambda n: (irgrad.hessian, rosenbrock, np.linspace(0.1, 1.0, n)),
         lambda n: (irgrad.hessian, lambda x: np.log(np.sum(np.exp(x))), np.linspace(0.1, 1.0, n)),
     ],
-    ids=["diagonal", "two layers", "wide", "band", "softmax", "banded hessian", "dense hessian"],
+    ids=["diagonal", "two layers", "wide", "band", "softmax", "scan", "banded hessian", "dense hessian"],
 )
 def test_counts(make: Callable[[int], Any]) -> None:
     small, large = counts(*make(20)), counts(*make(50))

@@ -4,6 +4,7 @@ Each is one node with its body as a subgraph: tracing and compiling it costs the
 `while` and `if` need none of this; these are for loops of many thousands of iterations, and for branches inside of them.
 """
 
+from irgrad.loops import batch as _batch  # noqa: F401  (batching rules)
 from irgrad.loops.branches import checkpoint, cond
 from irgrad.loops.iterate import fori_loop, scan, while_loop
 
