@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
+from irgrad.codegen.split import divide
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import View, contiguous
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 BLOCK = 1024
+PAIR = 0.1  # nanoseconds of a product and a sum of float64
 
 
 class _Text:
@@ -109,7 +111,14 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
     pointers: list[Ref | str] = [lowering.ref(view) for view in views]
     pointers.append(lowering.ref(lowering.view(node)))
     flops = 2 * math.prod(shape) * math.prod(w_shape[1:])
-    return Row("\n".join([*head, *text.lines, "    return 0", ""]), pointers, text.sizes, "correlate", flops)
+    row = Row("\n".join([*head, *text.lines, "    return 0", ""]), pointers, text.sizes, "correlate", flops)
+    first, width = 2 * len(x) + len(o), dtype.itemsize  # the first extent of the result stands behind all steps
+    along = [(shape[0], 1, 0, [x[0], 0, o[0]]), (shape[1], 1, 1, [0, w[0], o[1]])]
+    if along_result:
+        along.append((shape[-1] // BLOCK, BLOCK, len(shape) - 1, [x[-1], 0, o[-1]]))
+    _, unit, axis, moves = max(along, key=lambda each: each[0])
+    divide(row, flops * PAIR * width / 8, first + axis, [step * width for step in moves], unit)
+    return row
 
 
 def _view(lowering: _Lowering, node: Node, position: int) -> View:

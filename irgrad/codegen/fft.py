@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from irgrad.codegen.lowered import Chunks, Ref, Row
-from irgrad.codegen.split import wanted
+from irgrad.codegen.lowered import Ref, Row
+from irgrad.codegen.split import divide
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import contiguous
 from irgrad.ops.fft import real_dtype, transform
@@ -49,12 +49,7 @@ def row(lowering: _Lowering, node: Node) -> Row:
     signals = math.prod(n for n, _, _ in others)
     work = signals * points * max(math.log2(points), 1.0)
     made = Row(_text(len(outer)), pointers, sizes, node.op.name, int(2.5 * work))
-    parts = min(wanted(work * POINT + signals * CALL), max(batch[0], 1))
-    if parts > 1:
-        length = -(-batch[0] // parts)
-        parts = -(-batch[0] // length)
-        made.chunks = Chunks(parts, [batch[1] * length, batch[2] * length, 0, 0], [batch[0] - (parts - 1) * length, *sizes[1:]])
-        sizes[BATCH] = length
+    divide(made, work * POINT + signals * CALL, BATCH, [batch[1], batch[2], 0, 0])
     return made
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irgrad.codegen.lowered import Chunks, Ref, Row
+from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal
-from irgrad.codegen.split import wanted
+from irgrad.codegen.split import divide, parts
 from irgrad.ir.graph import Literal, Node
 
 if TYPE_CHECKING:
@@ -162,9 +162,8 @@ class Kernel:
         """The finished row; work space becomes one buffer that rows of the template share, or one for each chunk of matrices."""
         at = 0
         batch = self.extents["batch"]
-        count = wanted(batch * (CALL + flops / 2)) if flops <= SMALL else 1
-        length = -(-batch // count)
-        count = -(-batch // length) if length else 1
+        cost = batch * (CALL + flops / 2) if flops <= SMALL else 0.0
+        count, _ = parts(cost, batch)
         sizes: list[int] = []
         for _, nbytes in self.work:
             sizes.append(at)
@@ -181,9 +180,8 @@ class Kernel:
         text = "\n".join([*head, "    for b in range(batch):", *self.lines, "    return 0", ""])
         op = self.node.op
         row = Row(text, self.pointers, list(self.extents.values()), op.name if op is not None else "", self.batch * flops)
-        if count > 1:
-            spaces = {number for number, _ in self.work}
-            steps = [at if j in spaces else self.stacks.get(j, 0) // batch * length for j in range(len(self.pointers))]
-            row.chunks = Chunks(count, steps, [batch - (count - 1) * length, *row.sizes[1:]])
-            row.sizes[0] = length
+        divide(row, cost, 0, [self.stacks.get(j, 0) // max(batch, 1) for j in range(len(self.pointers))])
+        if row.chunks is not None:
+            for number, _ in self.work:
+                row.chunks.steps[number] = at
         return row

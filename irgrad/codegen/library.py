@@ -17,6 +17,7 @@ from irgrad.codegen import fft, lapack, loops
 from irgrad.codegen.convolution import correlate as _correlate  # noqa: F401  (found by name)
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
+from irgrad.codegen.split import divide
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import View, contiguous
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
 SMALL = 400  # multiplications below which loops beat the call of a BLAS routine
+MOVED, FETCHED, CARRIED = 0.3, 2.0, 1.0  # nanoseconds an element: of a run of a gather, alone, of a running sum or search
 OUT_OF_RANGE = 2  # status of a kernel that met an index outside its axis
 PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
@@ -298,7 +300,15 @@ def _gather(lowering: _Lowering, node: Node) -> Row:
     target = _flat(0, len(shape), len(xshape) - count, sizes, node.aval.shape)
     lines.append("    " * depth + f"store(o, {target}, load(x, {source}))")
     head = ["def kernel(p, n):", f"    x = scoped_{dtype}(p, 0, 0, 2)", f"    o = scoped_{dtype}(p, 1, 1, 2)"]  # the result is new memory
-    return Row(_text(head, lines, sizes, len(shape), len(xshape) - count), pointers, sizes, "gather")
+    row = Row(_text(head, lines, sizes, len(shape), len(xshape) - count), pointers, sizes, "gather")
+    steps = [0, contiguous(node.aval.shape)[0] * node.aval.dtype.itemsize] if shape else []
+    for array in node.operands[1:] if shape else ():
+        if not isinstance(array, Literal):
+            moves = len(array.aval.shape) == len(shape) and array.aval.shape[0] != 1
+            steps.append(lowering.view(array).strides[0] * array.aval.dtype.itemsize if moves else 0)
+    if shape:
+        divide(row, node.aval.size * (MOVED if len(shape) < node.aval.ndim else FETCHED), 0, steps)
+    return row
 
 
 def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
@@ -378,7 +388,13 @@ def _along(lowering: _Lowering, node: Node, body: list[str], start: list[str], e
     indent = "    " * depth
     lines += [f"{indent}at = {source}", f"{indent}to = {target}", *[indent + line for line in start]]
     lines += [f"{indent}for k in range(length):", *[f"{indent}    {line}" for line in body], *[indent + line for line in end]]
-    return Row("\n".join([*lines, "    return 0", ""]), [xref, _result(lowering, node)], sizes, node.op.name if node.op else "")
+    row = Row("\n".join([*lines, "    return 0", ""]), [xref, _result(lowering, node)], sizes, node.op.name if node.op else "")
+    loops = range(3, len(sizes), 3)  # places of extents, each with the steps of operand and result behind it
+    if loops:
+        longest = max(loops, key=lambda place: sizes[place])
+        widths = node.operands[0].aval.dtype.itemsize, out.dtype.itemsize
+        divide(row, math.prod(xshape) * CARRIED, longest, [sizes[longest + 1] * widths[0], sizes[longest + 2] * widths[1]])
+    return row
 
 
 def _running(lowering: _Lowering, node: Node, first: Any, combine: Callable[[str, str, np.dtype[Any]], str]) -> Row:

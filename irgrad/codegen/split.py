@@ -124,6 +124,29 @@ def wanted(nanoseconds: float) -> int:
     return min(MOST, 1 << max(int(math.log2(max(nanoseconds, 1.0) / CHUNK)), 1))
 
 
+def parts(nanoseconds: float, extent: int, unit: int = 1) -> tuple[int, int]:
+    """How many chunks, and how long, an axis of that extent is split into, in whole units: (1, extent) where it is not."""
+    count = min(wanted(nanoseconds), extent // unit)
+    if count < 2:
+        return 1, extent
+    length = -(-extent // (count * unit)) * unit
+    return -(-extent // length), length
+
+
+def divide(row: Row, nanoseconds: float, place: int, steps: list[int], unit: int = 1) -> None:
+    """Split a row with a kernel of its own along a loop whose extent is at `place` of its sizes, where the row costs enough.
+
+    `steps` are the bytes by which pointers move with an iteration; the iterations have nothing to do with each other.
+    """
+    extent = row.sizes[place]
+    count, length = parts(nanoseconds, extent, unit)
+    if count > 1:
+        last = list(row.sizes)
+        last[place] = extent - (count - 1) * length
+        row.sizes[place] = length
+        row.chunks = Chunks(count, [step * length for step in steps], last)
+
+
 # ---- clusters ----
 
 

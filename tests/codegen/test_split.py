@@ -122,6 +122,12 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "cholesky": (np.linalg.cholesky, (POSITIVE,)),
     "eigenvalues": (lambda s: tuple(np.linalg.eigh(s)), (POSITIVE,)),
     "solve": (irgrad.value_and_grad(lambda s, b: np.sum(np.linalg.solve(s, b) ** 2), (0, 1)), (POSITIVE, STACK[:, :, :2])),
+    "gather": (lambda x, i: x[i], (MATRIX, np.arange(-37, 37))),
+    "gather by two": (lambda x, i, j: np.exp(x)[i, j], (MATRIX, np.arange(36)[:, None], np.arange(-20, 20))),
+    "gather of elements": (lambda v, i: v[i] * 2, (VECTOR, np.arange(1000).reshape(10, 100)[::-1])),
+    "running sums": (lambda x: (np.cumsum(x, axis=0), np.cumsum(x, axis=1), np.cumprod(1 + 0.01 * x, axis=1)), (MATRIX,)),
+    "places of extremes": (lambda x: (np.argmax(x, axis=0), np.argmin(x, axis=1)), (MATRIX,)),
+    "convolution": (irgrad.value_and_grad(lambda v, w: np.sum(np.convolve(v, w) ** 2), (0, 1)), (np.resize(VECTOR, 9000), VECTOR[:5])),
     "determinants": (irgrad.value_and_grad(lambda s: np.sum(np.linalg.slogdet(s)[1])), (POSITIVE,)),
 }
 
@@ -145,6 +151,16 @@ def test_sums_of_many_blocks(small_chunks: None, monkeypatch: pytest.MonkeyPatch
     exact = irgrad.jit(lambda x: np.sum(x)).compile(x)
     assert abs(exact(x) - float(np.sum(x.astype(np.longdouble)))) < 1e-12
     assert jitted.stats().parallel_rows >= 2
+
+
+@pytest.mark.parametrize("place", [0, 50, 99])
+def test_an_index_out_of_range_in_a_chunk(small_chunks: None, place: int) -> None:
+    jitted = irgrad.jit(lambda v, i: v[i]).compile(VECTOR, np.arange(100))
+    bad = np.arange(100)
+    bad[place] = 5000
+    with pytest.raises(IndexError):
+        jitted(VECTOR, bad)
+    np.testing.assert_array_equal(jitted(VECTOR, np.arange(100)[::-1]), VECTOR[99::-1])
 
 
 def threshold(f: Callable[..., Any], make: Callable[[int], Any]) -> int:
