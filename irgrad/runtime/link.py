@@ -167,6 +167,10 @@ class Linker:
         """Leave the values of the prefix that this limb does not need."""
         for value in [value for value in places if value not in limb.last]:
             self.drop(value, places.pop(value), arena)
+        path = limb.nodes[0].path
+        for value in limb.external:
+            if value not in places and path[value].op is None:
+                places[value] = self.input(path[value])  # at any time where it was
 
     def input(self, record: Record) -> Place:
         """Arguments and captured values have a base each, filled at every call; constants have an address of their own."""

@@ -238,8 +238,8 @@ def analyse(tree: PathTree, table: TemplateTable) -> None:
 
 def extends(limb: Limb, parent: PathNode) -> bool:
     """Are all values that an analysed limb needs of its prefix kept behind `parent`, as other limbs need them?"""
-    kept = parent.limb.last
-    return all(kept.get(value, -1.0) >= parent.place + 0.5 for value in limb.external)
+    kept, path = parent.limb.last, parent.path
+    return all(kept.get(value, -1.0) >= parent.place + 0.5 or path[value].op is None for value in limb.external)
 
 
 def _ask_parent(limb: Limb) -> None:
@@ -260,10 +260,36 @@ def analyse_limb(limb: Limb, table: TemplateTable) -> None:
     """Instances and last uses of one limb, and what it asks of earlier nodes."""
     line = limb.ancestry()
     starts = [node.start for node in line]
+    _analyse_nodes(limb, line, starts, table, set(limb.nodes))
+    _note_last(limb)
+    expected = list(_expected(limb, line))
+    changed: set[PathNode] = set()
+    for _, value, node in expected:
+        if value not in node.asked:
+            node.asked.add(value)
+            changed.add(node)
+    if changed:
+        _analyse_nodes(limb, line, starts, table, changed)
+        _note_last(limb)
+    for place, value, _ in expected:
+        if limb.last.get(value, -1.0) < place + 0.5:
+            limb.last[value] = place + 0.5
+    limb.is_analysed = True
+
+
+def _analyse_nodes(limb: Limb, line: list[PathNode], starts: list[int], table: TemplateTable, changed: set[PathNode]) -> None:
+    """Those nodes of a limb that are asked for other values than before, the last first."""
     for node in reversed(limb.nodes):
-        _analyse_node(node, table)
-        for value in node.uses:
-            line[bisect_right(starts, value) - 1].asked.add(value)
+        if node in changed:
+            _analyse_node(node, table)
+            for value in node.uses:
+                owner = line[bisect_right(starts, value) - 1]
+                if value not in owner.asked:
+                    owner.asked.add(value)
+                    changed.add(owner)
+
+
+def _note_last(limb: Limb) -> None:
     start, last = limb.start, limb.last
     for place, node in enumerate(limb.nodes):
         for value in node.uses:
@@ -271,7 +297,45 @@ def analyse_limb(limb: Limb, table: TemplateTable) -> None:
                 last[value] = place
             if value < start:
                 limb.external.add(value)
-    limb.is_analysed = True
+
+
+def _expected(limb: Limb, line: list[PathNode]) -> Iterator[tuple[int, int, PathNode]]:
+    """What one more iteration of a loop would need of this limb: (place of the guard that left the loop, value, its node).
+
+    A guard left a loop if the last one like it, an iteration before, went the other way. What that way needed of the last two iterations
+    is kept one iteration later as well, so that a path with more iterations than any before is a limb of its own.
+    """
+    known: dict[tuple[int, int], int] = {}  # form of a node -> the last one
+    path = limb.nodes[0].path
+    first = len(line) - len(limb.nodes)
+    for at, node in enumerate(line):
+        if node.guard is None:
+            break
+        form = (node.end - node.start, node.guard.code)
+        before = known.get(form)
+        known[form] = at
+        if at < first or before is None or not _left(path, line[before], node):
+            continue
+        other, step = line[before], at - before
+        last = line[before + 1].limb.last
+        place = other.place if line[before + 1].limb is other.limb else -1.0
+        for k in range(max(before - 2 * step + 1, 0), before + 1):
+            source, target = line[k], line[k + step]
+            if target.limb is not limb or source.end - source.start != target.end - target.start:
+                continue
+            shift = target.start - source.start
+            for instance in source.instances:
+                for value in instance.results():
+                    if last.get(value, -2.0) > place and path[value].code == path[value + shift].code:
+                        yield node.place, value + shift, target
+
+
+def _left(path: list[Record], before: PathNode, node: PathNode) -> bool:
+    """Do two nodes have the same records, and their guards different outcomes on this path?"""
+    shift = node.start - before.start
+    if guard_outcome(path[before.end - 1]) == guard_outcome(path[node.end - 1]):
+        return False
+    return all(path[k].code == path[k + shift].code for k in range(before.start, before.end))
 
 
 def _analyse_node(node: PathNode, table: TemplateTable) -> None:

@@ -119,3 +119,61 @@ def test_a_full_tree_warns_once_and_answers(monkeypatch: pytest.MonkeyPatch) -> 
                 want = irgrad.grad(series)(0.9, tolerance(count))
                 np.testing.assert_allclose(jitted(0.9, tolerance(count)), want, rtol=1e-13)
     assert len(caught) == 1
+
+
+def longer_series(x, tolerance):
+    total, term = 0.0 * x, x
+    while abs(term) > tolerance:
+        total, term = total + term * np.sin(term), term * x
+    return total
+
+
+def longer_vector(x, tolerance):
+    z, n = np.array([x, 1.0, 2.0]), 0
+    while np.sum(z * z) > 6.0 * tolerance:
+        z, n = z * 0.95 - 0.01 * np.sin(z), n + 1
+    return np.sum(z) * n
+
+
+def longer_writes(x, tolerance):
+    a, i = np.zeros(60), 0
+    a[0] = x
+    while a[i] > tolerance:
+        a[i + 1] = a[i] * 0.9
+        i += 1
+    return np.sum(a * a)
+
+
+def longer_recursion(x, tolerance):
+    return x if x < tolerance else longer_recursion(x * 0.9, tolerance) * x + np.sin(x)
+
+
+def longer_nest(x, tolerance):
+    total, outer = 0.0 * x, x
+    while outer > tolerance:
+        inner = outer
+        while inner > 2 * tolerance:
+            inner = inner * 0.7
+            total = total + np.sin(inner) * x
+        if total > 3:
+            total = total * 0.9
+        outer = outer * 0.9
+    return total
+
+
+@pytest.mark.parametrize("f", [longer_series, longer_vector, longer_writes, longer_recursion, longer_nest], ids=lambda f: f.__name__)
+def test_more_iterations_than_ever_leave_the_rest_of_the_program(f: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path with more iterations than any before adds rows of its own: the tree is linked once."""
+    linked: list[int] = []
+    link = Linker.link
+    monkeypatch.setattr(Linker, "link", lambda self, counts: linked.append(self.tree.num_paths) or link(self, counts))
+    gradient = irgrad.grad(f)
+    compiled = irgrad.jit(gradient)
+    x = 1.0 if f is not longer_series else 0.9
+    for count in (3, 4, 5, 4, 7, 12, 6, 13, 20, 30, 31):
+        for _ in range(2):
+            tolerance = 0.9 ** (count + 0.5)
+            np.testing.assert_allclose(compiled(x, tolerance), gradient(x, tolerance), rtol=1e-11, atol=1e-13)
+    assert compiled.stats().paths >= 9
+    assert linked == [1] or (f is longer_nest and len(linked) <= 4)  # loops that are left and entered again have more to learn
+    assert compiled.stats().kernels_compiled + compiled.stats().kernels_loaded < 30
