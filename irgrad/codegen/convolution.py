@@ -112,13 +112,18 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
     pointers.append(lowering.ref(lowering.view(node)))
     flops = 2 * math.prod(shape) * math.prod(w_shape[1:])
     row = Row("\n".join([*head, *text.lines, "    return 0", ""]), pointers, text.sizes, "correlate", flops)
-    first, width = 2 * len(x) + len(o), dtype.itemsize  # the first extent of the result stands behind all steps
+    _divide(row, x, w, o, node, along_result)
+    return row
+
+
+def _divide(row: Row, x: tuple[int, ...], w: tuple[int, ...], o: tuple[int, ...], node: Node, along_result: bool) -> None:
+    """Chunks of signals, of kernels or of places, of which there are most; the extents of the result stand behind all strides."""
+    shape, width = node.aval.shape, node.aval.dtype.itemsize
     along = [(shape[0], 1, 0, [x[0], 0, o[0]]), (shape[1], 1, 1, [0, w[0], o[1]])]
     if along_result:
         along.append((shape[-1] // BLOCK, BLOCK, len(shape) - 1, [x[-1], 0, o[-1]]))
-    _, unit, axis, moves = max(along, key=lambda each: each[0])
-    divide(row, flops * PAIR * width / 8, first + axis, [step * width for step in moves], unit)
-    return row
+    _, unit, axis, steps = max(along, key=lambda each: each[0])
+    divide(row, row.flops * PAIR * width / 8, len(x) + len(w) + len(o) + axis, [step * width for step in steps], unit)
 
 
 def _view(lowering: _Lowering, node: Node, position: int) -> View:
