@@ -108,8 +108,7 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
         text.depth -= 1
         text.line(f"store(o, os + i, {plus('load(o, os + i)', 'total', dtype)})")
     head = ["def kernel(p, n):", *(f"    {name} = pointer_{dtype.name}(p, {i})" for i, name in enumerate("xwo"))]
-    pointers: list[Ref | str] = [lowering.ref(view) for view in views]
-    pointers.append(lowering.ref(lowering.view(node)))
+    pointers: list[Ref | str] = [lowering.ref(view) for view in (*views, lowering.view(node))]
     flops = 2 * math.prod(shape) * math.prod(w_shape[1:])
     row = Row("\n".join([*head, *text.lines, "    return 0", ""]), pointers, text.sizes, "correlate", flops)
     _divide(row, x, w, o, node, along_result)
