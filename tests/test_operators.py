@@ -661,3 +661,40 @@ def _math_sin(x: Any) -> Any:
 
 
 SLOPE = op.grad(_math_sin)
+
+
+def test_products_run_the_function_once() -> None:
+    def model(p: Any) -> Any:
+        return np.tanh(p * p)
+
+    def count(product: Any) -> int:
+        graph = irgrad.trace(product)(X, X)
+        return sum(node.op.name == "tanh" for node in graph.nodes())
+
+    assert count(op.hessian_vector_product(lambda p: np.sum(model(p)))) == 1
+    assert count(lambda x, v: op.make_hvp(lambda p: np.sum(model(p)))(x)[0](v)) == 1
+    assert count(lambda x, v: op.make_ggnvp(model)(x)(v)) == 1
+    assert count(lambda x, v: op.make_ggnvp(model, lambda y: np.sum(y**4))(x)(v)) == 1
+
+
+def test_hessian_products_through_a_scan_go_forward_over_reverse() -> None:
+    @irgrad.extend.primitive
+    def opaque(x: Any) -> Any:
+        return x * x
+
+    irgrad.extend.defvjp(opaque, lambda ans, x: lambda g: 2.0 * g * x)
+    rows = np.linspace(-1.0, 1.0, 300).reshape(100, 3)
+
+    def loss(x: Any) -> Any:
+        return np.sum(irgrad.scan(lambda c, r: (np.sin(c + r), None), x, rows)[0] ** 2)
+
+    hessian, v = op.hessian(loss)(X), np.array([1.0, -0.5, 2.0])
+    for f in (loss, lambda x: loss(opaque(x))):
+        expected = op.hessian(f)(X) @ v
+        fast = irgrad.jit(op.hessian_vector_product(f), compile_after=1)
+        for product in (op.hessian_vector_product(f), fast, fast):
+            np.testing.assert_allclose(product(X, v), expected, rtol=1e-9)
+    reverse = irgrad.jit(lambda x, v: op.make_vjp(op.grad(loss))(x)[0](v)).compile(X, v)
+    forward = irgrad.jit(op.hessian_vector_product(loss)).compile(X, v)
+    np.testing.assert_allclose(reverse(X, v), hessian @ v, rtol=1e-9)
+    assert forward.stats().arena_bytes < reverse.stats().arena_bytes
