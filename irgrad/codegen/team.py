@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 
 from irgrad.codegen import objects
-from irgrad.codegen.compile import LIBRARY, kernel_key
+from irgrad.codegen.compile import LIBRARY, Counts, Kernel, kernel_key
+from irgrad.codegen.split import CHUNK_OF, SPLIT
 from irgrad.config import CONFIG
 
 REFUSED = -1
@@ -399,3 +400,10 @@ def _compiled(text: str) -> bytes:
 
 
 TEAM = Team()
+
+
+def prepare() -> tuple[Kernel, Kernel]:
+    """Have threads, and what runs a row in chunks: the kernel of the row, and that of one chunk."""
+    TEAM.start()
+    run, chunk = (LIBRARY.get(source, Counts()) for source in (SPLIT, CHUNK_OF))
+    return run, chunk

@@ -18,8 +18,8 @@ from irgrad.codegen.loops import find_linked
 from irgrad.codegen.lowered import HostRow, Lowered, Ref, Row
 from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
 from irgrad.codegen.scalar import conversion_kernel
-from irgrad.codegen.split import CHUNK_OF, SPLIT, table
-from irgrad.codegen.team import TEAM
+from irgrad.codegen.split import table
+from irgrad.codegen.team import TEAM, prepare
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.template import Instance, Template, TemplateTable
@@ -439,8 +439,8 @@ class Linker:
         if self.silent:
             return
         self.runs.settle()
-        TEAM.start()
-        kernel, run, chunk = (LIBRARY.get(source, self.counts.kernels) for source in (row.source, SPLIT, CHUNK_OF))
+        kernel = LIBRARY.get(row.source, self.counts.kernels)
+        run, chunk = prepare()
         self.kernels[row.source] = kernel
         self.runners = [run, chunk]
         self.parallel_rows += 1
