@@ -67,7 +67,7 @@ def kernel(a: str, b: str, operators: list[str]) -> tuple[str, list[str]]:
 def answers(a: str, b: str, backend: str, operators: list[str]) -> list[np.ndarray[Any, Any]]:
     x, y = (np.array(part) for part in zip(*itertools.product(values(a), values(b)), strict=True))
     if {np.dtype(a).kind, np.dtype(b).kind} <= set("iu"):  # the least integer by -1 is itself, as in numpy; Numba says 0
-        x = np.where((x.astype(a) == np.iinfo(a).min) & (y == -1), x.dtype.type(5), x)
+        x = np.where((x.astype(a) == np.iinfo(a).min) & (y.astype(b).astype("int64") == -1), x.dtype.type(5), x)
     text, dtypes = kernel(a, b, operators)
     made = [np.zeros(len(x), dtype) for dtype in dtypes]
     assert run(text, [x.astype(a), y.astype(b), *made], [len(x)], backend) == 0
