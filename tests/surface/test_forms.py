@@ -120,6 +120,36 @@ case("reduce dtype", lambda np, x: (np.fmax.reduce(x, axis=1, dtype=np.float32),
 case("accumulate dtype", lambda np, x: np.fmax.accumulate(x, dtype=np.float32), X)
 
 
+# ---- differences, products, places ----
+
+RISING = np.cumsum(np.abs(V)) + 0.1
+for _order in (1, 2):
+    case(f"gradient edge_order {_order}", lambda np, x, o=_order: np.gradient(x, axis=1, edge_order=o), X)
+    case(f"gradient with a spacing {_order}", lambda np, x, h, o=_order: np.gradient(x, h, 2.0, edge_order=o), X, 0.3)
+    case(f"gradient at places {_order}", lambda np, x, g, o=_order: np.gradient(x, g, edge_order=o), V, RISING)
+    case(f"gradient at even places {_order}", lambda np, x, o=_order: np.gradient(x, np.arange(7.0), edge_order=o), V)
+    case(f"gradient along both axes {_order}", lambda np, x, g, h, o=_order: np.gradient(x, g, h, edge_order=o), X, RISING[:3], RISING[:5])
+for _mode in ("full", "same", "valid"):
+    for _n in (2, 3, 6):
+        case(f"correlate {_mode} {_n}", lambda np, x, y, m=_mode: np.correlate(x, y, m), V[:_n], RISING)
+case("correlate complex", lambda np, x, y: np.correlate(x, y, "same"), C[:2, 0], C[:, 1])
+case(
+    "cross of two and three", lambda np, x, y: (np.cross(x[:, :2], y), np.cross(x, y[:, :2]), np.cross(x[:, :2], y[:, :2])), A, A[::-1] * 2
+)
+case("unravel_index by columns", lambda np, i: np.unravel_index(i, (3, 4), order="F"), np.array([1, 5, 11]))
+case("argwhere of a number", lambda np, x: (np.argwhere(x > 0), np.argwhere(x > 9)), np.array(0.5))
+case("vectorize of nothing", lambda np, x: np.vectorize(lambda a: a * 2, otypes=[float])(x), np.zeros((0, 2)))
+
+
+def placed(np: Any, x: Any, values: Any) -> Any:
+    made = x.copy()
+    np.put_along_axis(made, np.array([0, 3, -1]), values, axis=None)
+    return made
+
+
+case("put_along_axis of the flat array", placed, X, V[:3])
+
+
 def masked(np: Any, x: Any, mask: Any) -> Any:
     made = x.copy()
     np.putmask(made, mask, x[0, :2] * 2)
@@ -166,6 +196,9 @@ ERRORS: dict[str, tuple[Callable[..., Any], Any]] = {
     "no such rule": (lambda np, x: np.histogram(x, bins="nope"), V),
     "rule with weights": (lambda np, x: np.histogram(x, bins="auto", weights=x), V),
     "no identity": (lambda np, x: np.fmax.reduce(x, where=x > 0), V),
+    "vectorize of nothing": (lambda np, x: np.vectorize(lambda a: a)(x[:0]), V),
+    "places that do not fit": (lambda np, x: np.gradient(x, x[:3]), V),
+    "too few for the edge": (lambda np, x: np.gradient(x[:2], edge_order=2), V),
     "no loop": (lambda np, x: np.logical_or.reduce(x, dtype=float), V),
 }
 

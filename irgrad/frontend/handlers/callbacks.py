@@ -170,7 +170,10 @@ class Vectorize(np.vectorize):
             named.update(zip(names, entry[len(places) :], strict=True))
             results.append(call_user(trace, self.pyfunc, *given, **named))
         if not results:
-            unsupported("vectorize over an empty array", "check the size first")
+            if self.otypes is None:
+                raise ValueError("cannot call `vectorize` on size 0 inputs unless `otypes` is set")
+            made = [NP.zeros(lead, np.dtype(kind)) for kind in self.otypes]
+            return tuple(made) if len(made) > 1 else made[0]
         several = isinstance(results[0], tuple)
         parts = list(zip(*results, strict=True)) if several else [results]
         made = [self._joined(trace, part, lead, k, outputs) for k, part in enumerate(parts)]

@@ -26,7 +26,6 @@ from irgrad.frontend.handlers.core import (
     shape_of,
     take_slice,
     transpose,
-    unsupported,
 )
 from irgrad.frontend.handlers.reduction import accumulator, reduce
 from irgrad.frontend.handlers.shaping import size_of
@@ -237,22 +236,27 @@ def cross(trace: Trace, a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc:
         raise ValueError("At least one array has zero dimension")
     moved = PUBLIC[np.moveaxis]
     x, y = moved(x, axis_index(axisa, len(shape_of(x))), -1), moved(y, axis_index(axisb, len(shape_of(y))), -1)
-    if shape_of(x)[-1] != 3 or shape_of(y)[-1] != 3:
-        if {shape_of(x)[-1], shape_of(y)[-1]} <= {2, 3}:
-            unsupported("cross of 2-d vectors", "append a zero component, or write x[0] * y[1] - x[1] * y[0]")
+    sizes = (shape_of(x)[-1], shape_of(y)[-1])
+    if not {*sizes} <= {2, 3}:
         raise ValueError("incompatible dimensions for cross product (dimension must be 2 or 3)")
+    if sizes != (3, 3):
+        np.cross(np.ones(sizes[0]), np.ones(sizes[1]))  # numpy's warning, or its error once it takes none
     xs, ys = _components(trace, x), _components(trace, y)
 
     def minor(i: int, j: int) -> Any:
         return apply(trace, "sub", np.subtract, multiply(trace, xs[i], ys[j]), multiply(trace, xs[j], ys[i]))
 
+    if sizes == (2, 2):
+        return minor(0, 1)
     made = PUBLIC[np.stack]([minor(1, 2), minor(2, 0), minor(0, 1)], axis=-1)
     return moved(made, -1, axisc)
 
 
 def _components(trace: Trace, x: Any) -> list[Any]:
+    """Three entries of the last axis; a third that is not there is 0."""
     last = len(shape_of(x)) - 1
-    return [take_slice(trace, x, last, i, 1, drop=True) for i in range(3)]
+    made = [take_slice(trace, x, last, i, 1, drop=True) for i in range(shape_of(x)[-1])]
+    return made if len(made) == 3 else [*made, PUBLIC[np.zeros_like](made[0])]
 
 
 @handles(np.linalg.cross)

@@ -9,6 +9,7 @@ import numpy as np
 
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
+    NP,
     apply,
     as_array,
     axis_index,
@@ -16,13 +17,13 @@ from irgrad.frontend.handlers.core import (
     broadcast,
     cast,
     dtype_of,
+    find_tracer,
     handles,
     join,
     operand,
     reshape,
     shape_of,
     take_slice,
-    unsupported,
     unwrap,
 )
 from irgrad.frontend.handlers.joining import joined, parts_of
@@ -69,28 +70,78 @@ def ediff1d(trace: Trace, ary: Any, to_end: Any = None, to_begin: Any = None) ->
 
 @handles(np.gradient)
 def gradient(trace: Trace, f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """Differentiable by `f`, by spacings and by coordinates."""
     x = as_array(trace, f)
     if dtype_of(x).kind in "biu":
         x = cast(trace, x, np.float64)
     axes = axis_tuple(axis, len(shape_of(x)))
-    if edge_order != 1 or any(np.ndim(unwrap(h)) for h in varargs):
-        unsupported("gradient with edge_order 2 or coordinates", "give the spacing as a number")
-    spacing = [1.0] * len(axes) if not varargs else list(varargs) * len(axes) if len(varargs) == 1 else list(varargs)
+    if edge_order > 2:
+        raise ValueError("'edge_order' greater than 2 not supported")
+    spacing: list[Any] = [1.0] * len(axes) if not varargs else list(varargs) * len(axes) if len(varargs) == 1 else list(varargs)
     if len(spacing) != len(axes):
         raise TypeError("invalid number of arguments")
-    made = [_central(trace, x, at, operand(trace, h)) for at, h in zip(axes, spacing, strict=True)]
+    made = [_slopes(trace, x, at, _steps(trace, h, shape_of(x)[at]), edge_order) for at, h in zip(axes, spacing, strict=True)]
     return made[0] if len(made) == 1 else tuple(made)
 
 
-def _central(trace: Trace, x: Any, axis: int, h: Any) -> Any:
+def _steps(trace: Trace, h: Any, n: int) -> Any:
+    """The spacing: a number, or one for each pair of neighbours where coordinates (n,) are given."""
+    if not np.ndim(unwrap(h)):
+        return operand(trace, h)
+    places = as_array(trace, h)
+    if len(shape_of(places)) != 1:
+        raise ValueError("distances must be either scalars or 1d")
+    if shape_of(places)[0] != n:
+        raise ValueError("when 1d, distances must match the length of the corresponding dimension")
+    steps = NP.diff(cast(trace, places, np.float64) if dtype_of(places).kind in "biu" else places)
+    plain = steps.value if type(steps) is Tracer and find_tracer((h,)) is None else steps
+    return plain[0] if type(plain) is np.ndarray and plain.size and np.all(plain == plain[0]) else steps
+
+
+def _slopes(trace: Trace, x: Any, axis: int, h: Any, edge_order: int) -> Any:
+    """Second-order differences inside (Fornberg 1988), of first or second order at the ends."""
     n = shape_of(x)[axis]
-    if n < 2:
+    if n < edge_order + 1:
         raise ValueError("Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are required.")
+    even = not shape_of(h)
 
-    def slope(high: int, low: int, count: int, width: Any) -> Any:
-        rise = apply(trace, "sub", np.subtract, take_slice(trace, x, axis, high, count), take_slice(trace, x, axis, low, count))
-        return apply(trace, "div", np.divide, rise, width)
+    def entries(start: int, count: int) -> Any:
+        return take_slice(trace, x, axis, start, count)
 
-    twice = apply(trace, "mul", np.multiply, 2.0, h) if type(h) is Tracer else 2.0 * h
-    middle = [slope(2, 0, n - 2, twice)] if n > 2 else []
-    return join(trace, [slope(1, 0, 1, h), *middle, slope(n - 1, n - 2, 1, h)], axis)
+    def step(start: int, count: int = 1) -> Any:
+        if even:
+            return h
+        return reshape(trace, take_slice(trace, h, 0, start, count), tuple(count if i == axis else 1 for i in range(len(shape_of(x)))))
+
+    def total(start: int, count: int, *weights: Any) -> Any:
+        terms = [NP.multiply(w, entries(start + k, count)) for k, w in enumerate(weights)]
+        return NP.add(NP.add(terms[0], terms[1]), terms[2])
+
+    middle: list[Any] = []
+    if n > 2 and even:
+        middle = [NP.divide(NP.subtract(entries(2, n - 2), entries(0, n - 2)), NP.multiply(2.0, h))]
+    elif n > 2:
+        p, q = step(0, n - 2), step(1, n - 2)
+        whole = NP.add(p, q)
+        weights = (
+            NP.divide(NP.negative(q), NP.multiply(p, whole)),
+            NP.divide(NP.subtract(q, p), NP.multiply(p, q)),
+            NP.divide(p, NP.multiply(q, whole)),
+        )
+        middle = [total(0, n - 2, *weights)]
+    if edge_order == 1:
+        first, last = (NP.divide(NP.subtract(entries(k + 1, 1), entries(k, 1)), step(k)) for k in (0, n - 2))
+    else:
+        first = total(0, 1, *_end_weights(step(0), step(1)))
+        last = total(n - 3, 1, *(NP.negative(w) for w in reversed(_end_weights(step(n - 2), step(n - 3)))))
+    return join(trace, [cast(trace, part, dtype_of(x)) for part in (first, *middle, last)], axis)
+
+
+def _end_weights(near: Any, far: Any) -> list[Any]:
+    """Of three entries, for the slope at the first: `near` and `far` are the steps from it on."""
+    whole = NP.add(near, far)
+    return [
+        NP.negative(NP.divide(NP.add(near, whole), NP.multiply(near, whole))),
+        NP.divide(whole, NP.multiply(near, far)),
+        NP.negative(NP.divide(near, NP.multiply(far, whole))),
+    ]

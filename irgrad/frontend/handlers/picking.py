@@ -24,7 +24,6 @@ from irgrad.frontend.handlers.core import (
     refuse,
     reshape,
     shape_of,
-    unsupported,
     unwrap,
 )
 from irgrad.frontend.handlers.indexing import mask_positions
@@ -125,7 +124,7 @@ def _unravel(trace: Trace, flat: Any, shape: Shape) -> tuple[Any, ...]:
 def argwhere(trace: Trace, a: Any) -> Any:
     x = as_array(trace, a)
     if not shape_of(x):
-        return unsupported("argwhere of a 0-d array", "use np.atleast_1d")
+        return trace.lift(np.zeros((int(bool(x)), 0), np.int64))
     columns = nonzero(trace, x)
     parts = [reshape(trace, c, (*shape_of(c), 1)) for c in columns]
     return parts[0] if len(parts) == 1 else call(trace, "concatenate", *parts, axis=1)
@@ -134,13 +133,13 @@ def argwhere(trace: Trace, a: Any) -> Any:
 @handles(np.unravel_index)
 def unravel_index(trace: Trace, indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
     sizes = tuple(operator.index(n) for n in shape) if isinstance(shape, (list, tuple)) else (operator.index(shape),)
-    if order != "C":
-        unsupported("unravel_index(order=)", "leave order out")
+    if order not in ("C", "F"):
+        raise ValueError("only 'C' or 'F' order is permitted")
     flat = operand(trace, indices)
     values = np.asarray(unwrap(flat))
     if values.size and (values.min() < 0 or values.max() >= np.prod(sizes)):
         raise ValueError(f"index {values.max()} is out of bounds for array with size {np.prod(sizes)}")
-    return _unravel(trace, flat, sizes)
+    return _unravel(trace, flat, sizes) if order == "C" else _unravel(trace, flat, sizes[::-1])[::-1]
 
 
 @handles_method("item")

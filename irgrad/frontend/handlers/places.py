@@ -35,7 +35,7 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.indexing import mask_positions, plain_places
 from irgrad.frontend.handlers.joining import parts_of, unstack
 from irgrad.frontend.handlers.shaping import size_of
-from irgrad.frontend.handlers.writing import stored, writes
+from irgrad.frontend.handlers.writing import put, stored, writes
 from irgrad.frontend.storage import resolve, update_all, write
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
@@ -225,7 +225,10 @@ def _count(where: Any, have: int, n: int) -> int:
 def put_along_axis(trace: Trace, arr: Tracer, indices: Any, values: Any, axis: Any) -> None:
     index = as_array(trace, indices)
     if axis is None:
-        unsupported("put_along_axis(axis=None)", "reshape the array first")
+        if len(shape_of(index)) != 1:
+            raise ValueError("when axis=None, `indices` must have a single dimension.")
+        put(trace, arr, index, NP.broadcast_to(stored(trace, values, arr.dtype), shape_of(index)))
+        return
     at = axis_index(axis, len(arr.shape))
     ndim = len(arr.shape)
     if len(shape_of(index)) != ndim:

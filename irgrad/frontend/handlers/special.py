@@ -182,7 +182,8 @@ def logsumexp(trace: Trace, a: Any, axis: Any = None, b: Any = None, keepdims: b
         weights = _real("logsumexp", trace, b)
         x = where(equal(weights, 0.0), -math.inf, x)
     if 0 in shape_of(x):
-        unsupported("logsumexp of an empty array", "its result is -inf", "scipy.special")
+        nothing = reduce(trace, "reduce_sum", x, axis, keepdims)
+        return (nothing - math.inf, nothing - 1.0) if return_sign else nothing - math.inf  # scipy's sign
     largest, finite = _shift(trace, x, axis)
     part = exp(x - largest)
     if b is not None:

@@ -24,7 +24,6 @@ from irgrad.frontend.handlers.core import (
     shape_of,
     take_slice,
     transpose,
-    unsupported,
 )
 from irgrad.frontend.handlers.indexing import plain_places
 from irgrad.frontend.handlers.joining import joined, parts_of
@@ -227,9 +226,12 @@ def correlate(trace: Trace, a: Any, v: Any, mode: str = "valid") -> Any:
     x, y = as_array(trace, a), conj(trace, as_array(trace, v))
     if len(shape_of(x)) != 1 or len(shape_of(y)) != 1:
         raise ValueError("object too deep for desired array")
-    if shape_of(y)[0] > shape_of(x)[0] and mode != "full":
-        unsupported(f"correlate(mode={mode!r}) with the longer operand second", "swap the operands")
-    return convolve(trace, x, flipped(trace, y, (0,)), mode)
+    made = convolve(trace, x, flipped(trace, y, (0,)), mode if shape_of(y)[0] <= shape_of(x)[0] else "full")
+    if shape_of(y)[0] <= shape_of(x)[0] or mode == "full":
+        return made
+    n, m = shape_of(x)[0], shape_of(y)[0]  # of the longer operand second, numpy takes the window from the other side
+    low, count = {"valid": (n - 1, m - n + 1), "same": (n // 2, m)}[mode]
+    return take_slice(trace, made, 0, low, count)
 
 
 @handles(np.polyval)
