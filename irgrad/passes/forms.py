@@ -51,7 +51,10 @@ def has_text(node: Node) -> bool:
     if isinstance(op.emit, str) or op.emit is None:
         return op.emit is not None
     position = 1 if op.name == "where" else 0
-    return node.operands[min(position, len(node.operands) - 1)].aval.dtype.kind in op.emit
+    kind = node.operands[min(position, len(node.operands) - 1)].aval.dtype.kind
+    if kind != "c" and any(operand.aval.dtype.kind == "c" for operand in node.operands):
+        return False  # a real order of a complex argument: text for real numbers would lose a part
+    return kind in op.emit
 
 
 def is_reduction(node: Node) -> bool:

@@ -16,7 +16,7 @@ from scipy import interpolate as _interpolate
 import irgrad.numpy as inp
 from irgrad.extend import concrete_of
 from irgrad.frontend.context import current
-from irgrad.frontend.handlers.core import as_array, find_in_call, open_trace, run, shape_of, unsupported, unwrap
+from irgrad.frontend.handlers.core import as_array, cast, dtype_of, find_in_call, open_trace, run, shape_of, unsupported, unwrap
 from irgrad.frontend.handlers.special import floating, stopped, where
 from irgrad.frontend.trace import Trace
 from irgrad.scipy._wrap import module_names
@@ -195,7 +195,7 @@ class interp1d:
         flat = inp.reshape(place, (-1,))
         made = _multilinear([grid], values, [flat])
         made = self._filled(made, *_outside(grid, flat))
-        made = inp.reshape(made, (*shape, *shape_of(values)[1:]))
+        made = cast(trace, inp.reshape(made, (*shape, *shape_of(values)[1:])), dtype_of(values))
         return inp.moveaxis(made, tuple(range(len(shape))), tuple(range(axis, axis + len(shape))))
 
     def _filled(self, made: Any, below: Any, above: Any) -> Any:

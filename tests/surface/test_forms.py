@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 
 import irgrad
 import irgrad.numpy as inp
+import irgrad.scipy.special as irgrad_special
+import irgrad.scipy.stats as stats
 from tests.surface.probe import EXACT, Limits, probe_call, quiet
 
 RNG = np.random.default_rng(11)
@@ -141,6 +144,15 @@ case("argwhere of a number", lambda np, x: (np.argwhere(x > 0), np.argwhere(x > 
 case("vectorize of nothing", lambda np, x: np.vectorize(lambda a: a * 2, otypes=[float])(x), np.zeros((0, 2)))
 
 
+case(
+    "dtypes of single precision",
+    lambda np, x, y: (np.geomspace(x, y, 4), np.r_[x, 1.0, y], np.r_[x, [1.0]]),
+    np.float32(P),
+    np.float32(P + 1),
+)
+case("no axes", lambda np, x: (np.ascontiguousarray(x), np.asfortranarray(x), np.subtract.reduce(x), np.lexsort((x, x))), np.array(0.5))
+
+
 def placed(np: Any, x: Any, values: Any) -> Any:
     made = x.copy()
     np.put_along_axis(made, np.array([0, 3, -1]), values, axis=None)
@@ -185,6 +197,38 @@ def test_a_number_of_bins_is_guarded() -> None:
                 np.testing.assert_allclose(got, want)
 
 
+Z = np.array([1.2 + 0.4j, 0.7 - 0.3j, 2.0 + 1.0j])
+SPECIAL: dict[str, Callable[..., Any]] = {
+    "jv": lambda s, z: s.jv(1.5, z),
+    "yv": lambda s, z: s.yv(1.5, z),
+    "iv": lambda s, z: s.iv(1.5, z),
+    "kv": lambda s, z: s.kv(1.5, z),
+    "kve": lambda s, z: s.kve(1.5, z),
+    "jvp": lambda s, z: s.jvp(2, z),
+    "hyp0f1": lambda s, z: s.hyp0f1(1.5, z),
+    "hyp1f1": lambda s, z: s.hyp1f1(1.2, 1.7, z),
+    "hyp2f1": lambda s, z: s.hyp2f1(1.2, 0.7, 2.5, 0.3 * z),
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_real_orders_of_complex_numbers(name: str) -> None:
+    """Text for real numbers is not for these: both parts, in values and derivatives."""
+    found = probe_call(lambda np, sp, z: SPECIAL[name](sp, z), [Z], (irgrad_special, special))
+    assert found.vjp == found.jvp == "yes" and found.runs.startswith("host"), found
+
+
+def test_distributions_are_of_real_numbers() -> None:
+    for f in (
+        lambda x: stats.norm.logpdf(x),
+        lambda x: stats.gamma.cdf(0.5, x),
+        lambda x: stats.multivariate_normal.logpdf(x, np.zeros(7)),
+    ):
+        for call in (irgrad.jit(f), irgrad.make_vjp(f)):
+            with pytest.raises(TypeError, match=r"Cannot cast .*complex128.*give the parts"):
+                call(V * 1j)
+
+
 ERRORS: dict[str, tuple[Callable[..., Any], Any]] = {
     "no such keyword": (lambda np, x: np.percentile(x, 30, foo=1), V),
     "no such method": (lambda np, x: np.quantile(x, 0.3, method="foo"), V),
@@ -199,6 +243,9 @@ ERRORS: dict[str, tuple[Callable[..., Any], Any]] = {
     "vectorize of nothing": (lambda np, x: np.vectorize(lambda a: a)(x[:0]), V),
     "places that do not fit": (lambda np, x: np.gradient(x, x[:3]), V),
     "too few for the edge": (lambda np, x: np.gradient(x[:2], edge_order=2), V),
+    "complex weights": (lambda np, x: np.bincount([0, 1], weights=x[:2]), V * 1j),
+    "complex places": (lambda np, x: np.interp(x, [0.0, 1.0], [2.0, 3.0]), V * 1j),
+    "no order": (lambda np, x: np.isposinf(x), V * 1j),
     "no loop": (lambda np, x: np.logical_or.reduce(x, dtype=float), V),
 }
 

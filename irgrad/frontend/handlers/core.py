@@ -387,6 +387,17 @@ def cast(trace: Trace, x: Any, dtype: Any) -> Any:
     return call(trace, "convert", x, dtype=target.name)
 
 
+def real64(trace: Trace, x: Any) -> Any:
+    """An operand in float64.
+
+    Raises TypeError, as numpy does, for complex numbers, which would lose a part.
+    """
+    x = operand(trace, x)
+    if dtype_of(x).kind == "c":
+        raise TypeError(f"Cannot cast array data from {dtype_of(x)!r} to dtype('float64') according to the rule 'safe': give the parts")
+    return cast(trace, x, np.float64)
+
+
 def reshape(trace: Trace, x: Any, shape: Shape) -> Any:
     """`x` with `shape`, which is complete; no node where it has it."""
     return x if shape_of(x) == shape and _is_array(x) else call(trace, "reshape", x, shape=shape)

@@ -17,6 +17,7 @@ from irgrad.frontend.handlers.core import (
     full,
     handles,
     operand,
+    real64,
     reshape,
     shape_of,
     unwrap,
@@ -50,7 +51,7 @@ def bincount(trace: Trace, x: Any, /, weights: Any = None, minlength: Any = 0) -
     if least < 0:
         raise ValueError("'minlength' must not be negative")
     if weights is not None:
-        weights = cast(trace, as_array(trace, weights), np.float64)
+        weights = real64(trace, as_array(trace, weights))
         if shape_of(weights) != shape_of(places):
             raise ValueError("The weights and list don't have the same length.")
     size = 0

@@ -63,7 +63,7 @@ def _converter(function: Callable[..., Any]) -> None:
         device: Any = None,
         like: Any = None,
     ) -> Any:
-        return array_of(trace, function, a, dtype, ndmin)
+        return array_of(trace, function, a, dtype, max(ndmin, int(function is not np.asanyarray)))  # the others have no 0-d result
 
 
 def array_of(trace: Trace, function: Callable[..., Any], a: Any, dtype: Any = None, ndmin: int = 0) -> Any:
@@ -300,7 +300,7 @@ def geomspace(trace: Trace, start: Any, stop: Any, num: Any = 50, endpoint: bool
     if np.result_type(unwrap(first), unwrap(last)).kind == "c" or bool(NP.any(NP.not_equal(NP.sign(first), NP.sign(last)))):
         unsupported("geomspace of complex numbers or of ends of two signs", "use np.exp of np.linspace")
     count = operator.index(num)
-    found = np.result_type(unwrap(first), unwrap(last), 0.0)
+    found = np.result_type(unwrap(first), unwrap(last), np.float64)
     shape = np.broadcast_shapes(shape_of(first), shape_of(last))
     first, last = (NP.broadcast_to(cast(trace, v, found), shape) for v in (first, last))
     sign = NP.sign(first)

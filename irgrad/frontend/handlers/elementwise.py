@@ -90,13 +90,19 @@ def isreal(trace: Trace, x: Any) -> Any:
 @handles(np.isposinf)
 def isposinf(trace: Trace, x: Any, out: Any = None) -> Any:
     refuse("isposinf", out=out)
-    return apply(trace, "equal", np.equal, operand(trace, x), np.inf)
+    return apply(trace, "equal", np.equal, _ordered(operand(trace, x)), np.inf)
 
 
 @handles(np.isneginf)
 def isneginf(trace: Trace, x: Any, out: Any = None) -> Any:
     refuse("isneginf", out=out)
-    return apply(trace, "equal", np.equal, operand(trace, x), -np.inf)
+    return apply(trace, "equal", np.equal, _ordered(operand(trace, x)), -np.inf)
+
+
+def _ordered(x: Any) -> Any:
+    if dtype_of(x).kind == "c":
+        raise TypeError(f"This operation is not supported for {dtype_of(x)} values because it would be ambiguous.")
+    return x
 
 
 # ---- selection ----

@@ -174,7 +174,7 @@ def _reduce_any(
     refuse(f"{ufunc.__name__}.reduce", out=out)
     x = _in_dtype(trace, as_array(trace, array), dtype)
     shape = shape_of(x)
-    axes = axis_tuple(axis, len(shape))
+    axes = axis_tuple(None if not shape and axis in (0, -1) else axis, len(shape))
     if len(axes) > 1 and ufunc not in _ASSOCIATIVE:
         raise ValueError(f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified")
     rows = cast(trace, _front(trace, x, axes), _result_dtype(ufunc, x))

@@ -28,6 +28,7 @@ from irgrad.frontend.handlers.core import (
     take_slice,
     unsupported,
     unwrap,
+    weak_of,
 )
 from irgrad.frontend.handlers.shaping import at_least_2d, at_least_3d, size_of
 from irgrad.frontend.trace import Trace
@@ -199,7 +200,8 @@ class Joiner:
         pieces = [self.plain[item] if isinstance(item, slice) else item for item in items]
         if any(isinstance(piece, str) for piece in pieces):
             unsupported("r_ with a directive string", "use np.concatenate or np.stack")
-        xs = [reshape(trace, x, shape_of(x) or (1,)) for x in parts_of(trace, pieces)]
+        dtype = np.result_type(*[weak_of(p) if not isinstance(p, (list, tuple)) else dtype_of(as_array(trace, p)) for p in pieces])
+        xs = [reshape(trace, x, shape_of(x) or (1,)) for x in parts_of(trace, pieces, dtype)]
         if not self.columns:
             return joined(trace, xs, 0)
         return joined(trace, [x if len(shape_of(x)) > 1 else reshape(trace, x, (*shape_of(x), 1)) for x in xs], -1)

@@ -83,7 +83,7 @@ def lexsort(trace: Trace, keys: Any, axis: Any = -1) -> Any:
     if any(shape_of(row) != shape for row in rows):
         raise ValueError("all keys need to be the same shape")
     if not shape:
-        return call(trace, "argsort", reshape(trace, rows[0], (1,)), axis=0)
+        return take_slice(trace, call(trace, "argsort", reshape(trace, rows[0], (1,)), axis=0), 0, 0, 1, drop=True)
     at = axis_index(axis, len(shape))
     order = call(trace, "argsort", rows[0], axis=at)
     for row in rows[1:]:

@@ -23,6 +23,7 @@ from irgrad.frontend.handlers.core import (
     find_tracer,
     handles,
     operand,
+    real64,
     shape_of,
     unsupported,
     unwrap,
@@ -112,7 +113,7 @@ def polygamma(trace: Trace, n: Any, x: Any) -> Any:
 def multigammaln(trace: Trace, a: Any, d: Any) -> Any:
     """log pi d (d-1) / 4 + sum of gammaln(a - j/2) for j < d (DLMF 35.3.4)."""
     n = operator.index(d)
-    x = floating(trace, a)
+    x = real64(trace, a)
     if bool(PUBLIC[np.any](x <= 0.5 * (n - 1))):
         raise ValueError(f"condition a ({unwrap(a)}) > 0.5 * (d-1) ({0.5 * (n - 1)}) not met")
     total: Any = n * (n - 1) * 0.25 * math.log(math.pi)
@@ -126,7 +127,7 @@ def factorial(trace: Trace, n: Any, exact: bool = False, extend: str = "zero") -
     """gamma(n + 1), 0 for n < 0."""
     if exact or extend != "zero":
         unsupported("factorial(exact=, extend=)", "leave them out", "scipy.special")
-    x = floating(trace, n)
+    x = real64(trace, n)
     negative = x < 0
     return where(negative, 0.0, PUBLIC[special.gamma](where(negative, 0.0, x) + 1.0))
 

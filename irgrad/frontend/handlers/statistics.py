@@ -20,6 +20,7 @@ from irgrad.frontend.handlers.core import (
     handles,
     opaque,
     operand,
+    real64,
     reshape,
     shape_of,
     take_slice,
@@ -64,7 +65,9 @@ def cov(
         free = NP.subtract(NP.sum(weights), less)
     else:
         free = NP.sum(weights)
-        free = NP.subtract(free, NP.divide(NP.multiply(less, NP.sum(NP.multiply(weights, as_array(trace, aweights)))), free))
+        free = NP.subtract(
+            free, NP.divide(NP.multiply(less, NP.sum(NP.multiply(weights, cast(trace, as_array(trace, aweights), np.float64)))), free)
+        )
     made = NP.true_divide(made, free)
     shape = tuple(k for k in shape_of(made) if k != 1)
     return made if shape == shape_of(made) else call(trace, "reshape", made, shape=shape)
@@ -148,7 +151,7 @@ def searchsorted(trace: Trace, a: Any, v: Any, side: str = "left", sorter: Any =
 
 @handles(np.interp)
 def interp(trace: Trace, x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
-    x, places, values = operand(trace, x), cast(trace, as_array(trace, xp), np.float64), as_array(trace, fp)
+    x, places, values = real64(trace, x), real64(trace, as_array(trace, xp)), as_array(trace, fp)
     if period is not None:
         x, places, values = _periodic(trace, x, places, values, period)
         left = right = None
@@ -156,7 +159,6 @@ def interp(trace: Trace, x: Any, xp: Any, fp: Any, left: Any = None, right: Any 
     if n == 0 or shape_of(values) != (n,):
         raise ValueError("fp and xp are not of the same length." if n else "array of sample points is empty")
     values = values if dtype_of(values).kind == "c" else cast(trace, values, np.float64)
-    x = cast(trace, x, np.float64)
     first, last = (take_slice(trace, values, 0, i, 1, drop=True) for i in (0, n - 1))
     before, after = first if left is None else operand(trace, left), last if right is None else operand(trace, right)
     if n > 1:

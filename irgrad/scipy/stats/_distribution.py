@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from irgrad.frontend.documented import UNTRACED, with_section
-from irgrad.frontend.handlers.core import find_in_call, unsupported, unwrap
-from irgrad.frontend.handlers.special import floating, stopped, where
+from irgrad.frontend.handlers.core import find_in_call, real64, unsupported, unwrap
+from irgrad.frontend.handlers.special import stopped, where
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.numpy import exp, floor, isnan, log, log1p
@@ -328,5 +328,5 @@ class Guarded:
 
 def _float64(trace: Trace, x: Any) -> Any:
     """A float64 operand; plain numbers are Python floats."""
-    made = floating(trace, x, np.float64)
+    made = real64(trace, x)
     return float(made) if type(made) is not Tracer and np.ndim(made) == 0 else made

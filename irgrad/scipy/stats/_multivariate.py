@@ -13,7 +13,7 @@ from scipy import stats as _stats
 import irgrad.numpy as inp
 import irgrad.scipy.special as special
 from irgrad.frontend.documented import with_section
-from irgrad.frontend.handlers.core import as_array, shape_of, unsupported
+from irgrad.frontend.handlers.core import as_array, real64, shape_of, unsupported
 from irgrad.frontend.trace import Trace
 from irgrad.scipy._wrap import guarded, traced_form
 from irgrad.scipy.stats._distribution import Frozen
@@ -50,9 +50,9 @@ class Multivariate:
 
 def _normal_parameters(trace: Trace, mean: Any, cov: Any, points: Any = None) -> tuple[Any, Any]:
     """Mean and covariance as a vector and a matrix: a number is a multiple of the identity, a vector a diagonal."""
-    cov = as_array(trace, cov, np.float64)
+    cov = real64(trace, as_array(trace, cov))
     if mean is not None:
-        mean = inp.atleast_1d(as_array(trace, mean, np.float64))
+        mean = inp.atleast_1d(real64(trace, as_array(trace, mean)))
     if mean is not None:
         count = shape_of(mean)[0]
     elif shape_of(cov):
@@ -72,7 +72,7 @@ def _log_density(trace: Trace, x: Any, mean: Any, cov: Any, allow_singular: Any)
     """-(k log 2 pi + log det cov + dev cov**-1 dev) / 2, of the points along the last axis."""
     if allow_singular:
         unsupported("stats.multivariate_normal(allow_singular=True)", "leave allow_singular out", "scipy")
-    x = as_array(trace, x, np.float64)
+    x = real64(trace, as_array(trace, x))
     mean, cov = _normal_parameters(trace, mean, cov, x)
     count = shape_of(mean)[0]
     if not shape_of(x):
@@ -108,7 +108,7 @@ def _mvn_entropy(trace: Trace, mean: Any = None, cov: Any = 1) -> Any:
 
 def _dirichlet_point(trace: Trace, x: Any, alpha: Any) -> tuple[Any, Any]:
     """The point, with its last entry if that is left out, and the parameters, both checked as scipy does."""
-    x, alpha = as_array(trace, x, np.float64), as_array(trace, alpha, np.float64)
+    x, alpha = (real64(trace, as_array(trace, v)) for v in (x, alpha))
     count = shape_of(alpha)[0] if shape_of(alpha) else 1
     if bool(inp.any(alpha <= 0.0)):
         raise ValueError("All parameters must be greater than 0")
