@@ -136,6 +136,9 @@ class EagerTrace(Trace):
     def freeze(self, array: np.ndarray[Any, Any]) -> None:
         """Let nobody write into a plain operand until the trace ends: the derivative needs the bits that it had."""
         base = array.base
+        owner = base.base if type(base) is _ndarray else base
+        if owner is not None and type(owner) is not _ndarray:
+            return  # a view that numpy does not make writable again, as broadcast_arrays gives them
         if type(base) is _ndarray and base.flags.writeable:
             base.setflags(False)
             self.frozen.append(base)
