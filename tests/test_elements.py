@@ -246,3 +246,13 @@ def test_numbers_through_one_compile() -> None:
         np.testing.assert_allclose(fast(s, F), 0.5 * np.cos(0.5 * s), rtol=1e-12)
     assert fast.stats().traces == 1 and fast.stats().host_calls == 2
     np.testing.assert_allclose(fast(0.3, Sparse({"a": 2.0})), 2.0 * np.cos(0.6), rtol=1e-12)
+
+
+def test_jacobians_through_such_values_are_walked_one_seed_at_a_time() -> None:
+    def parts(x: Any) -> Any:
+        s = built(x[:3] * x[3])
+        return inp.concatenate([inp.array([s.at("a"), s.cubes().at("b"), times(s, s).at("c")]) * k for k in range(1, 5)])
+
+    x = np.array([0.5, 1.5, -0.7, 2.0])
+    expected = [irgrad.grad(lambda x, k=k: parts(x)[k])(x) for k in range(12)]
+    np.testing.assert_allclose(irgrad.jacobian(parts)(x), expected, rtol=1e-12)

@@ -39,7 +39,7 @@ def _make_hvp(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str
     138 us, Rosenbrock in 100 variables: 1.0 against 0.8 us), and going back is a fifth faster eagerly.
     """
     run = Run(trace, Operator("grad", gradient, d.fun, d.argnum), d.argnum, args, kwargs, backwards=False)
-    run.check_numeric("make_hvp")
+    run.check_numeric("make_vjp")
     looped = any(t.op is not None and t.op.name in LOOPS for t in run.tape[run.start : run.stop])
     if not looped or any(dtype_of(mark.value).kind != "f" for mark in run.marks):
         return run.pull_like, run.value()
