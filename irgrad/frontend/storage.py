@@ -215,6 +215,8 @@ def view_of_part(trace: Trace, op: Primitive, x: Tracer, params: dict[str, Any])
 def write(trace: Trace, handle: Tracer, params: Params | None, value: Any) -> None:
     """``handle[region] = value``: the region of a slice node (None: all); `value` has the dtype and broadcasts to it."""
     root, chain, storage = follow(trace, handle)
+    if trace.fixed and any(link.index in trace.fixed for link in chain):
+        raise ValueError("assignment destination is read-only")
     for link in reversed(chain):
         params, value = _through(trace, link, params, value)
     storage = storage or _open(trace, root)

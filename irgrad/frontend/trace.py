@@ -45,6 +45,7 @@ class Trace:
         self.given: list[Any] = []  # the caller's objects behind the inputs that are arguments
         self.bases: set[int] = set()  # inputs that are the memory of several arguments
         self.shared: dict[int, int] = {}  # differentiated arguments -> the memory that others are in as well (-1: each by itself)
+        self.fixed: set[int] = set()  # views that numpy makes read-only
         self.near = False  # arguments may share memory, or all of them are to be traced
         self.full = False  # all arrays are traced, also where no derivative depends on them
         self.views: dict[int, bool] = {}  # reshapes of such memory: do they share it?
@@ -163,7 +164,7 @@ class EagerTrace(Trace):
                 values.append(a.value)
             else:
                 values.append(a)
-                if type(a) is _ndarray and a.flags.writeable and not self.raw:
+                if type(a) is _ndarray and self.marks and a.flags.writeable and not self.raw:
                     self.freeze(a)
         try:
             out = fn(*values)
@@ -198,7 +199,7 @@ class EagerTrace(Trace):
                 values.append(a.value)
             else:
                 values.append(a.value if kind is Static else a)
-                if kind is _ndarray and a.flags.writeable and not self.raw:
+                if kind is _ndarray and self.marks and a.flags.writeable and not self.raw:
                     self.freeze(a)
         try:
             out = op.evaluate(*values, **params) if self.raw or not op.traits & PART else getattr(values[0], op.name)

@@ -62,6 +62,18 @@ class Tracer(Value):
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
 
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        INDEXING["part"](self, "shape", shape)
+
+    @property
+    def flat(self) -> Any:
+        return ATTRIBUTES["flat"](self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        INDEXING["part"](self, "flat", value)
+
     @property
     def ndim(self) -> int:
         return self.value.ndim

@@ -12,7 +12,17 @@ from irgrad.frontend.tracer import Tracer
 
 X = np.array([[0.3, 0.7], [1.1, -0.4]])
 # What a tracer answers from its value. Everything else that arrays have must reach the handlers.
-ANSWERED = {"shape", "ndim", "size", "dtype", "itemsize", "nbytes", "real", "imag"}  # the last two by handlers, as they can be assigned
+ANSWERED = {
+    "shape",
+    "ndim",
+    "size",
+    "dtype",
+    "itemsize",
+    "nbytes",
+    "real",
+    "imag",
+    "flat",
+}  # the last three by handlers, as they can be assigned
 
 
 @pytest.mark.parametrize("kind", [np.ndarray, np.generic, float, int, complex])

@@ -414,12 +414,47 @@ def ravels(x):
     return np.concatenate([strided, a.ravel(), turned, np.abs(z)])
 
 
+def orders(x):
+    """Functions that copy what is not in a row, and answer the array itself otherwise."""
+    a = np.outer(x, x)
+    np.ascontiguousarray(a)[0] = 1.0
+    np.ascontiguousarray(a.T)[1] = 5.0
+    np.asfortranarray(a)[2] = 4.0
+    np.asfortranarray(a.T)[2] = x
+    a[0].conj()[1] = 3.0
+    np.conj(a[0])[2] = 3.0
+    return a
+
+
+def diagonal_views(x):
+    a = np.outer(x, x)
+    views = [np.diagonal(a), a.T.diagonal(1), np.diagonal(a[1:, 1:]), a[::2, ::-1].diagonal(), a[:, 1:].diagonal(axis1=1, axis2=0)]
+    np.einsum("ii->i", a)[1:] = x[1:]
+    a[0] *= x[1]
+    a[2, 1] = 7.0 * x[0]
+    return np.concatenate([*views, a.ravel()])
+
+
+def flat_places(x):
+    a = np.zeros((2, 3, 2))
+    t = a.T
+    t.flat[5] = x[0]
+    t.flat[-1] += x[1]
+    a.flat[1:7:2] = x[:3]
+    a.flat[[0, 8]] = x[2] * x[3]
+    b = np.zeros((2, 2))
+    b.flat = x
+    b.T.flat = [x[0], 2.0]
+    return np.concatenate([a.flat[2:], [v * 2.0 for v in t.flat], b.flat[:]])
+
+
 PROGRAMS = [(f, V) for f in (
     item, filled, recurrence, slices, overlap, aliases, stale_view, copies, augmented, augmented_items, scalars_rebind, rows, newaxes,
     fancy,
     fancy_added, at_ufuncs,
     fancy_view, masks, traced_index, transposed, reshaped, reshape_of_written, whole, diagonals, puts, sorted_in_place, outs,
     zero_dimensional, integers, casts, read_between, swap, parts, parts_of_views, parts_of_real, ravels,
+    orders, diagonal_views, flat_places,
 )] + [(f, M) for f in (gauss_seidel, jacobi, lu, cholesky, rows_of_views)]  # fmt: skip
 
 
@@ -639,6 +674,8 @@ def test_kernels_do_not_depend_on_the_trip_count() -> None:
         (lambda x: (x * 1.0).imag.fill(1.0), ValueError, "read-only"),
         (lambda x: (x * 1j).real.__setitem__(slice(None), 1j * x[:3]), ValueError, "could not broadcast"),
         (lambda x: (x * 1j).imag.__setitem__(4, 1.0), IndexError, "out of bounds"),
+        (lambda x: np.diagonal(np.outer(x, x)).__setitem__(0, x[0]), ValueError, "read-only"),
+        (lambda x: np.outer(x, x).flat.__setitem__(16, 1.0), IndexError, "out of bounds"),
     ],
 )
 def test_bad_writes_to_parts(f: Any, error: type[Exception], message: str) -> None:

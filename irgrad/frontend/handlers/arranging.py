@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from irgrad.frontend.handlers.core import (
     alias,
@@ -31,7 +32,10 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.creation import band
 from irgrad.frontend.handlers.reduction import sum_
 from irgrad.frontend.handlers.shaping import size_of, swapaxes
+from irgrad.frontend.storage import follow, is_view, laid_out
 from irgrad.frontend.trace import Trace
+from irgrad.frontend.tracer import Tracer
+from irgrad.ir.primitive import PART
 
 # ---- order along axes ----
 
@@ -172,8 +176,33 @@ def diagonal(trace: Trace, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any =
     i, j = axis_index(axis1, ndim), axis_index(axis2, ndim)
     if i == j:
         raise ValueError("axis1 and axis2 cannot be the same")
-    x = transpose(trace, x, (*(k for k in range(ndim) if k not in (i, j)), i, j))
-    return last_diagonal(trace, x, operator.index(offset))
+    offset = operator.index(offset)
+    made = _diagonal_of_view(trace, x, offset if i < j else -offset) if ndim == 2 else None
+    if made is None:
+        x = transpose(trace, x, (*(k for k in range(ndim) if k not in (i, j)), i, j))
+        made = last_diagonal(trace, x, offset)
+    if type(made) is Tracer:
+        trace.fixed.add(made.index)
+    return made
+
+
+def _diagonal_of_view(trace: Trace, x: Any, k: int) -> Any:
+    """The k-th diagonal of a slice or transpose of an array in C order, as a slice of that: it sees what is written there.
+
+    None where it is no such view.
+    """
+    if type(x) is not Tracer or not is_view(trace, x):
+        return None
+    root, chain, storage = follow(trace, x)
+    memory = root if storage is None else storage.version
+    own, seen = memory.value, laid_out(trace, x)[0]
+    n, m = seen.shape
+    count = max(0, min(n, m - k) if k >= 0 else min(n + k, m))
+    down, right = (stride // own.itemsize for stride in seen.strides)
+    if not count or down + right <= 0 or not own.flags.c_contiguous or any(link.op is not None and link.op.traits & PART for link in chain):
+        return None
+    start = (byte_bounds(seen[:1, :1])[0] - byte_bounds(own)[0]) // own.itemsize + (k * right if k >= 0 else -k * down)
+    return take_slice(trace, reshape(trace, memory, (own.size,)), 0, start, count, down + right)
 
 
 def last_diagonal(trace: Trace, x: Any, k: int) -> Any:

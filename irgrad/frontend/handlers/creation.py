@@ -34,6 +34,7 @@ from irgrad.frontend.handlers.core import (
     unsupported,
     unwrap,
 )
+from irgrad.frontend.storage import laid_out
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
@@ -66,6 +67,14 @@ def _converter(function: Callable[..., Any]) -> None:
         return array_of(trace, function, a, dtype, max(ndmin, int(function is not np.asanyarray)))  # the others have no 0-d result
 
 
+def _in_order(trace: Trace, x: Tracer, function: Callable[..., Any]) -> bool:
+    """Does numpy's function leave an array of these strides as it is?"""
+    if function not in (np.ascontiguousarray, np.asfortranarray) or not isinstance(x.value, np.ndarray):
+        return True
+    flags = laid_out(trace, x)[0].flags
+    return bool(flags.c_contiguous if function is np.ascontiguousarray else flags.f_contiguous)
+
+
 def array_of(trace: Trace, function: Callable[..., Any], a: Any, dtype: Any = None, ndmin: int = 0) -> Any:
     """What numpy's array, asarray and their like answer."""
     target = _wanted(dtype)
@@ -77,7 +86,7 @@ def array_of(trace: Trace, function: Callable[..., Any], a: Any, dtype: Any = No
         unsupported(f"{function.__name__}(dtype={target})", "use a bool, integer, float or complex dtype")
     made = as_array(trace, a, target)
     if made is a:
-        made = alias(made)
+        made = alias(made) if type(made) is not Tracer or _in_order(trace, made, function) else fresh(trace, made)
     elif isinstance(a, (list, tuple)):
         made = fresh(trace, made, a)
     missing = ndmin - len(shape_of(made))

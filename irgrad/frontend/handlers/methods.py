@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from irgrad.errors import TraceError
-from irgrad.frontend.handlers.core import alias, cast, fresh, handles, handles_method, shape_of, unsupported
+from irgrad.frontend.handlers.core import alias, cast, fresh, handles, handles_method, unsupported
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import ATTRIBUTES, METHODS, Tracer
 
@@ -48,7 +48,6 @@ _untraced("tofile", "compute it outside the traced function")
 _untraced("dump", "compute it outside the traced function")
 _untraced("dumps", "compute it outside the traced function")
 _untraced("byteswap", "compute it outside the traced function")
-ATTRIBUTES["flat"] = lambda x: iter([x[i] for i in np.ndindex(*shape_of(x))])
 ATTRIBUTES["flags"] = lambda x: x.value.flags
 ATTRIBUTES["strides"] = lambda x: x.value.strides
 ATTRIBUTES["device"] = lambda x: "cpu"

@@ -409,6 +409,6 @@ for _name, _fn in (("pow", _pow), ("rpow", _rpow), ("divmod", _divmod), ("rdivmo
 @handles_method("conjugate", "conj")
 def conjugate(trace: Trace, x: Any) -> Any:
     value = x.value
-    if np.result_type(value).kind == "b":  # the method of an array answers the array, where the ufunc answers int8
+    if np.result_type(value).kind != "c":  # the method of a real array answers the array itself, where the ufunc makes one
         return alias(x)
     return apply(trace, "conj", np.conjugate if isinstance(value, (np.ndarray, np.generic)) else type(value).conjugate, x)

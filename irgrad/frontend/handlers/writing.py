@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.errors import TraceError
 from irgrad.frontend.context import current
 from irgrad.frontend.documented import described
 from irgrad.frontend.handlers.core import (
@@ -38,8 +39,8 @@ from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, ex
 from irgrad.frontend.handlers.ordering import check_kth
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.storage import identity, present, resolve, resolve_tree, slice_of, update_all, write
-from irgrad.frontend.trace import Trace
-from irgrad.frontend.tracer import FUNCTIONS, INDEXING, METHODS, UFUNCS, Tracer
+from irgrad.frontend.trace import Trace, here
+from irgrad.frontend.tracer import ATTRIBUTES, FUNCTIONS, INDEXING, METHODS, UFUNCS, Tracer
 from irgrad.ir.primitive import PART, REGISTRY
 
 INDEXING["present"] = present
@@ -132,6 +133,11 @@ INDEXING["part"] = _set_part
 
 
 def _assign_part(trace: Trace, x: Tracer, name: str, value: Any) -> None:
+    if name == "flat":
+        put(trace, x, np.arange(x.size), value)
+        return
+    if name == "shape":
+        raise TraceError(f"assigning to the shape of a traced array is not traced ({here()}); write x = x.reshape(shape)")
     if not isinstance(x.value, np.ndarray):
         kind = "numpy.generic" if isinstance(x.value, np.generic) else type(x.value).__name__
         raise AttributeError(f"attribute {name!r} of {kind!r} objects is not writable")  # noqa: TRY004  (numpy's error)
@@ -144,6 +150,53 @@ def _assign_part(trace: Trace, x: Tracer, name: str, value: Any) -> None:
     if type(value) is Tracer and value.op is op and type(value.value) is np.ndarray and _same_memory(trace, x, value.operands[0]):
         return  # the last step of ``x.real += v``
     _set(trace, trace.call(op, (x,), {}), ..., value)
+
+
+class Flat:
+    """``x.flat``: the elements in C order, read and written by place."""
+
+    __slots__ = ("_array", "_next")
+
+    def __init__(self, array: Tracer) -> None:
+        self._array = array
+        self._next = 0
+
+    def __len__(self) -> int:
+        return self._array.size
+
+    def __iter__(self) -> Flat:
+        return self
+
+    def __next__(self) -> Any:
+        if self._next == len(self):
+            raise StopIteration
+        self._next += 1
+        return self[self._next - 1]
+
+    def __getitem__(self, index: Any) -> Any:
+        x = self._array
+        if isinstance(index, (int, np.integer)):
+            return x[self._place(index)]
+        return METHODS["flatten"](x)[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        x = self._array
+        if isinstance(index, (int, np.integer)):
+            x[self._place(index)] = value
+        else:
+            METHODS["put"](x, np.arange(x.size)[index], value)
+
+    def _place(self, index: Any) -> tuple[int, ...]:
+        size = len(self)
+        if not -size <= index < size:
+            raise IndexError(f"index {index} is out of bounds for size {size}")
+        return tuple(int(i) for i in np.unravel_index(index % size, self._array.shape))
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return METHODS["flatten"](self._array).__array__(dtype, copy)
+
+
+ATTRIBUTES["flat"] = Flat
 
 
 def _fitted(trace: Trace, value: Any, shape: Shape) -> Any:
