@@ -52,8 +52,8 @@ class _Lowering:
         counts = {"clusters": len(rows), "nodes": len(self.graph)}
         return Lowered(self.graph, rows, share_buffers(rows, self.buffers, exports), exports, frozenset(self.changed), counts)
 
-    def writer(self, cluster: Cluster) -> _Writer:
-        return _Writer(self, cluster)
+    def writer(self, cluster: Cluster, apart: bool = False) -> _Writer:
+        return _Writer(self, cluster, apart)
 
     def write(self, cluster: Cluster) -> Row | None:
         return _Writer(self, cluster).write()
@@ -136,7 +136,8 @@ def region_view(node: Node, buffer: View) -> View:
 class _Writer:
     """Writes one scalar or nest cluster."""
 
-    def __init__(self, lowering: _Lowering, cluster: Cluster) -> None:
+    def __init__(self, lowering: _Lowering, cluster: Cluster, apart: bool = False) -> None:
+        self.apart = apart  # a pointer for each way of walking through an array
         self.lowering = lowering
         self.plan = lowering.plan
         self.cluster = cluster
@@ -176,7 +177,7 @@ class _Writer:
 
     def pointer(self, view: View, dtype: np.dtype[Any]) -> str:
         ref = self.lowering.ref(view)
-        key = (ref, dtype.name)
+        key = (ref, dtype.name, view.strides if self.apart else ())
         known = self.pointers.get(key)
         if known is None:
             known = self.pointers[key] = f"p{len(self.table)}"
@@ -190,7 +191,7 @@ class _Writer:
 
     def root_pointer(self, view: View, dtype: np.dtype[Any]) -> str:
         """The pointer of a scalar access: the static offset is an index in the text."""
-        name = self.pointer(View(view.root, view.strides, 0, view.terms), dtype)
+        name = self.pointer(View(view.root, (), 0, view.terms), dtype)
         self.scalars.add(name)
         return name
 

@@ -201,9 +201,12 @@ class _Private:
     nbytes: int
 
 
-def _chunked(lowering: _Lowering, cluster: Cluster, count: int) -> list[Row] | None:
-    """The row of a nest with its chunks, and the rows that combine its totals."""
-    writer = lowering.writer(cluster)
+def _chunked(lowering: _Lowering, cluster: Cluster, count: int, apart: bool = False) -> list[Row] | None:
+    """The row of a nest with its chunks, and the rows that combine its totals.
+
+    An array that is read in two ways, along the axis and not, needs a pointer for each: it is written again, `apart`.
+    """
+    writer = lowering.writer(cluster, apart)
     row = writer.write()
     text = writer.written
     if row is None or text is None:
@@ -221,7 +224,7 @@ def _chunked(lowering: _Lowering, cluster: Cluster, count: int) -> list[Row] | N
     for name in writer.scalars:
         moves[int(name[1:])].add(0)
     if any(len(each) > 1 for each in moves):
-        return None
+        return None if apart else _chunked(lowering, cluster, count, True)
     steps = [each.pop() * dtypes[j].itemsize * length if each else 0 for j, each in enumerate(moves)]
     private = _private(writer, cluster, row, steps)
     if private is None:
@@ -270,16 +273,17 @@ def _private(writer: _Writer, cluster: Cluster, row: Row, steps: list[int]) -> l
         assert node.op is not None
         if node.op.name.startswith("reduce_") or node.index in cluster.row_buffers:
             view = lowering.plan.views.get(node.index)
-            name = writer.pointers.get((lowering.ref(view), node.aval.dtype.name)) if view is not None else None
-            if name is not None:
-                owners[name] = node
+            key = (lowering.ref(view), node.aval.dtype.name) if view is not None else ()
+            owners |= {name: node for known, name in writer.pointers.items() if known[:2] == key}
     found: list[_Private] = []
     for name in sorted(set(re.findall(r"store\((p\d+),", row.source))):
         pointer = int(name[1:])
+        ref = row.pointers[pointer]
+        if sum(isinstance(other, Ref) and isinstance(ref, Ref) and other.home == ref.home for other in row.pointers) > 1:
+            return None  # read or written through another pointer too
         if steps[pointer]:
             continue
         owner = owners.get(name)
-        ref = row.pointers[pointer]
         if owner is None or not isinstance(ref, Ref) or ref.home[0] != "buffer" or ref.offset or ref.terms:
             return None
         nbytes = lowering.buffers[ref.home[1]] if owner.index in cluster.row_buffers else owner.aval.nbytes

@@ -109,6 +109,13 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "layer norm": (irgrad.value_and_grad(normalised, (0, 1)), (MATRIX, VECTOR[:53])),
     "short rows": (irgrad.value_and_grad(lambda x: np.sum(x / np.sum(x**2, axis=1, keepdims=True))), (VECTOR[:999].reshape(-1, 3),)),
     "pairs": (irgrad.value_and_grad(lambda v: np.sum(np.exp(-((v[:, None] - v[None, :]) ** 2)))), (VECTOR[:80],)),
+    "an array in two ways": (lambda v: np.exp(v[:, None] - v[None, :]), (VECTOR[:70],)),
+    "an array and its transpose": (lambda x: x @ x.T * 0 + x[:37, :37] * x.T[:37] + x[:37, 1:2], (MATRIX[:, :37].copy(),)),
+    "an array and its element": (lambda v: np.tanh(v) * v[5], (VECTOR,)),
+    "distances": (
+        irgrad.value_and_grad(lambda p: np.sum(1 / (1 + np.sum((p[:, None] - p[None]) ** 2, axis=2)))),
+        (VECTOR[:240].reshape(80, 3),),
+    ),
     "writes": (irgrad.value_and_grad(written), (VECTOR,)),
     "deviation": (irgrad.value_and_grad(lambda v: np.std(v) * v[3]), (VECTOR,)),
     "float32": (lambda v: (np.sin(v) * v, np.max(v)), (VECTOR.astype(np.float32),)),
