@@ -140,6 +140,8 @@ class EagerTrace(Trace):
         owner = base.base if type(base) is _ndarray else base
         if owner is not None and type(owner) is not _ndarray:
             return  # a view that numpy does not make writable again, as broadcast_arrays gives them
+        if type(base) is _ndarray and not base.flags.writeable and not any(each is base for each in self.frozen):
+            return  # nor one of an array that others made read-only since
         if type(base) is _ndarray and base.flags.writeable:
             base.setflags(False)
             self.frozen.append(base)

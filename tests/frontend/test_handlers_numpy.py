@@ -52,6 +52,8 @@ def tracing(kind: type[Trace]) -> Iterator[Trace]:
         yield trace
     finally:
         CURRENT.reset(token)
+        if isinstance(trace, EagerTrace):
+            trace.close()  # plain operands may be written again
 
 
 def traced(trace: Trace, x: Any) -> Any:
