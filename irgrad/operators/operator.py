@@ -41,7 +41,7 @@ class _Kept:
         self.first = first
         self.complete = first or not arrays or sum([leaf.nbytes for leaf in arrays]) <= _CHEAP
         self.arrays = [(leaf, leaf.tobytes()) for leaf in arrays if leaf.flags.writeable] if self.complete else []
-        self.state = np.random.get_state() if first else None
+        self.state = np.random.get_state(legacy=False) if first else None
 
     def changed(self) -> bool:
         """Has the run written into an argument? What it read before is not what rules saw then."""
