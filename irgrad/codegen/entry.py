@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -18,21 +17,30 @@ from irgrad.codegen.callables import callable_of
 from irgrad.codegen.compile import LIBRARY
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
-    """The three functions; each answers with a code of `irgrad.codegen.layout`."""
+    """The three functions, each made when it is first needed; each answers with a code of `irgrad.codegen.layout`."""
 
-    enter: Callable[[int, int, Any], int]
-    enter_released: Callable[[int, int, Any], int]
-    drive: Callable[[int, int, int], int]
+    @cached_property
+    def enter(self) -> Callable[[int, int, Any], int]:
+        return callable_of(self._entering, True, False, LIBRARY.stored)
+
+    @cached_property
+    def enter_released(self) -> Callable[[int, int, Any], int]:
+        return callable_of(self._entering, True, True, LIBRARY.stored)
+
+    @cached_property
+    def drive(self) -> Callable[[int, int, int], int]:
+        return callable_of(LIBRARY.driver("drive"), False, False, LIBRARY.stored)
+
+    @cached_property
+    def _entering(self) -> int:
+        return LIBRARY.driver("enter")
 
 
 @cache
 def native() -> Entry:
     """The driver of this process."""
-    enter, drive = LIBRARY.driver("enter"), LIBRARY.driver("drive")
-    stored = LIBRARY.stored
-    return Entry(callable_of(enter, True, False, stored), callable_of(enter, True, True, stored), callable_of(drive, False, False, stored))
+    return Entry()
 
 
 @cache
