@@ -103,13 +103,12 @@ def test_functions(name: str) -> None:
 
 
 def test_a_method_of_a_plain_array() -> None:
-    """Compiled code knows the captured array; eagerly the method is C code of numpy that sees no function of ours, and says so."""
+    """Compiled code knows the captured array; an eager call, where C code meets a traced value, runs again with all arrays traced."""
     f = lambda x: np.sum(A.dot(x) ** 2)
     fast = irgrad.jit(irgrad.grad(f))
     for _ in range(3):
         np.testing.assert_allclose(fast(X), 2 * A.T @ A @ X, rtol=1e-12)
-    with pytest.raises(irgrad.errors.TraceError, match=r"\(test_accepted.py:\d+\); .*np\.dot\(a, t\) for a\.dot\(t\)"):
-        irgrad.grad(f)(X)
+    np.testing.assert_allclose(irgrad.grad(f)(X), 2 * A.T @ A @ X, rtol=1e-12)
 
 
 # ---- structures ----
