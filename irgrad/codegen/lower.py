@@ -19,7 +19,7 @@ from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
 from irgrad.codegen.nest import Nest, NestText, Reduction, Stage
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
 from irgrad.ir.graph import Graph, Literal, Node, Operand
-from irgrad.ir.plan import Cluster, Plan, View, contiguous, view_through
+from irgrad.ir.plan import Cluster, Plan, View, contiguous, region_view, view_through
 from irgrad.ir.primitive import UPDATE, VIEW
 
 Names = Any  # an object array of variable names, shaped like the value
@@ -120,17 +120,6 @@ class _Lowering:
         assert node.op is not None
         params = {k: v for k, v in node.params.items() if k != "dynamic"}
         return HostRow(node.op, params, operands, (self.ref(self.view(node)), node.aval), node.op.name)
-
-
-def region_view(node: Node, buffer: View) -> View:
-    """The view that an update writes: its params are those of a slice."""
-    params = node.params
-    start, step, drop = params["start"], params["step"], params["drop"]
-    kept = tuple(s * d for axis, (s, d) in enumerate(zip(buffer.strides, step, strict=True)) if axis not in drop)
-    dynamic = params.get("dynamic")
-    if dynamic is None:
-        return View(buffer.root, kept, buffer.offset + sum(a * s for a, s in zip(start, buffer.strides, strict=True)), buffer.terms)
-    return View(buffer.root, kept, buffer.offset, (*buffer.terms, (dynamic, buffer.strides)))
 
 
 class _Writer:

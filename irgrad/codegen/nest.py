@@ -19,6 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 BLOCK = 128
+NARROW = 3  # totals side by side that have variables (more make a vector), in nests of at least
+MANY = 1024  # elements; what else is kept inside of the loops that add up has at most
+FEW = 16  # elements, and all of it
+STATEMENTS = 320
 NEAR = 256  # strides up to this are text where rows are unrolled
 _DEFINED = re.compile(r"(v\d+) = ")
 _VARIABLE = re.compile(r"\bv\d+\b")
@@ -105,6 +109,8 @@ class NestText:
         self.axes = self._merged()
         self.extents = [self._size(f"n{i}", extent) for i, (extent, _, _) in enumerate(self.axes)]
         self.inner_kept = bool(self.axes) and not self.axes[-1][1]
+        if self._is_short():
+            self.extents[-1] = str(self.axes[-1][0])
         self.strides: dict[tuple[int, int], str] = {}
 
     def _size(self, name: str, value: int) -> str:
@@ -137,7 +143,10 @@ class NestText:
         if self.nest.unrolled:
             self._loops(range(len(self.axes)), 1, {}, self._unrolled)
         elif self.nest.num_reductions and self.inner_kept and not self.nest.has_rows:
-            self._accumulate_in_memory()
+            if self._is_narrow():
+                self._accumulate_narrow()
+            else:
+                self._accumulate_in_memory()
         elif self.nest.num_reductions or self.nest.has_rows:
             self._accumulate_in_registers()
         else:
@@ -221,17 +230,7 @@ class NestText:
         varying: set[str] = set()  # variables that differ between the elements of a row
         for stage in nest.stages:
             self._write(stage.row, depth, bases)
-            once: list[str] = []
-            lines: list[str] = []
-            for line in stage.body:
-                name = _DEFINED.match(line)
-                numbers = [int(k) for k in line.split("@")[1::2]]
-                moves = any(nest.accesses[k].strides[axis] for k in numbers for axis in nest.reduced)
-                if name and not moves and varying.isdisjoint(_VARIABLE.findall(line)):
-                    once.append(line)
-                else:
-                    lines.append(line)
-                    varying |= {name[1]} if name else set()
+            once, lines = self._shared(stage.body, varying, lambda k: any(nest.accesses[k].strides[axis] for axis in nest.reduced))
             self._write(once, depth, bases)
             for r in stage.reductions:
                 self._line(depth, f"{r.name} = {r.initial}")
@@ -283,6 +282,69 @@ class NestText:
                 self._line(depth, f"store({pointer}, {at}, {r.combine(r.name, r.value)})")
 
         self._loops(range(len(self.axes)), 1, {}, step)
+
+    def _is_short(self) -> bool:
+        """Is the innermost of several loops no vector, and worth writing with its length, so that LLVM does away with it?"""
+        return len(self.axes) > 1 and self.axes[-1][0] <= NARROW and self.inner_kept and math.prod(n for n, _, _ in self.axes) >= MANY
+
+    def _is_narrow(self) -> bool:
+        """Are there a few totals side by side along the innermost axis, and few others that are added up together?"""
+        extent, _, _ = self.axes[-1]
+        first = next((a for a, (_, reduced, _) in enumerate(self.axes) if reduced), len(self.axes))
+        together = math.prod(n for n, reduced, _ in self.axes[first:-1] if not reduced)
+        statements = (len(self.nest.body) + len(self.nest.reductions)) * extent
+        many = math.prod(n for n, _, _ in self.axes) >= MANY
+        return first < len(self.axes) and extent <= NARROW and together <= FEW and statements <= STATEMENTS and many
+
+    def _accumulate_narrow(self) -> None:
+        """Totals in variables, one for each element of the innermost axis: the other kept axes outside, then those that are added up."""
+        kept = [a for a, (_, reduced, _) in enumerate(self.axes[:-1]) if not reduced]
+        inner = [a for a, (_, reduced, _) in enumerate(self.axes) if reduced]
+        extent, _, steps = self.axes[-1]
+        everything = set(range(len(self.nest.accesses)))
+        varying: set[str] = set()
+        once, lines = self._shared(self.nest.body, varying, lambda k: bool(steps[k]))
+
+        def at(k: int, number: int, bases: dict[int, str]) -> str:
+            step = steps[number] * k
+            far = f"{k} * {self._stride(len(self.axes) - 1, number, steps[number])}" if abs(steps[number]) > NEAR else str(step)
+            return " + ".join([*([bases[number]] if number in bases else []), *([far] if step or number not in bases else [])])
+
+        def add(depth: int, bases: dict[int, str]) -> None:
+            self._write(once, depth, bases)
+            for k in range(extent):
+                places = {number: at(k, number, bases) for number in everything}
+                self._write([_own(line, varying, k) for line in lines], depth, places)
+                for r in self.nest.reductions:
+                    name, value = f"{r.name}_{k}", _own(r.value, varying, k)
+                    self._line(
+                        depth, f"{name} = add_any_order({name}, {value})" if r.kind == "sum" else f"{name} = {r.combine(name, value)}"
+                    )
+
+        def totals(depth: int, bases: dict[int, str]) -> None:
+            for r in self.nest.reductions:
+                for k in range(extent):
+                    self._line(depth, f"{r.name}_{k} = {r.initial}")
+            self._chosen_loops(inner, depth, bases, add, everything)
+            for r in self.nest.reductions:
+                for k in range(extent):
+                    assert r.out is not None
+                    self._line(depth, f"store({self.nest.accesses[r.out].pointer}, {at(k, r.out, bases)}, {r.name}_{k})")
+
+        self._chosen_loops(kept, 1, {}, totals, everything)
+
+    def _shared(self, body: list[str], varying: set[str], moves: Callable[[int], bool]) -> tuple[list[str], list[str]]:
+        """Lines that are the same for elements side by side, and the others, with variables `varying`; `moves` tells of accesses."""
+        once: list[str] = []
+        lines: list[str] = []
+        for line in body:
+            name = _DEFINED.match(line)
+            if name and varying.isdisjoint(_VARIABLE.findall(line)) and not any(moves(int(k)) for k in line.split("@")[1::2]):
+                once.append(line)
+            else:
+                lines.append(line)
+                varying |= {name[1]} if name else set()
+        return once, lines
 
     def _chosen_loops(
         self, axes: list[int], depth: int, bases: dict[int, str], body: Callable[[int, dict[int, str]], None], only: set[int]

@@ -153,7 +153,8 @@ def divide(row: Row, nanoseconds: float, place: int, steps: list[int], unit: int
 def rows(lowering: _Lowering, cluster: Cluster) -> list[Row] | None:
     """The rows of a large nest in chunks, None where it is small or cannot be split."""
     count = wanted(cost(cluster, lowering.plan)) if cluster.kind == "nest" else 1
-    if count < 2 or any(node.op is not None and node.op.name == "iota" for node in cluster.inside):
+    names = [node.op.name for node in cluster.inside if node.op is not None]
+    if count < 2 or "iota" in names or names.count("slice_add") > 1:  # additions to regions of one buffer overlap
         return None
     stored, buffers, homes = set(lowering.plan.stored), list(lowering.buffers), dict(lowering.homes)
     first, nest, last = _parts(lowering, cluster)

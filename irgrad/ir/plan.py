@@ -114,6 +114,17 @@ def view_through(node: Node, source: View) -> View | None:
     return None
 
 
+def region_view(node: Node, buffer: View) -> View:
+    """The view that an update writes: its params are those of a slice."""
+    params = node.params
+    start, step, drop = params["start"], params["step"], params["drop"]
+    kept = tuple(s * d for axis, (s, d) in enumerate(zip(buffer.strides, step, strict=True)) if axis not in drop)
+    dynamic = params.get("dynamic")
+    if dynamic is None:
+        return View(buffer.root, kept, buffer.offset + sum(a * s for a, s in zip(start, buffer.strides, strict=True)), buffer.terms)
+    return View(buffer.root, kept, buffer.offset, (*buffer.terms, (dynamic, buffer.strides)))
+
+
 def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
     """Strides of a reshape without a copy, None where there are none (numpy's rule)."""
     if 0 in shape or 0 in new:

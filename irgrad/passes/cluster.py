@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 
 from irgrad.ir.graph import Graph, Literal, Node
-from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, view_through
+from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, region_view, view_through
 from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.ir.recording import TINY
+from irgrad.passes.again import Again
 from irgrad.passes.forms import FILLS, LAPACK, LOOPS, REDUCTIONS, has_kernel_dtypes, has_own_kernel, has_text, is_reduction, is_scalar_form
-from irgrad.passes.rows import Rows, is_short, is_total, plan_stages, spread
+from irgrad.passes.rows import SHORT, Rows, is_short, is_total, plan_stages, spread
 
 MAX_POINTERS = 48
 MAX_STATEMENTS = 500
@@ -40,6 +41,7 @@ class _Clustering:
         self.costs: list[int] = []
         self.readers: list[set[tuple[int, ...]]] = []
         self.strides: list[set[tuple[int, ...]]] = []  # of what each nest reads, over its space
+        self.closed: set[int] = set()  # clusters that take no more nodes
         self.rows = Rows(self)
 
     def run(self) -> Plan:
@@ -53,6 +55,7 @@ class _Clustering:
         for output in self.graph.outputs:
             if isinstance(output, Node):
                 self.need_memory(output)
+        Again(self).run()
         for made in self.clusters:
             if made.kind == "nest":
                 self.finish(made)
@@ -109,6 +112,7 @@ class _Clustering:
         if free and view.strides != contiguous(buffer.aval.shape):
             free = False
         if free:
+            self.read_first(buffer, node)
             self.copy_small_views(buffer, node)
             free = not self.read_later(buffer, node)
         if not free:
@@ -117,6 +121,40 @@ class _Clustering:
             self.view(buffer)
         self.updates[node.index] = buffer
         self.views[node.index] = View(node, contiguous(node.aval.shape))
+
+    def late_readers(self, buffer: Node, update: Node) -> list[Node] | None:
+        """What reads a buffer behind an update in program order; None where that is more than a few elementwise operations."""
+        graph, position = self.graph, self.position
+        found: dict[int, Node] = {}
+        stack = [buffer]
+        while stack:
+            for user, _ in graph.users(stack.pop()):
+                if user is update:
+                    continue
+                is_late = position[user.index] > position[update.index]
+                if is_view(user) and not self.is_scalar(user):
+                    if graph.is_output(user) or is_late:
+                        return None
+                    stack.append(user)
+                elif is_late:
+                    found[user.index] = user
+        late = sorted(found.values(), key=lambda node: position[node.index])
+        if len(late) > 4 or any(not has_text(node) or (node.op is not None and node.op.has(UPDATE)) for node in late):
+            return None
+        return late
+
+    def read_first(self, buffer: Node, update: Node) -> None:
+        """Move what reads a buffer behind an update in front of it, if that is all that keeps the update from being in place."""
+        late = self.late_readers(buffer, update)
+        if not late:
+            return
+        limit = self.position[update.index]
+        for node in late:
+            if any(isinstance(o, Node) and self.position.get(o.index, -1) >= limit and o not in late for o in node.operands):
+                return
+        for number, node in enumerate(late):
+            self.graph.move(node, update)
+            self.position[node.index] = limit - 0.4 + 0.1 * number / len(late)
 
     def copy_small_views(self, buffer: Node, update: Node) -> None:
         """Copy parts of the buffer that are read after the update, where that is less than to copy the buffer."""
@@ -214,7 +252,7 @@ class _Clustering:
             space = tuple(n for axis, n in enumerate(region) if axis not in node.params["drop"])
             if size <= TINY and node.operands[1].aval.size <= TINY:
                 self.join(node, "scalar", None, None)
-            else:
+            elif op.name != "slice_add" or not self.join_adds(node, space):
                 self.join(node, "nest", space, None)
         elif op.name == "empty":  # memory only: ready before the first cluster
             self.place[node.index] = (-1, "own")
@@ -281,8 +319,24 @@ class _Clustering:
                     stack.append(user)
                     continue
                 number, section = self.place[user.index]
-                first = max(first, number if scalar and section in ("before", "after") else number + 1)
+                together = (scalar and section in ("before", "after")) or (not scalar and self.is_in_step(update, user))
+                first = max(first, number if together else number + 1)
         return first
+
+    def is_in_step(self, update: Node, user: Node) -> bool:
+        """Does a node of a plain nest read just the elements of its buffer that the update writes, each where it is written?"""
+        number, section = self.place[user.index]
+        found = self.clusters[number]
+        if section != "inside" or found.has_rows or found.unrolled or found.reduced is not None or number in self.closed:
+            return False
+        if update.op is None or not update.op.name.startswith("slice"):
+            return False
+        buffer = self.view(self.updates[update.index])
+        region = region_view(update, buffer)
+        if found.space != tuple(n for axis, n in enumerate(update.params["count"]) if axis not in update.params["drop"]):
+            return False
+        reading = [self.view(o) for o in user.operands if isinstance(o, Node) and self.rows.root(o) is buffer.root]
+        return all((view.where, view.strides) == (region.where, region.strides) for view in reading)
 
     def soonest(self, operand: Node, want: str, space: tuple[int, ...] | None) -> int:
         """The earliest cluster in which a consumer may be: that of the operand where a later stage can read it."""
@@ -311,14 +365,45 @@ class _Clustering:
         else:
             number, stage = self.open(first, Cluster(want, space)), 0
         self.enter(number, node, want, space, reduced, cost, stage)
+        if buffer is not None and want == "nest":
+            self.closed.add(number)
+
+    def join_adds(self, node: Node, space: tuple[int, ...]) -> bool:
+        """Put one more addition to regions of a buffer into the nest of those before it: one loop each, over every row in turn.
+
+        The elements get their terms in another order, row by row instead of region by region.
+        """
+        before, term = node.operands
+        if (
+            not isinstance(before, Node)
+            or before.op is not node.op
+            or before.index not in self.updates
+            or len(space) < 2
+            or space[-1] < SHORT
+        ):
+            return False
+        number, section = self.place[before.index]
+        found = self.clusters[number]
+        if section != "inside" or found.space != space or self.graph.num_users(before) != 1 or node.aval.dtype.kind not in "fc":
+            return False
+        if any(other.op is not node.op for other in found.inside) or found.before or found.after or not self.has_room_for(number, node):
+            return False
+        if isinstance(term, Node) and (self.ready(term, "nest", space) > number or self.rows.root(term).index in found.stage):
+            return False
+        found.reduced = (len(space) - 1,)
+        self.enter(number, node, "nest", space, found.reduced, 1, found.stage[before.index] + 1)
+        return True
+
+    def has_room_for(self, number: int, node: Node) -> bool:
+        return len(self.readers[number] | self.pointers(node, number)) <= MAX_POINTERS
 
     def has_room(self, number: int, node: Node, cost: int) -> bool:
         found = self.clusters[number]
-        if self.costs[number] + cost > MAX_STATEMENTS:
+        if number in self.closed or self.costs[number] + cost > MAX_STATEMENTS:
             return False
         if found.unrolled and not is_short(found.space or (), found.reduced or (), self.costs[number] + cost):
             return False
-        return len(self.readers[number] | self.pointers(node, number)) <= MAX_POINTERS
+        return self.has_room_for(number, node)
 
     def fits(
         self, number: int, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None, cost: int
