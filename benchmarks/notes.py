@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-SCALAR_ROWS = (
-    "Each step of the loop is a row of the driver with a scalar kernel: about 5 ns a row, and sin by one lane of the vector routine (so "
-    "that a value does not depend on where it stands) takes twice libm's 7 ns. It would need rows that run several steps."
+SCALAR_CHAIN = (
+    "One loop over the steps each way, bound by the chain of operations from step to step, which the adjoint has more of than the derivative "
+    "by hand: it multiplies the cotangent by one factor after the other, so that products are those of the traced operations."
 )
 SMALL_NESTS = (
     "Loops over inner axes of 3 to 5 elements, with intermediate arrays between them: it would need nests whose short axes are written "
@@ -21,23 +21,20 @@ GENERAL = """\
   LLVM's own code and data (60 MB).
 - **Size M against autograd**: numpy's loops and BLAS do the same work on the same core, so that what fusion saves in memory traffic is what
   can be won on one thread; `--threads 2` measures two.
-- **Scalar loops against Numba**: a step of a Python loop is one row, or a few, of the driver's table, 5 ns each; by hand the whole loop
-  is one function with its state in registers."""
+- **Scalar loops against Numba**: steps of a Python loop that are one kernel each are one row, its state in registers; where a step takes
+  several kernels, each is a row of the driver's table, 5 ns."""
 
 NOTES: dict[str, str] = {
-    "sine_chain": SCALAR_ROWS,
-    "logistic_map": SCALAR_ROWS,
-    "rk4_10": SCALAR_ROWS,
-    "gauss_seidel_32": (
-        "A row of the driver for each element that is written, on the way forward and on the way back, by addresses in the row's table; "
-        "by hand all of it is one loop nest."
-    ),
+    "sine_chain": SCALAR_CHAIN,
+    "logistic_map": SCALAR_CHAIN,
+    "rk4_10": SCALAR_CHAIN,
+    "gauss_seidel_32": "A row of the driver for each line of the grid, each way.",
     "huber": "One loop at the speed of memory, level with the one by hand.",
     "k_means": SMALL_NESTS,
     "n_body_100": SMALL_NESTS,
     "jacobi_128": (
-        "Eight rows a sweep: slices of the cotangent are copied and added one after the other. It would need the writes of a sweep and its "
-        "reads in one nest."
+        "Five rows a sweep: the new values go through an array of their own, and back the cotangent is added to four regions, rows of 30 "
+        "elements at size S. It would need one nest that gathers, with the edges apart."
     ),
     "tanh_chain": "Bound by tanh itself, 2 to 3 ns each by libmvec's routine; XLA writes a polynomial of its own into the loop.",
     "mlp_f32": "Bound by BLAS: OpenBLAS's sgemm against the one that XLA calls, at 128 x 784 x 256.",
