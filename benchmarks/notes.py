@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 SCALAR_CHAIN = (
-    "One loop over the steps each way, bound by the chain of operations from step to step, which the adjoint has more of than the derivative "
-    "by hand: it multiplies the cotangent by one factor after the other, so that products are those of the traced operations."
+    "One loop over the steps each way, bound by the chain of operations from step to step, which the adjoint has more of than the "
+    "derivative by hand: it multiplies the cotangent by one factor after the other, so that products are those of the traced operations."
 )
 SMALL_NESTS = (
     "Loops over inner axes of 3 to 5 elements, with intermediate arrays between them: it would need nests whose short axes are written "
