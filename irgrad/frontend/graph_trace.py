@@ -54,6 +54,7 @@ class GraphTrace(Trace):
         self.generators: list[Any] = []  # that the traced function made
         self.drawn: bytes | None = None  # the state of numpy's global generator when the trace last looked
         self.written = Spans()  # what derivative rules recorded
+        self.freezer: Any = None  # the records so far, where someone asked for them (`record`)
 
     def locate(self, up: int = 1) -> None:
         """Note the user's position, at least `up` frames above this one; called at each public entry."""
@@ -224,6 +225,7 @@ class GraphTrace(Trace):
     def close(self) -> None:
         super().close()
         self.sites.close()
+        self.freezer = None
 
 
 class Spans:
@@ -240,11 +242,15 @@ class Spans:
         self.starts.append(start)
         self.stops.append(stop)
 
-    def flags(self, size: int) -> bytearray:
-        """Which of the indices below `size` are in a range."""
-        found = bytearray(size)
-        for start, stop in zip(self.starts, self.stops, strict=True):
-            found[start:stop] = b"\1" * (stop - start)
+    def flags(self, first: int, last: int) -> bytearray:
+        """Which of the indices from `first` to `last` are in a range."""
+        found = bytearray(last - first)
+        for k in range(len(self.starts) - 1, -1, -1):
+            if self.stops[k] <= first:
+                break
+            start, stop = max(self.starts[k] - first, 0), min(self.stops[k], last) - first
+            if start < stop:
+                found[start:stop] = b"\1" * (stop - start)
         return found
 
 

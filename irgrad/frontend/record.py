@@ -1,4 +1,7 @@
-"""From a finished trace to a recording: values are dropped, operations get their interned identity."""
+"""From a trace to a recording: values are dropped, operations get their interned identity.
+
+A trace is frozen as a whole at its end, or up to where a derivative begins, which goes by the identity of what it walks over.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,11 @@ _ndarray = np.ndarray
 
 def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer], int]) -> Recording:
     """The recording of `trace` with these output leaves; `number_input` gives each input its number in the program."""
-    inputs: list[Input] = []
     results: list[Any] = []
     kinds: list[str] = []
-    records = _Records(trace, inputs, number_input).all()
+    freezer = freezer_of(trace)
+    freezer.advance(len(trace.tape))
+    inputs = freezer.number(number_input)
     for output in outputs:
         if type(output) is Tracer:
             results.append(output.index)
@@ -31,30 +35,52 @@ def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer
         else:
             results.append((output,))
             kinds.append("constant")
-    return Recording(records, inputs, results, kinds)
+    return Recording(freezer.records, inputs, results, kinds)
 
 
-class _Records:
-    """The records of one trace, with what was looked up before: a long trace repeats few operations at few sites."""
+def freezer_of(trace: GraphTrace) -> Freezer:
+    """The records of a trace so far."""
+    if trace.freezer is None:
+        trace.freezer = Freezer(trace)
+    freezer: Freezer = trace.freezer
+    return freezer
 
-    def __init__(self, trace: GraphTrace, inputs: list[Input], number_input: Callable[[Tracer], int]) -> None:
+
+class Freezer:
+    """The records of one trace, with what was looked up before: a long trace repeats few operations at few sites.
+
+    `ready` holds the records of tracers that were replayed (`replay`); replayed values that nobody has are records on the tape.
+    """
+
+    def __init__(self, trace: GraphTrace) -> None:
         self.trace = trace
-        self.inputs = inputs
-        self.number_input = number_input
+        self.records: list[Record] = []
+        self.ready: dict[int, Record] = {}
+        self.inputs: list[Tracer] = []
         self.num_literals = 0
         self.scalars: dict[type, int] = {}  # type of a number -> its aval
         self.avals: dict[Any, int] = {}  # (shape, dtype) of an array -> its aval
         self.codes: dict[tuple[Any, ...], int] = {}  # (op, aval, *params as they were given)
 
-    def all(self) -> list[Record]:
-        trace = self.trace
-        depths, rules = trace.depths, trace.written.flags(len(trace.tape))
+    def advance(self, stop: int, derived: bool = False) -> None:
+        """Freeze the tape up to `stop`; `derived` says that rules have recorded what is not frozen yet."""
+        trace, records, ready = self.trace, self.records, self.ready
+        first = len(records)
+        if first >= stop:
+            return
+        tape = trace.tape if first == 0 and stop == len(trace.tape) else trace.tape[first:stop]
+        depths, rules = trace.depths, trace.written.flags(first, stop)
         scalars, codes, avals, is_carried = self.scalars, self.codes, self.avals, trace.sites.is_carried
-        records: list[Record] = []
-        for tracer in trace.tape:
+        for tracer in tape:
+            if type(tracer) is Record:
+                records.append(tracer)
+                continue
             op = tracer.op
             if op is None:
                 records.append(self.input(tracer))
+                continue
+            if ready and tracer.index in ready:
+                records.append(ready[tracer.index])
                 continue
             operands = tuple([o.index if type(o) is Tracer else o if type(o) is Static else self.literal(o) for o in tracer.operands])
             params, segment, site, value = tracer.params, tracer.segment, tracer.site, tracer.value
@@ -75,16 +101,23 @@ class _Records:
                 code = INTERNED.code((op, aval, params["count"], params["step"], params["drop"]))
             else:
                 code = codes.get((op, aval, *params.items())) or self.code(op, aval, params)
-            carried = tiny and site is not None and depths[segment] > 0 and not rules[tracer.index] and is_carried(site)
+            primal = not (derived or rules[tracer.index - first])
+            carried = tiny and site is not None and depths[segment] > 0 and primal and is_carried(site)
             records.append(Record(op, operands, params, aval, segment, site, code, carried))
-        return records
 
     def input(self, tracer: Tracer) -> Record:
-        number = self.number_input(tracer)
+        """The record of an input, which has no number yet."""
         value = tracer.value
         aval = INTERNED.aval(value.shape, value.dtype) if isinstance(value, _ndarray) else self.scalar(value)
-        self.inputs.append(Input(tracer.index, tracer.params["origin"], value))
-        return Record(None, (), {"input": number}, aval, -1, None, INTERNED.code(("input", number, aval)))
+        self.inputs.append(tracer)
+        return Record(None, (), {}, aval, -1, None, 0)
+
+    def number(self, number_input: Callable[[Tracer], int]) -> list[Input]:
+        """Number the inputs."""
+        for tracer in self.inputs:
+            number, record = number_input(tracer), self.records[tracer.index]
+            record.params, record.code = {"input": number}, INTERNED.code(("input", number, record.aval))
+        return [Input(tracer.index, tracer.params["origin"], tracer.value) for tracer in self.inputs]
 
     def scalar(self, value: Any) -> int:
         """The aval of a number, known by its type."""

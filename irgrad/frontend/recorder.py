@@ -9,6 +9,7 @@ import numpy as np
 
 from irgrad.frontend.graph_trace import LITERALS, GraphTrace
 from irgrad.frontend.promote import LOOPS, find_loop
+from irgrad.frontend.replay import SHORT, Replays
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.builder import Builder
@@ -30,6 +31,7 @@ class RecordBuilder(Builder):
         self.trace = trace
         self.last: int | None = trace.segment if isinstance(trace, GraphTrace) and not trace.pending else None
         self.extra = 0  # loops around this walk: the rows of a Jacobian are iterations
+        self.numbers: dict[int, Any] = {}  # by id: those that depend on shapes
 
     def row(self) -> None:
         """Start an iteration of a loop of walks."""
@@ -190,6 +192,13 @@ class RecordBuilder(Builder):
                 prepared[index] = (shared[key], False)
         return prepared
 
+    def replays(self, tape: Sequence[Tracer], start: int, stop: int, active: bytearray, keep: set[int]) -> Replays | None:
+        """What goes through the segments of a walk without rules, where they repeat; None for walks without much to repeat."""
+        trace = self.trace
+        if not isinstance(trace, GraphTrace) or trace.is_body or trace.primals is not None or stop - start < SHORT:
+            return None
+        return Replays(self, trace, start, stop, active, keep) if tape is trace.tape else None
+
     def shape(self, x: Any) -> tuple[int, ...]:
         value = x.value if type(x) in _HOLDERS else x
         kind = type(value)
@@ -205,7 +214,10 @@ class RecordBuilder(Builder):
         return value.dtype if kind is _ndarray or isinstance(value, np.generic) else np.result_type(value)
 
     def number(self, value: Any) -> Any:
-        return Number(value) if isinstance(self.trace, GraphTrace) else value
+        if not isinstance(self.trace, GraphTrace):
+            return value
+        self.numbers[id(value)] = value
+        return Number(value)
 
     def zeros_like(self, x: Any) -> Any:
         shape, dtype = self.shape(x), self.dtype(x)

@@ -13,6 +13,7 @@ Follows Griewank and Walther, Evaluating Derivatives (2nd ed., 2008), chapter 3.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -153,12 +154,25 @@ class _Reverse:
                 if own:
                     self.owned.add(index)
         keep = {value.index for value in wanted}
+        stretch = functools.partial(self.stretch, tape, keep, detached)
+        replays = b.replays(tape, start, stop, active, keep) if not detached and active is not None and hasattr(b, "replays") else None
+        if replays is None:
+            stretch(start, stop)
+        else:
+            replays.walk(self, stretch)
+        for i in keep & self.blank:
+            del cts[i]
+
+    def stretch(self, tape: Sequence[Any], keep: set[int], detached: bool, start: int, stop: int) -> None:
+        """Visit tape[start:stop] backwards."""
+        b: Any = self.b
+        first, active, cts = self.start, self.active, self.cts
         kind = type(tape[start]) if stop > start else Value
         for i in range(stop - 1, start - 1, -1):
             if i not in cts or i in keep:
                 continue
             ct = cts.pop(i)
-            if i in self.blank or (active is not None and not active[i - start]):
+            if i in self.blank or (active is not None and not active[i - first]):
                 continue
             node = tape[i]
             if detached:
@@ -167,8 +181,6 @@ class _Reverse:
             else:
                 values, out = b.at(node), node
             self.visit(kind, node, ct, values, out)
-        for i in keep & self.blank:
-            del cts[i]
 
     def visit(self, kind: type, node: Any, ct: Any, values: Sequence[Any], out: Any) -> None:
         """Add the cotangents that `ct` of `node` gives to its operands."""

@@ -126,4 +126,4 @@ def test_spans() -> None:
     spans.add(2, 4)
     spans.add(6, 7)
     spans.add(5, 9)
-    assert [i for i, inside in enumerate(spans.flags(12)) if inside] == [2, 3, 5, 6, 7, 8]
+    assert [i for i, inside in enumerate(spans.flags(0, 12)) if inside] == [2, 3, 5, 6, 7, 8]

@@ -1,0 +1,335 @@
+"""The adjoint of a repeated segment: recorded by rules twice, written down without them from then on.
+
+What the rules record for a segment depends on its operations, the forms of its operands and on which cotangents it meets, not on
+numbers: that is the *key* of a segment under a walk. What was recorded for one is kept as a `Plan` in terms of the segment: values by
+position, external values and cotangents by order, literals by where they stand. A second segment of the same key is recorded by rules as
+well, and the plan is believed where both agree; a function generated from it (`replay_text`) then stands for the rules.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.record import Freezer, freezer_of
+from irgrad.frontend.replay_text import Emission, Exit, Plan, compile_plan
+from irgrad.frontend.tracer import Tracer
+from irgrad.ir.primitive import GUARD, NonDiff, Primitive
+from irgrad.ir.recording import DYNAMIC, INTERNED, Data, Record
+from irgrad.ir.value import Static
+
+REPEATED = 6  # segments of one key from which they are replayed
+SHORT = 64  # values of a walk up to which it is not looked for them
+MAX_PLANS = 2048
+_STATIC = 1 << 40
+_RULES = "irgrad.ops."  # whose rules go by forms alone; a user's may go by anything
+
+Stretch = Callable[[int, int], None]
+_plans: dict[Any, _Known | None] = {}  # None: not to be replayed
+_ours: dict[Primitive, bool] = {}
+
+
+class _Known:
+    """A plan, and its functions once a second segment has confirmed it: for values that a later walk may meet, and for others."""
+
+    __slots__ = ("functions", "plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.functions: dict[bool, Callable[..., None]] = {}
+
+
+class Run(NamedTuple):
+    """A segment on the tape: its key (None: it is not replayed), the values that it takes from before, and which of them get cotangents."""
+
+    first: int
+    last: int
+    key: Any
+    externals: list[int]
+    targets: list[int]
+
+
+class Entry(NamedTuple):
+    """What a walk brings to a segment: its key, and the cotangents and masks by order. `positions` are those of its own values."""
+
+    key: Any
+    held: list[Tracer]
+    positions: list[int]
+
+
+class Replays:
+    """The segments of one reverse walk over tape[start:stop]."""
+
+    def __init__(self, builder: Any, trace: GraphTrace, start: int, stop: int, active: bytearray, keep: set[int]) -> None:
+        self.builder = builder
+        self.trace = trace
+        self.start = start
+        self.active = active
+        self.freezer: Freezer = freezer_of(trace)
+        self.freezer.advance(stop)
+        self.records = self.freezer.records
+        self.light = trace.marks == 0 and not trace.written_arguments
+        self.runs = [self.run(first, last, keep) for first, last in self.segments(start, stop)]
+        self.counts = Counter(run.key for run in self.runs)
+
+    def segments(self, start: int, stop: int) -> list[tuple[int, int]]:
+        found: list[tuple[int, int]] = []
+        records, first = self.records, start
+        segment = records[start].segment
+        for i in range(start, stop):
+            if records[i].segment != segment:
+                found.append((first, i))
+                first, segment = i, records[i].segment
+        found.append((first, stop))
+        return found
+
+    def run(self, first: int, last: int, keep: set[int]) -> Run:
+        externals: dict[int, int] = {}
+        key = run_key(self.records, first, last, externals) if not any(first <= k < last for k in keep) else None
+        if key is None:
+            return Run(first, last, None, [], [])
+        offset, active = self.start, self.active
+        flags = [x >= offset and bool(active[x - offset]) for x in externals]
+        whole = (tuple(key), bytes(active[first - offset : last - offset]), tuple(flags))
+        return Run(first, last, whole, list(externals), [x for x, flag in zip(externals, flags, strict=True) if flag])
+
+    # -- the walk ----------------------------------------------------------------------------------------------------
+
+    def walk(self, walk: Any, stretch: Stretch) -> None:
+        """Go through all segments backwards, by rules (`stretch`) or by replaying."""
+        for run in reversed(self.runs):
+            entry = self.entry(walk, run) if run.key is not None and self.counts[run.key] >= REPEATED else None
+            if entry is None:
+                stretch(run.first, run.last)
+                continue
+            key = (run.key, entry.key)
+            known = _plans.get(key, self)
+            if known is None:
+                stretch(run.first, run.last)
+            elif known is self:
+                plan = self.capture(walk, stretch, run, entry)
+                if len(_plans) >= MAX_PLANS:
+                    _plans.clear()
+                _plans[key] = None if plan is None else _Known(plan)
+            elif not known.functions:  # type: ignore[union-attr]
+                plan = self.capture(walk, stretch, run, entry)
+                if plan is None or plan != known.plan:  # type: ignore[union-attr]
+                    _plans[key] = None
+                else:
+                    known.functions = {light: compile_plan(plan, light) for light in (False, True)}  # type: ignore[union-attr]
+            else:
+                self.play(walk, run, entry, known)  # type: ignore[arg-type]
+
+    def entry(self, walk: Any, run: Run) -> Entry | None:
+        """What the walk brings; None where that is more than tracers."""
+        cts, masks, owned, blank = walk.cts, walk.masks, walk.owned, walk.blank
+        first = run.first
+        key: list[Any] = [self.builder.last == self.records[first].segment]
+        held: list[Tracer] = []
+        names: dict[int, int] = {}
+        positions = [i for i in range(first, run.last) if i in cts]
+        for i in (*positions, *run.targets):
+            ct = cts.get(i)
+            if ct is None:
+                continue
+            if type(ct) is not Tracer:
+                return None
+            held.append(ct)
+            flags = (i in owned) + 2 * (i in blank)
+            mask = masks.get(i) if masks else None
+            key += (i - first if i >= first else ~run.externals.index(i), flags, self.name(ct, run, names))
+            if mask is not None:
+                if type(mask) is not Tracer:
+                    return None
+                held.append(mask)
+                key += ("mask", self.name(mask, run, names), mask.value.shape if hasattr(mask.value, "shape") else ())
+        return Entry(tuple(key), held, positions)
+
+    def name(self, t: Tracer, run: Run, names: dict[int, int]) -> Any:
+        """Which of the values that a segment meets a cotangent is."""
+        index = t.index
+        if run.first <= index < run.last:
+            return ("own", index - run.first)
+        if index in run.externals:
+            return ("external", run.externals.index(index))
+        return names.setdefault(index, len(names))
+
+    def play(self, walk: Any, run: Run, entry: Entry, known: _Known) -> None:
+        trace, builder = self.trace, self.builder
+        first = run.first
+        segment = self.records[first].segment
+        if known.plan.opens:
+            trace.new_segment(trace.depths[segment] + builder.extra)
+            builder.last = segment
+        cts, masks = walk.cts, walk.masks
+        for i in entry.positions:
+            del cts[i]
+            if masks:
+                masks.pop(i, None)
+        known.functions[self.light](walk, trace, self.freezer, len(trace.tape), first, run.externals, entry.held, trace.segment)
+        if known.plan.at >= 0:
+            trace.site = self.records[first + known.plan.at].site
+        if len(trace.tape) > trace.limit:
+            trace.too_long()
+
+    # -- plans -------------------------------------------------------------------------------------------------------
+
+    def capture(self, walk: Any, stretch: Stretch, run: Run, entry: Entry) -> Plan | None:
+        """Record a segment's adjoint by rules, and tell what was recorded in its own terms; None where that is not possible."""
+        trace, records = self.trace, self.records
+        start, segment = len(trace.tape), trace.segment
+        before = [_state(walk, x) for x in run.targets]
+        trace.primals = visited = {}
+        try:
+            stretch(run.first, run.last)
+        finally:
+            trace.primals = None
+        stop = len(trace.tape)
+        self.freezer.advance(stop, True)
+        opens = trace.segment - segment
+        if opens not in (0, 1) or (stop > start and any(r.segment != trace.segment for r in records[start:stop])):
+            return None
+        naming = _Naming(self, run, entry, start)
+        emissions: list[Emission] = []
+        for index in range(start, stop):
+            emission = naming.emission(index, visited.get(index, -1))
+            if emission is None:
+                return None
+            emissions.append(emission)
+        exits: list[Exit] = []
+        for x, was in zip(run.targets, before, strict=True):
+            now = _state(walk, x)
+            if all(a is b for a, b in zip(was, now, strict=True)):
+                continue
+            ct, mask, owned, blank = now
+            names = [None if t is None else naming.tracer(t) for t in (ct, mask)]
+            if ct is None or names[0] is None or (mask is not None and names[1] is None):
+                return None
+            exits.append(Exit(run.externals.index(x), names[0], names[1], owned, blank))
+        at = next((j for j in range(run.last - run.first) if records[run.first + j].site is trace.site), -1)
+        return Plan(tuple(emissions), tuple(exits), bool(opens), at)
+
+
+class _Naming:
+    """What the values that rules recorded for one segment are called in its plan."""
+
+    def __init__(self, replays: Replays, run: Run, entry: Entry, start: int) -> None:
+        self.replays = replays
+        self.records = records = replays.records
+        self.tape = replays.trace.tape
+        self.first, self.last, self.start = run.first, run.last, start
+        self.held = entry.held
+        self.names: dict[int, Any] = {t.index: ("C", m) for m, t in reversed(list(enumerate(entry.held)))}
+        self.names.update({x: ("X", n) for n, x in enumerate(run.externals)})
+        own = range(run.first, run.last)
+        self.literals: dict[int, tuple[str, int, int]] = {}
+        for i in own:
+            for k, o in enumerate(records[i].operands):
+                if type(o) is Data and type(o.value) not in (int, bool):
+                    self.literals.setdefault(id(o.value), ("D", i - run.first, k))
+
+    def index(self, index: int) -> Any:
+        if index >= self.start:
+            return ("L", index - self.start)
+        if self.first <= index < self.last:
+            return ("P", index - self.first)
+        return self.names.get(index)
+
+    def tracer(self, t: Any) -> Any:
+        """The name of a cotangent; None for what is no value of the tape as it stands there."""
+        if type(t) is not Tracer:
+            return None
+        for m, held in enumerate(self.held):
+            if held is t:
+                return ("C", m)
+        return self.index(t.index) if self.tape[t.index] is t else None
+
+    def operand(self, o: Any) -> Any:
+        if type(o) is int:
+            return self.index(o)
+        if type(o) is Static:
+            return ("S", o)
+        value = o.value
+        if type(value) in (int, bool):  # those of the user are part of the key
+            return ("K", value, type(value))
+        found = self.literals.get(id(value))
+        if found is not None:
+            return found
+        return ("K", value, type(value)) if id(value) in self.replays.builder.numbers else None
+
+    def emission(self, index: int, visited: int) -> Emission | None:
+        """What rules recorded at `index`, for the value at `visited`."""
+        record, tracer, source = self.records[index], self.tape[index], self.records[visited]
+        op = record.op
+        if op is None or op.traits & GUARD or type(tracer) is not Tracer or record.site is not source.site:
+            return None
+        operands = [self.operand(o) for o in record.operands]
+        if any(o is None for o in operands) or not self.first <= visited < self.last:
+            return None
+        params: Any = ("K", record.params)
+        if "start" in record.params and source.op is not None and source.op.name in DYNAMIC:  # offsets that may be data
+            if record.params != source.params:
+                return None
+            params = ("P", visited - self.first)
+        values = [o.value if type(o) is Tracer or type(o) is Static else o for o in tracer.operands]
+        in_place = op.in_place is not None and bool(values) and tracer.value is values[0]
+        if op.name == "convert" and _kind(values[0]) == "c" and _kind(tracer.value) != "c":
+            return None
+        return Emission(op, tuple(operands), params, visited - self.first, record.aval, record.code, in_place, tuple(map(_form, values)))
+
+
+def run_key(records: Sequence[Record], first: int, last: int, externals: dict[int, int]) -> list[Any] | None:
+    """The content of a segment: `ir.template`'s key, with whole literals by value. None if rules of others belong to it."""
+    key: list[Any] = []
+    literals: dict[Any, int] = {}
+    for i in range(first, last):
+        record = records[i]
+        op, operands = record.op, record.operands
+        if op is None:
+            key += (-1, record.aval)
+            continue
+        if not (_ours.get(op) or is_ours(op)):
+            return None
+        key += (record.code, len(operands))
+        for o in operands:
+            kind = type(o)
+            if kind is int:
+                if o >= first:
+                    key.append(o - first)
+                    continue
+                name = externals.get(o)
+                if name is None:
+                    name = externals[o] = len(externals)
+                    key.append(records[o].aval)
+                key.append(~name)
+            elif kind is Static:
+                key.append(_STATIC + INTERNED.static(o.value))
+            elif type(o.value) is float:
+                key.append(2 * _STATIC + literals.setdefault(o.key, len(literals)))
+            else:
+                key.append((type(o.value), o.value if type(o.value) in (int, bool) else literals.setdefault(id(o.value), len(literals))))
+    return key
+
+
+def is_ours(op: Primitive) -> bool:
+    """Are the reverse rules of an operation irgrad's own, and of the simple kind?"""
+    rules = op.vjp
+    each = rules if isinstance(rules, tuple) else (rules,)
+    made = isinstance(rules, NonDiff) or all(rule is None or getattr(rule, "__module__", "").startswith(_RULES) for rule in each)
+    _ours[op] = made
+    return made
+
+
+def _state(walk: Any, x: int) -> tuple[Any, Any, bool, bool]:
+    return walk.cts.get(x), walk.masks.get(x), x in walk.owned, x in walk.blank
+
+
+def _form(value: Any) -> Any:
+    """What decides the loop of an elementwise operation."""
+    return value.dtype if hasattr(value, "dtype") and hasattr(value, "__len__") else type(value)
+
+
+def _kind(value: Any) -> str:
+    return value.dtype.kind if hasattr(value, "dtype") else "c" if type(value) is complex else ""
