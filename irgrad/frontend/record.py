@@ -5,7 +5,7 @@ A trace is frozen as a whole at its end, or up to where a derivative begins, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import GUARD, Primitive
-from irgrad.ir.recording import DYNAMIC, INTERNED, TINY, Data, Input, Record, Recording
+from irgrad.ir.recording import DYNAMIC, INTERNED, TINY, Block, Data, Input, Kind, Record, Recording
 from irgrad.ir.value import Static
 
 _FLOAT64 = np.dtype(np.float64)
@@ -35,7 +35,7 @@ def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer
         else:
             results.append((output,))
             kinds.append("constant")
-    return Recording(freezer.records, inputs, results, kinds)
+    return Recording(freezer.records, inputs, results, kinds, freezer.guards, freezer.blocks)
 
 
 def freezer_of(trace: GraphTrace) -> Freezer:
@@ -57,6 +57,8 @@ class Freezer:
         self.records: list[Record] = []
         self.ready: dict[int, Record] = {}
         self.inputs: list[Tracer] = []
+        self.guards: list[int] = []
+        self.blocks: list[Block] = []
         self.num_literals = 0
         self.scalars: dict[type, int] = {}  # type of a number -> its aval
         self.avals: dict[Any, int] = {}  # (shape, dtype) of an array -> its aval
@@ -85,6 +87,7 @@ class Freezer:
             operands = tuple([o.index if type(o) is Tracer else o if type(o) is Static else self.literal(o) for o in tracer.operands])
             params, segment, site, value = tracer.params, tracer.segment, tracer.site, tracer.value
             if op.traits & GUARD:
+                self.guards.append(len(records))
                 records.append(Record(op, operands, params, 0, segment, site, INTERNED.code((op, params["kind"]))))
                 continue
             kind = type(value)
@@ -104,6 +107,11 @@ class Freezer:
             primal = not (derived or rules[tracer.index - first])
             carried = tiny and site is not None and depths[segment] > 0 and primal and is_carried(site)
             records.append(Record(op, operands, params, aval, segment, site, code, carried))
+
+    def block(self, first: int, last: int, kind: Kind, externals: Sequence[int]) -> None:
+        """Note what is alike, unless it is known: several walks may come by."""
+        if last > first and (not self.blocks or self.blocks[-1].last <= first):
+            self.blocks.append(Block(first, last, kind, externals))
 
     def input(self, tracer: Tracer) -> Record:
         """The record of an input, which has no number yet."""

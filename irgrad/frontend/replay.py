@@ -17,7 +17,7 @@ from irgrad.frontend.record import Freezer, freezer_of
 from irgrad.frontend.replay_text import Emission, Exit, Plan, compile_plan
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import GUARD, NonDiff, Primitive
-from irgrad.ir.recording import DYNAMIC, INTERNED, Data, Record
+from irgrad.ir.recording import DYNAMIC, INTERNED, Data, Kind, Record
 from irgrad.ir.value import Static
 
 REPEATED = 6  # segments of one key from which they are replayed
@@ -28,16 +28,18 @@ _RULES = "irgrad.ops."  # whose rules go by forms alone; a user's may go by anyt
 
 Stretch = Callable[[int, int], None]
 _plans: dict[Any, _Known | None] = {}  # None: not to be replayed
+_kinds: dict[Any, Kind] = {}
 _ours: dict[Primitive, bool] = {}
 
 
 class _Known:
     """A plan, and its functions once a second segment has confirmed it: for values that a later walk may meet, and for others."""
 
-    __slots__ = ("functions", "plan")
+    __slots__ = ("functions", "kind", "plan")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.kind = Kind()  # of what it records
         self.functions: dict[bool, Callable[..., None]] = {}
 
 
@@ -49,6 +51,7 @@ class Run(NamedTuple):
     key: Any
     externals: list[int]
     targets: list[int]
+    content: Any = None  # the part of the key that tells what is recorded here
 
 
 class Entry(NamedTuple):
@@ -73,6 +76,9 @@ class Replays:
         self.light = trace.marks == 0 and not trace.written_arguments
         self.runs = [self.run(first, last, keep) for first, last in self.segments(start, stop)]
         self.counts = Counter(run.key for run in self.runs)
+        for run in self.runs:
+            if run.key is not None and self.counts[run.key] >= REPEATED:
+                self.freezer.block(run.first, run.last, kind_of(run.content), run.externals)
 
     def segments(self, start: int, stop: int) -> list[tuple[int, int]]:
         found: list[tuple[int, int]] = []
@@ -92,8 +98,9 @@ class Replays:
             return Run(first, last, None, [], [])
         offset, active = self.start, self.active
         flags = [x >= offset and bool(active[x - offset]) for x in externals]
-        whole = (tuple(key), bytes(active[first - offset : last - offset]), tuple(flags))
-        return Run(first, last, whole, list(externals), [x for x, flag in zip(externals, flags, strict=True) if flag])
+        content = tuple(key)
+        whole = (content, bytes(active[first - offset : last - offset]), tuple(flags))
+        return Run(first, last, whole, list(externals), [x for x, flag in zip(externals, flags, strict=True) if flag], content)
 
     # -- the walk ----------------------------------------------------------------------------------------------------
 
@@ -168,7 +175,7 @@ class Replays:
             del cts[i]
             if masks:
                 masks.pop(i, None)
-        known.functions[self.light](walk, trace, self.freezer, len(trace.tape), first, run.externals, entry.held, trace.segment)
+        known.functions[self.light](walk, trace, self.freezer, len(trace.tape), first, run.externals, entry.held, trace.segment, known.kind)
         if known.plan.at >= 0:
             trace.site = self.records[first + known.plan.at].site
         if len(trace.tape) > trace.limit:
@@ -311,6 +318,13 @@ def run_key(records: Sequence[Record], first: int, last: int, externals: dict[in
             else:
                 key.append((type(o.value), o.value if type(o.value) in (int, bool) else literals.setdefault(id(o.value), len(literals))))
     return key
+
+
+def kind_of(content: Any) -> Kind:
+    """The kind of the segments of this content."""
+    if len(_kinds) >= MAX_PLANS:
+        _kinds.clear()
+    return _kinds.setdefault(content, Kind())
 
 
 def is_ours(op: Primitive) -> bool:

@@ -53,7 +53,7 @@ class Plan(NamedTuple):
 
 
 def compile_plan(plan: Plan, light: bool) -> Callable[..., None]:
-    """The function of a plan: ``play(walk, trace, freezer, at, first, externals, held, segment)``.
+    """The function of a plan: ``play(walk, trace, freezer, at, first, externals, held, segment, kind)``.
 
     A light one makes records, and tracers only for what the walk holds afterwards: no other walk may come by.
     """
@@ -81,9 +81,13 @@ class _Text:
             self.tracer(k, plan.emissions[k])
         for each in plan.exits:
             self.exit(each)
+        used = dict.fromkeys(name for emission in plan.emissions for name in emission.operands if name[0] in "PXC")
+        self.lines.append(f"freezer.block(at, at + {len(plan.emissions)}, kind, [{', '.join(map(self.of_record, used))}])")
         head = [f"{name} = {text}" for name, text in self.head.items()]
         body = "\n    ".join(["tape, R, cts = trace.tape, freezer.records, walk.cts", *head, *self.lines])
-        exec(compile(f"def play(walk, trace, freezer, at, first, X, C, segment):\n    {body}\n", "<irgrad replay>", "exec"), self.names)
+        exec(
+            compile(f"def play(walk, trace, freezer, at, first, X, C, segment, kind):\n    {body}\n", "<irgrad replay>", "exec"), self.names
+        )
         play: Callable[..., None] = self.names["play"]
         return play
 

@@ -6,8 +6,9 @@ program in a `Data` box. `segment` says which run of operations a record belongs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,14 +63,41 @@ class Input:
     value: Any = None
 
 
+class Kind:
+    """What records that are alike have in common: the same operations on values of the same forms, wired in the same way.
+
+    They may differ in numbers, in the offsets of slices and in which values they take from before. `memo` is for what is worked out
+    of one of them and holds for all.
+    """
+
+    __slots__ = ("memo",)
+
+    def __init__(self) -> None:
+        self.memo: dict[Any, Any] = {}
+
+
+class Block(NamedTuple):
+    """The records [first, last), a segment or a part of one, of a kind; `externals` are the values from before, by first appearance."""
+
+    first: int
+    last: int
+    kind: Kind
+    externals: Sequence[int]
+
+
 @dataclass
 class Recording:
-    """One path: its records, inputs, and outputs (record indices, or constants of any type in a 1-tuple)."""
+    """One path: its records, inputs, and outputs (record indices, or constants of any type in a 1-tuple).
+
+    `guards` are the indices of guards, `blocks` (in order) what is known to be alike.
+    """
 
     records: list[Record]
     inputs: list[Input]
     outputs: list[int | tuple[Any]]
     kinds: list[str] = field(default_factory=list)
+    guards: list[int] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
 
 
 class Interned:

@@ -8,7 +8,7 @@ template, so an unrolled loop is one template and a list of bindings. Passes run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from irgrad.ir.graph import Graph, Literal, Node
@@ -20,14 +20,33 @@ _STATIC = 1 << 40
 
 
 class Template:
-    """One distinct segment. `exported[k]` tells whether the k-th value is used outside any of its instances."""
+    """One distinct segment. `exported[k]` tells whether the k-th value is used outside any of its instances.
 
-    __slots__ = ("exported", "key", "number")
+    `lowered` holds what was made of it, by whoever made it.
+    """
+
+    __slots__ = ("_positions", "exported", "key", "lowered", "number")
 
     def __init__(self, key: tuple[int, ...], number: int, count: int) -> None:
         self.key = key
         self.number = number
         self.exported = bytearray(count)
+        self.lowered: dict[Any, Any] = {}
+        self._positions: tuple[int, ...] | None = None
+
+    def export(self, positions: Iterable[int]) -> None:
+        """Note that these values are used outside."""
+        for position in positions:
+            if not self.exported[position]:
+                self.exported[position] = 1
+                self._positions = None
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Which values are used outside."""
+        if self._positions is None:
+            self._positions = tuple([k for k, exported in enumerate(self.exported) if exported])
+        return self._positions
 
 
 class Instance:
@@ -46,7 +65,8 @@ class Instance:
 
     def results(self) -> list[int]:
         """The values that it gives to others, in the order of its template's exports."""
-        return [value for value, exported in zip(self.values, self.template.exported, strict=True) if exported]
+        values = self.values
+        return [values[k] for k in self.template.positions]
 
 
 class TemplateTable:
@@ -55,6 +75,7 @@ class TemplateTable:
     def __init__(self, long: int = 160) -> None:
         self.long = long
         self.templates: dict[tuple[int, ...], Template] = {}
+        self.forms: dict[Any, Any] = {}  # of instances of records that are alike, by who makes them
 
     def instance(self, records: Sequence[Record], indices: list[int]) -> Instance:
         """The instance of the records at `indices` (live ones of a segment, in program order)."""

@@ -36,7 +36,7 @@ from irgrad.frontend.storage import SharedArguments
 from irgrad.frontend.substitute import Substitution
 from irgrad.frontend.trace import here
 from irgrad.ir.effects import Effects
-from irgrad.ir.recording import Recording, guard_outcome, is_guard
+from irgrad.ir.recording import Recording, guard_outcome
 from irgrad.ir.template import TemplateTable
 from irgrad.runtime.run import direct, interrupted, run
 from irgrad.runtime.signature import CallForm, call_form, normalise
@@ -272,7 +272,7 @@ class Jitted:
         """Attach a path at its second sighting, if both sightings agree."""
         if variant.declined:
             return
-        outcome = tuple(guard_outcome(r) for r in recording.records if r.aval == 0 and is_guard(r))
+        outcome = tuple(guard_outcome(recording.records[index]) for index in recording.guards)
         contradiction = variant.tree.differs(recording) if variant.tree.root is not None else None
         if contradiction == "" or contradiction is None:
             leaf = _known_leaf(variant.tree, outcome)

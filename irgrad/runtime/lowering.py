@@ -32,7 +32,11 @@ def lowered_template(
     template: Template, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
 ) -> Lowered:
     """The rows of a template for inputs with these strides, from cache or by passes and lowering."""
-    key = (template.key, bytes(template.exported), strides)
+    use = (bytes(template.exported), strides)
+    found: Lowered | None = template.lowered.get(use)
+    if found is not None:  # the key of a template is long
+        return found
+    key = (template.key, *use)
     found = _lowered.get(key)
     if found is None:
         start = time.perf_counter()
@@ -46,4 +50,5 @@ def lowered_template(
         found = _lowered[key] = lower(cluster(graph, [*strides, *numbers]))
         counts.templates += 1
         counts.passes += time.perf_counter() - start
+    template.lowered[use] = found
     return found

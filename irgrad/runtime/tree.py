@@ -15,13 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.ir.primitive import EFFECT, GUARD
-from irgrad.ir.recording import INTERNED, Record, Recording, guard_outcome, is_guard
+from irgrad.ir.recording import Block, Record, Recording, guard_outcome, is_guard
 from irgrad.ir.template import Instance, TemplateTable
-
-JOINED = 96  # records of all segments up to which
-LARGE = 1 << 15  # arrays of this many elements have them in one template
-CHUNK = 900  # and by count, as the last resort
+from irgrad.runtime.instances import analyse_node
 
 
 class PathNode:
@@ -29,6 +25,7 @@ class PathNode:
 
     __slots__ = (
         "asked",
+        "blocks",
         "calls",
         "children",
         "end",
@@ -53,6 +50,7 @@ class PathNode:
         self.guard: Record | None = None
         self.children: dict[int, PathNode] = {}  # by `guard_outcome`
         self.outputs: list[Any] | None = None
+        self.blocks: list[Block] = []  # records of it that are alike
         self.instances: list[Instance] = []
         self.asked: set[int] = set()  # values of this node that later nodes use
         self.uses: set[int] = set()  # values of earlier nodes that this one uses
@@ -138,7 +136,8 @@ class PathTree:
     def attach(self, recording: Recording) -> PathNode:
         """Add a path; returns its leaf. The path's records agree with the tree's on the shared prefix."""
         records = recording.records
-        cuts = [i for i, record in enumerate(records) if is_guard(record)]
+        cuts, blocks = recording.guards, iter(recording.blocks)
+        block = next(blocks, None)
         start = 0
         parent: PathNode | None = None
         node = self.root
@@ -153,6 +152,10 @@ class PathTree:
                 node = PathNode(start, min(cut + 1, len(records)), limb)
                 node.path = path
                 node.guard = records[cut] if cut < len(records) else None
+                while block is not None and block.last <= node.end:
+                    if block.first >= start:
+                        node.blocks.append(block)
+                    block = next(blocks, None)
                 limb.nodes.append(node)
                 if parent is None:
                     self.root = node
@@ -281,7 +284,7 @@ def _analyse_nodes(limb: Limb, line: list[PathNode], starts: list[int], table: T
     """Those nodes of a limb that are asked for other values than before, the last first."""
     for node in reversed(limb.nodes):
         if node in changed:
-            _analyse_node(node, table)
+            analyse_node(node, table)
             for value in node.uses:
                 owner = line[bisect_right(starts, value) - 1]
                 if value not in owner.asked:
@@ -336,133 +339,3 @@ def _left(path: list[Record], before: PathNode, node: PathNode) -> bool:
     if guard_outcome(path[before.end - 1]) == guard_outcome(path[node.end - 1]):
         return False
     return all(path[k].code == path[k + shift].code for k in range(before.start, before.end))
-
-
-def _analyse_node(node: PathNode, table: TemplateTable) -> None:
-    start, end, path = node.start, node.end, node.path
-    needed = set(node.asked)
-    if node.outputs is not None:
-        needed |= {output for output in node.outputs if type(output) is int}
-    uses = {index for index in needed if index < start}
-    outside = needed - uses  # exported by this node
-    live = bytearray(end - start)
-    for index in outside:
-        live[index - start] = 1
-    for index in range(end - 1, start - 1, -1):
-        record = path[index]
-        if record.op is None or not (live[index - start] or record.op.traits & (GUARD | EFFECT)):
-            continue
-        live[index - start] = 1
-        for operand in record.operands:
-            if type(operand) is int:
-                if operand < start:
-                    uses.add(operand)
-                else:
-                    live[operand - start] = 1
-    _revive_carried(path, start, end, live, uses)
-    node.uses = uses
-    runs = _runs(path, start, end, live, table.long)
-    owner: dict[int, int] = {}
-    for number, run in enumerate(runs):
-        for index in run:
-            owner[index] = number
-    if node.guard is not None:
-        guarded = node.guard.operands[0]
-        if type(guarded) is int and guarded >= start:
-            outside.add(guarded)
-    for number, run in enumerate(runs):
-        for index in run:
-            for operand in path[index].operands:
-                if type(operand) is int and operand >= start and owner.get(operand, number) != number:
-                    outside.add(operand)
-    node.instances = [_instance(path, run, outside, table) for run in runs]
-
-
-def _instance(path: Sequence[Record], run: list[int], outside: set[int], table: TemplateTable) -> Instance:
-    instance = table.instance(path, run)
-    exported = instance.template.exported
-    for position, index in enumerate(run):
-        if index in outside:
-            exported[position] = 1
-    return instance
-
-
-def _revive_carried(path: list[Record], start: int, end: int, live: bytearray, uses: set[int]) -> None:
-    """Compute what a last iteration hands to no one, if it computes anything: it is then like the other iterations."""
-    dead = [i for i in range(start, end) if path[i].carried and not live[i - start]]
-    if not dead:
-        return
-    alive = {path[i].segment for i in range(start, end) if live[i - start]}
-    stack = [i for i in dead if path[i].segment in alive]
-    while stack:
-        index = stack.pop()
-        if index < start:
-            uses.add(index)
-        elif not live[index - start]:
-            live[index - start] = 1
-            stack.extend(operand for operand in path[index].operands if type(operand) is int)
-
-
-def _runs(path: list[Record], start: int, end: int, live: bytearray, long: int) -> list[list[int]]:
-    """Live records by segment, long segments cut at call sites."""
-    runs: list[list[int]] = []
-    current: list[int] = []
-    segment = None
-    for index in range(start, end):
-        record = path[index]
-        if record.op is None or not live[index - start] or record.op.traits & GUARD:
-            continue
-        if record.segment != segment:
-            if current:
-                runs.extend(_cut(path, current, long))
-            current, segment = [], record.segment
-        current.append(index)
-    if current:
-        runs.extend(_cut(path, current, long))
-    return [[index for run in runs for index in run]] if _is_heavy(path, runs) else runs
-
-
-def _is_heavy(path: list[Record], runs: list[list[int]]) -> bool:
-    """Are these a few operations on large arrays? Then passes over memory cost more than a kernel for this number of iterations."""
-    if not 1 < len(runs) <= sum(map(len, runs)) <= JOINED:
-        return False
-    return any(INTERNED.avals[path[index].aval].size >= LARGE for run in runs for index in run)
-
-
-def _cut(path: list[Record], run: list[int], long: int) -> list[list[int]]:
-    if len(run) <= long:
-        return [run]
-    chains = [_chain(path[index].site) for index in run]
-    depth = 0
-    shortest = min(map(len, chains))
-    while depth < shortest and len({id(chain[depth]) for chain in chains}) == 1:
-        depth += 1
-    parts: list[list[int]] = []
-    last: Any = run
-    for index, chain in zip(run, chains, strict=True):
-        here = chain[depth] if depth < len(chain) else None
-        if here is not last:
-            parts.append([])
-            last = here
-        parts[-1].append(index)
-    if len(parts) == 1:
-        return [run[i : i + CHUNK] for i in range(0, len(run), CHUNK)]
-    joined: list[list[int]] = []
-    for part in parts:  # a few operations between two calls go with the call before them
-        if joined and len(part) < 4:
-            joined[-1].extend(part)
-        else:
-            joined.append(part)
-    if len(joined) == 1:
-        return [run[i : i + CHUNK] for i in range(0, len(run), CHUNK)]
-    return [piece for part in joined for piece in _cut(path, part, long)]
-
-
-def _chain(site: Any) -> list[Any]:
-    chain: list[Any] = []
-    activation = site[0] if site is not None else None
-    while activation is not None:
-        chain.append(activation)
-        activation = activation.parent
-    chain.reverse()
-    return chain
