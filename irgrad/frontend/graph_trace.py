@@ -104,6 +104,8 @@ class GraphTrace(Trace):
             self.locate(_USER)
         if self.storages and not self.raw:
             args = tuple(resolve_all(self, args, True))
+        if len(args) == 2 and type(args[0]) is Tracer and type(args[1]) is Tracer:
+            return self.apply_both(op, fn, args)
         operands: Any = args
         values: list[Any] = []
         call: list[Any] = [op]
@@ -127,6 +129,21 @@ class GraphTrace(Trace):
         key = tuple(call)
         dtypes = (LOOPS.get(key) or find_loop(key, values))[1]
         return self.record(op, tuple(operands) if dtypes is None else self.converted(operands, dtypes), _NO_PARAMS, out)
+
+    def apply_both(self, op: Primitive, fn: Callable[..., Any], args: tuple[Any, ...]) -> Tracer:
+        """`apply` to two tracers: most operations."""
+        x, y = args
+        if x._trace is not self or y._trace is not self:
+            self.check(x)
+            self.check(y)
+        a, b = x.value, y.value
+        try:
+            out = fn(a, b)
+        except (ValueError, IndexError, TypeError) as error:
+            raise self.failed(op, args, error) from error
+        key = (op, a.dtype if type(a) is _ndarray else type(a), b.dtype if type(b) is _ndarray else type(b))
+        dtypes = (LOOPS.get(key) or find_loop(key, (a, b)))[1]
+        return self.record(op, args if dtypes is None else self.converted(args, dtypes), _NO_PARAMS, out)
 
     def converted(self, operands: Sequence[Any], dtypes: Sequence[np.dtype[Any]]) -> tuple[Any, ...]:
         """The operands with these dtypes."""
@@ -158,6 +175,12 @@ class GraphTrace(Trace):
                 (x, params) = slice_of(self, args[0], params)
                 args = (x,)
             args = resolve_all(self, args, not op.traits & SHARES)
+        elif len(args) == 1 and type(args[0]) is Tracer and args[0]._trace is self and (self.raw or not op.traits & PART):
+            try:
+                out = op.evaluate(args[0].value, **params)
+            except (ValueError, IndexError, TypeError) as error:
+                raise self.failed(op, args, error) from error
+            return self.record(op, (args[0],), params, out)
         operands = tuple([a if type(a) is Tracer or isinstance(a, LITERALS) or type(a) is Static else self.lift(a) for a in args])
         values = []
         for a in operands:

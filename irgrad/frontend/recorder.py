@@ -167,7 +167,8 @@ class RecordBuilder(Builder):
                         users[o.index] = [segment]
                     elif found[-1] != segment and len(found) < 2:
                         found.append(segment)
-            if i not in users and node.site is not None and sites.is_carried(node.site) and _is_tiny(node.value):
+            site = node.site
+            if site is not None and site[1] in site[0].info.marked and i not in users and sites.is_carried(site) and _is_tiny(node.value):
                 users[i] = []
         prepared: dict[int, tuple[Tracer, bool]] = {}
         shared: dict[Any, Tracer] = {}

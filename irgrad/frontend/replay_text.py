@@ -185,10 +185,11 @@ class _Text:
 
     def record(self, k: int, emission: Emission) -> None:
         operands = "".join(f"{self.of_record(name)}, " for name in emission.operands)
-        self.lines.append(
-            f"r{k} = Record({self.const(emission.op, 'o')}, ({operands}), {self.of_params(emission.params)}, {emission.aval}, segment, "
-            f"{self.of_site(emission.source)}, {emission.code})"
-        )
+        self.lines += [
+            f"r{k} = new(Record)", f"r{k}.op = {self.const(emission.op, 'o')}", f"r{k}.operands = ({operands})",
+            f"r{k}.params = {self.of_params(emission.params)}", f"r{k}.aval = {emission.aval}", f"r{k}.segment = segment",
+            f"r{k}.site = {self.of_site(emission.source)}", f"r{k}.code = {emission.code}", f"r{k}.carried = False",
+        ]  # fmt: skip
 
     def tracer(self, k: int, emission: Emission) -> None:
         op = self.const(emission.op, "o")

@@ -31,7 +31,7 @@ NO_LOOP = -1
 class CodeInfo:
     """The loops of one code object: `loop[offset]` is the innermost loop around an instruction, or NO_LOOP."""
 
-    __slots__ = ("carried", "code", "internal", "loop", "returned")
+    __slots__ = ("carried", "code", "internal", "loop", "marked", "returned")
 
     def __init__(self, code: CodeType) -> None:
         self.code = code
@@ -40,6 +40,7 @@ class CodeInfo:
         self.loop = [NO_LOOP] * size
         self.carried: frozenset[int] = frozenset()  # instructions whose result goes to a variable that the next iteration reads
         self.returned: frozenset[int] = frozenset()  # instructions whose result is returned
+        self.marked = self.carried  # either of them
         if self.internal:
             return
         instructions = list(dis.get_instructions(code))
@@ -52,6 +53,7 @@ class CodeInfo:
                 self.loop[offset] = target
         self.returned = frozenset(a.offset for a, b in pairwise(instructions) if b.opname == "RETURN_VALUE")
         self.carried = frozenset(o for target, end in merged.items() for o in _carried(instructions, target, end))
+        self.marked = self.carried | self.returned
 
 
 def _carried(instructions: list[dis.Instruction], target: int, end: int) -> Iterator[int]:
@@ -229,6 +231,8 @@ class Sites:
     def is_carried(self, site: Site) -> bool:
         """`is_carried`, remembered: a loop comes by few sites."""
         activation, lasti = site
+        if lasti not in activation.info.marked:
+            return False
         place = (id(activation.code), lasti, activation.parent_lasti)
         known = self.carriers.get(place)
         if known is None:

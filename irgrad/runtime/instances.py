@@ -32,6 +32,7 @@ def analyse_node(node: PathNode, table: TemplateTable) -> None:
         marks.need(index)
     if node.guard is not None and type(node.guard.operands[0]) is int:
         marks.need(node.guard.operands[0])
+    marks.asked = bytes(marks.exported)
     stop = node.end
     for block in reversed(node.blocks):
         marks.records(block.last, stop)
@@ -52,6 +53,7 @@ class _Marks:
         self.end = end
         self.live = bytearray(end - start)
         self.exported = bytearray(end - start)
+        self.asked = b""  # what of them is used in other nodes
         self.uses: set[int] = set()  # values from before `start`
 
     def need(self, index: int) -> None:
@@ -180,6 +182,7 @@ def _instances(marks: _Marks, blocks: Sequence[Block], table: TemplateTable) -> 
     lists = [run for run in runs if type(run) is list]
     if len(lists) == len(runs) and _is_heavy(path, lists):
         runs = [[index for run in lists for index in run]]
+        marks.exported[:] = marks.asked
     for run in runs:  # parts of a segment
         if type(run) is list:
             for index in run:
