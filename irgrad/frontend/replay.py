@@ -16,7 +16,7 @@ from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.record import Freezer, freezer_of
 from irgrad.frontend.replay_text import Emission, Exit, Plan, compile_plan
 from irgrad.frontend.tracer import Tracer
-from irgrad.ir.primitive import GUARD, NonDiff, Primitive
+from irgrad.ir.primitive import GUARD, Joint, NonDiff, Primitive
 from irgrad.ir.recording import DYNAMIC, INTERNED, Data, Kind, Record
 from irgrad.ir.value import Static
 
@@ -329,7 +329,7 @@ def kind_of(content: Any) -> Kind:
 
 def is_ours(op: Primitive) -> bool:
     """Are the reverse rules of an operation irgrad's own, and of the simple kind?"""
-    rules = op.vjp
+    rules = op.vjp.rule if isinstance(op.vjp, Joint) else op.vjp
     each = rules if isinstance(rules, tuple) else (rules,)
     made = isinstance(rules, NonDiff) or all(rule is None or getattr(rule, "__module__", "").startswith(_RULES) for rule in each)
     _ours[op] = made
