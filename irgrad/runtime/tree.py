@@ -10,7 +10,7 @@ nothing of its prefix that others did not ask before, only its limb is looked at
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
