@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os.path
 import struct
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import CellType, CodeType, FunctionType
@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 Names = dict[str, object]
+
+DICTS = frozenset({dict, OrderedDict, defaultdict, Counter})
 
 
 class _Missing:
@@ -290,6 +292,8 @@ class Guard:
     def expression(self, names: Names) -> str:
         """Python source of the check; it may raise where the place has vanished."""
         found = self.origin.expression(names)
+        if self.how == "missing" and isinstance(self.origin, GlobalOrigin):
+            return f"{self.origin.name!r} not in {register(names, self.origin.globals, 'g')}"
         if self.how == "missing":
             return f"{register(names, self.origin, 'w')}.read() is {register(names, MISSING, 'e')}"
         if self.how == "alias":
@@ -300,7 +304,7 @@ class Guard:
             return text if keys is None else f"{text} and (*v,) == {register(names, keys, 'e')}"
         expected = register(names, self.expected, "e")
         if self.how == "value":
-            if type(self.expected) in (list, set, dict):
+            if type(self.expected) in (list, set, dict, np.ndarray):
                 return f"same({found}, {expected})"
             return f"((v := {found}) is {expected} or same(v, {expected}))"
         if self.code is not None:
@@ -311,9 +315,9 @@ class Guard:
 def structure_of(value: Any) -> tuple[type, int, tuple[Any, ...] | None] | None:
     """Type, length and keys of a container."""
     kind = type(value)
-    if kind is dict or kind is OrderedDict:
+    if kind in DICTS:
         return kind, len(value), tuple(value)
-    return (kind, len(value), None) if isinstance(value, (list, tuple)) else None
+    return (kind, len(value), None) if isinstance(value, (list, tuple, deque)) else None
 
 
 def same(a: Any, b: Any) -> bool:
@@ -329,7 +333,11 @@ def same(a: Any, b: Any) -> bool:
         return struct.pack("<dd", a.real, a.imag) == struct.pack("<dd", b.real, b.imag)
     if isinstance(a, np.generic):
         return a.dtype == b.dtype and a.tobytes() == b.tobytes()
-    if isinstance(a, (list, tuple)):
+    if isinstance(a, np.ndarray):
+        if a.dtype != b.dtype or a.shape != b.shape:
+            return False
+        return all(map(same, a.ravel().tolist(), b.ravel().tolist())) if a.dtype.hasobject else a.tobytes() == b.tobytes()
+    if isinstance(a, (list, tuple, deque)):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
         return len(a) == len(b) and all(map(same, a, b)) and all(map(same, a.values(), b.values()))

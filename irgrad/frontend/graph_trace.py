@@ -231,7 +231,7 @@ class GraphTrace(Trace):
             return known
         plain = type(value) is np.ndarray and value.dtype.isnative
         origin = self.finder.find(value, sys._getframe(1)) if plain and self.finder is not None else None
-        tracer = self.input(array if origin is not None else array.copy(), origin)
+        tracer = self.input(array if origin is not None else np.array(array), origin)  # of numpy's own class
         self.constants[id(value)] = tracer
         self.keep.append(value)
         return tracer

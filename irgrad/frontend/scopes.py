@@ -49,6 +49,7 @@ class Globals(dict[str, Any]):
                 substitution.lacks(GlobalOrigin(source, name))
                 raise
             substitution.question(doubt_of_builtin, name)
+            substitution.lacks(GlobalOrigin(source, name))
             value = substitution.names.get(id(value), value)
         self[name] = self.placed[name] = value
         return value

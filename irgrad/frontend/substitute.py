@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import operator
 import sys
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from irgrad.frontend.captured import (
+    DICTS,
     MISSING,
     AttributeOrigin,
     CellOrigin,
@@ -47,7 +48,8 @@ Wrap = Callable[[Any, Origin], Any]
 
 MAX_LEAVES = 10_000  # of one captured container; a larger one is guarded by identity
 ATOMS = frozenset({int, bool, str, bytes, type(None)})
-_MUTABLE = frozenset({list, dict, OrderedDict, set})
+_MUTABLE = frozenset({list, set, deque}) | DICTS
+_HOLDERS = _MUTABLE | {np.ndarray}  # whose bound methods are those of what stands for them
 _PLAIN = ATOMS | _MUTABLE | {float, complex, tuple, frozenset, np.ndarray, np.float64}  # raw without wrap
 _CACHED = type(functools.lru_cache(lambda: None))
 
@@ -279,8 +281,8 @@ class Substitution:
             return self._alias(value, origin)
         assert self.wrap is not None
         boxed = self.wrap(value, origin)
-        if boxed is None:
-            self.guard(origin, value, "identity" if is_array else "value")
+        if boxed is None or boxed is value:
+            self.guard(origin, value.copy() if is_array else value, "value")
             boxed = value
         else:
             self._boxes.add(type(boxed))
@@ -313,11 +315,12 @@ class Substitution:
         self.guard(origin, structure_of(value), "structure")
         self._nested += 1
         try:
-            if is_dict or kind is list:
-                copy: Any = kind()
+            if is_dict or kind is list or kind is deque:
+                copy: Any = value.copy()  # with what it knows beside its items
+                copy.clear()
                 self._memo[id(value)] = (value, copy, origin)
                 if is_dict:
-                    copy.update((key, self.value(item, ItemOrigin(origin, key))) for key, item in value.items())
+                    copy.update({key: self.value(item, ItemOrigin(origin, key)) for key, item in value.items()})
                 else:
                     copy.extend([self.value(item, ItemOrigin(origin, i)) for i, item in enumerate(value)])
                 self._copied.append(_Copied(origin, value, copy, dict(copy) if is_dict else list(copy)))
@@ -334,10 +337,10 @@ class Substitution:
         if kind not in _MUTABLE:
             self.guard(origin, value, "value")
             return value
-        self.guard(origin, kind(value), "value")
-        copy = kind(value)
+        self.guard(origin, value.copy(), "value")
+        copy = value.copy()
         self._memo[id(value)] = (value, copy, origin)
-        self._copied.append(_Copied(origin, value, copy, kind(value)))
+        self._copied.append(_Copied(origin, value, copy, value.copy()))
         return copy
 
     def _other(self, kind: type[Any], value: Any, origin: Origin) -> Any:
@@ -360,6 +363,8 @@ class Substitution:
         owner = bound_to(value)
         if owner is not None:
             return getattr(self.foreign(owner, origin), value.__name__)
+        if kind is BuiltinFunctionType and type(held := value.__self__) in _HOLDERS:
+            return getattr(self.value(held, AttributeOrigin(origin, "__self__")), value.__name__)
         if issubclass(kind, (type, BuiltinFunctionType)):
             return value
         if issubclass(kind, ModuleType):
@@ -476,10 +481,12 @@ class Substitution:
             new = {key: self.unwrapped(value) for key, value in now.items()}
             each.original.clear()
             each.original.update(new)
-        elif isinstance(copy, list):
+        elif isinstance(copy, (list, deque)):
             if _identical(cast("list[Any]", copy), placed):
                 return
-            each.original[:] = [self.unwrapped(value) for value in cast("list[Any]", copy)]
+            items = [self.unwrapped(value) for value in cast("list[Any]", copy)]
+            each.original.clear()
+            each.original.extend(items)
         else:
             if copy == placed:
                 return
@@ -504,9 +511,9 @@ class Substitution:
         kind: type[Any] = type(value)
         if kind in self._boxes:
             return value.value
-        if kind is list or kind is dict or kind is OrderedDict:
+        if kind is list or kind is deque or kind in DICTS:
             originals[id(value)] = (value, value)
-            for key, item in list(enumerate(value) if kind is list else value.items()):
+            for key, item in list(value.items() if kind in DICTS else enumerate(value)):
                 value[key] = self._unwrap(item, originals)
         elif kind is tuple or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
             items = [self._unwrap(item, originals) for item in value]
@@ -527,7 +534,7 @@ def _is_large(value: Any) -> bool:
     count = 0
     while stack:
         item = stack.pop()
-        if isinstance(item, (list, tuple, dict)) and type(item) is not Tracer:
+        if isinstance(item, (list, tuple, dict, deque)) and type(item) is not Tracer:
             if id(item) in seen:
                 continue
             seen.add(id(item))

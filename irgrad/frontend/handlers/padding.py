@@ -102,7 +102,7 @@ def _both_sides(trace: Trace, values: Any, ndim: int) -> Callable[[int, int], An
 def _constant(trace: Trace, x: Any, widths: list[tuple[int, int]], values: Any) -> Any:
     low, high = tuple(w[0] for w in widths), tuple(w[1] for w in widths)
     value_at = _both_sides(trace, values, len(widths))
-    if np.ndim(unwrap(values)) == 0:
+    if widths and np.ndim(unwrap(values)) == 0:
         return call(trace, "pad", x, cast(trace, value_at(0, 0), dtype_of(x)), low=low, high=high)
     zero = (0,) * len(widths)
     for axis in range(len(widths)):  # later axes fill the corners, as in numpy
