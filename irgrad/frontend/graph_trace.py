@@ -19,7 +19,7 @@ from irgrad.frontend.origins import Finder
 from irgrad.frontend.promote import LOOPS, find_loop
 from irgrad.frontend.sites import Site, Sites, source_of
 from irgrad.frontend.storage import SHARES, is_view, note_view, resolve_all, slice_of, view_of_part
-from irgrad.frontend.trace import Trace, here
+from irgrad.frontend.trace import Trace, here, refuse_operators
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import PART, REGISTRY, VIEW, Primitive
@@ -224,6 +224,8 @@ class GraphTrace(Trace):
         if isinstance(value, LITERALS):
             return value
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        if type(array) is not np.ndarray:
+            refuse_operators(array)
         if array.dtype.kind not in "biufc":
             raise TraceError(f"an operand of dtype {array.dtype} cannot be traced ({here()}); convert it to a number first")
         known = self.constants.get(id(value))

@@ -166,8 +166,11 @@ class EagerTrace(Trace):
                 values.append(a.value)
             else:
                 values.append(a)
-                if type(a) is _ndarray and self.marks and a.flags.writeable and not self.raw:
-                    self.freeze(a)
+                if type(a) is _ndarray:
+                    if self.marks and a.flags.writeable and not self.raw:
+                        self.freeze(a)
+                elif isinstance(a, _ndarray):
+                    refuse_operators(a)
         try:
             out = fn(*values)
         except (ValueError, IndexError, TypeError) as error:
@@ -201,8 +204,11 @@ class EagerTrace(Trace):
                 values.append(a.value)
             else:
                 values.append(a.value if kind is Static else a)
-                if kind is _ndarray and self.marks and a.flags.writeable and not self.raw:
-                    self.freeze(a)
+                if kind is _ndarray:
+                    if self.marks and a.flags.writeable and not self.raw:
+                        self.freeze(a)
+                elif isinstance(a, _ndarray):
+                    refuse_operators(a)
         try:
             out = op.evaluate(*values, **params) if self.raw or not op.traits & PART else getattr(values[0], op.name)
         except (ValueError, IndexError, TypeError) as error:
@@ -213,6 +219,13 @@ class EagerTrace(Trace):
         if handles and op.has(VIEW):
             note_view(self, tracer)
         return tracer
+
+
+def refuse_operators(array: np.ndarray[Any, Any]) -> None:
+    """Raise for an array whose class has operators of its own: a product with an np.matrix is no product of entries."""
+    if array.__array_priority__ > 0:
+        name = type(array).__name__
+        raise TraceError(f"a {name} has operators of its own, which cannot be traced ({here()}); use np.asarray, np.where for masks")
 
 
 def describe(value: Any) -> str:

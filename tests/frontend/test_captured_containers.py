@@ -189,3 +189,17 @@ def test_pad_of_a_number() -> None:
             warnings.simplefilter("ignore")
             assert [wrapped(lambda v: np.sum(np.pad(x, 0, constant_values=v)))(2.0) for _ in range(3)] == [0.0] * 3
         assert wrapped(lambda a: np.sum(np.pad(a, 0, constant_values=2.0)))(x) == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("kind", ["matrix", "masked"])
+def test_arrays_with_operators_of_their_own_are_refused(kind: str) -> None:
+    """A product of entries would not be what numpy computes; numpy's own array of the values may be used."""
+    held: Any = np.matrix(np.eye(3)) if kind == "matrix" else np.ma.array(np.ones((3, 3)), mask=np.eye(3))
+    x = np.arange(9.0).reshape(3, 3)
+    eager, compiled = irgrad.grad(lambda x: np.sum(x * held)), irgrad.jit(irgrad.grad(lambda x: np.sum(x @ held)))
+    for call in (eager, compiled, irgrad.jit(lambda x: x * held)):
+        with pytest.raises(irgrad.errors.TraceError, match="operators of its own"):
+            call(x)
+    np.testing.assert_array_equal(irgrad.grad(lambda x: np.sum(x * np.asarray(held)))(x), np.asarray(held))
+    np.testing.assert_array_equal(irgrad.jit(lambda x: x * np.asarray(held), compile_after=1)(x), x * np.asarray(held))

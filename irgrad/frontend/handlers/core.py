@@ -281,7 +281,7 @@ def as_array(trace: Trace, x: Any, dtype: Any = None) -> Any:
         target = np.dtype(dtype) if dtype is not None else np.asarray(x).dtype
         return trace.lift(np.asarray(x, target)) if target.kind not in "biufc" else full(trace, (), x, target)
     else:
-        made = trace.lift(x if isinstance(x, np.ndarray) else np.asarray(x))
+        made = trace.lift(np.asarray(x))
     return made if dtype is None else cast(trace, made, dtype)
 
 
