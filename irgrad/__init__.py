@@ -3,7 +3,10 @@
 ``irgrad.grad`` and its relatives differentiate ordinary functions; ``irgrad.jit`` compiles them; ``irgrad.trace`` shows the graph.
 """
 
-import irgrad.ops as _ops  # noqa: F401, I001  (declares the primitives: first)
+import typing as _typing  # noqa: I001  (irgrad.ops declares the primitives: first)
+from importlib import import_module as _import_module
+
+import irgrad.ops as _ops  # noqa: F401
 import irgrad.frontend.handlers as _handlers  # noqa: F401  (teaches tracers numpy's functions)
 from irgrad import differential_operators as differential_operators
 from irgrad import errors
@@ -80,3 +83,10 @@ __all__ = [
     "vector_jacobian_product",
     "while_loop",
 ]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """autograd's modules, imported when they are first named."""
+    if name in ("core", "tracer", "util", "wrap_util"):
+        return _import_module(f"irgrad.{name}")
+    raise AttributeError(f"module 'irgrad' has no attribute {name!r}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 import warnings
 from types import ModuleType
 from typing import Any
@@ -231,6 +233,14 @@ def test_boxes() -> None:
     assert getval(X) is X
     with pytest.raises(AttributeError, match=r"irgrad.tracer has no trace_stack: traces of irgrad need no levels"):
         _ = importlib.import_module("irgrad.tracer").trace_stack
+
+
+def test_modules_are_attributes() -> None:
+    """As after `import autograd`: `autograd.tracer.getval`."""
+    modules = "core", "tracer", "util", "wrap_util"
+    program = f"import irgrad; print([getattr(irgrad, name).__name__ for name in {modules}], hasattr(irgrad, 'none'))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "['irgrad.core', 'irgrad.tracer', 'irgrad.util', 'irgrad.wrap_util'] False\n"
 
 
 def test_core_and_util() -> None:
