@@ -18,7 +18,7 @@ from irgrad.ir.aval import Aval
 from irgrad.ir.body import Body
 from irgrad.ir.primitive import REGISTRY, Primitive
 from irgrad.ir.value import Number, Static
-from irgrad.loops.derive import blank, derive, first_row, sample
+from irgrad.loops.derive import Step, blank, derive, first_row, recorded, replay, sample
 from irgrad.loops.primitives import pick_params
 from irgrad.operators.run import write
 from irgrad.passes.batch import BatchBuilder, Unbatched
@@ -52,7 +52,7 @@ def _made(b: BatchBuilder, bodies: Sequence[Body], batched: Flags, samples: Sequ
             def work(inner: RecordBuilder) -> list[Tracer]:
                 batch = BatchBuilder(inner, b.count, b.last, b.limit)
                 values = [Batched(x, a.shape, a.dtype) if flag else x for x, a, flag in zip(inputs, avals, batched, strict=True)]
-                outs = _replay(trace, batch, body, values)
+                outs = replay(trace, body, values, _step(batch))
                 flags = tuple(type(out) is Batched or force for out, force in zip(outs, forced, strict=True))
                 results.append(flags)
                 return [batch.dense(out).value if flag else out for out, flag in zip(outs, flags, strict=True)]
@@ -68,30 +68,19 @@ def _made(b: BatchBuilder, bodies: Sequence[Body], batched: Flags, samples: Sequ
     return found
 
 
-def _replay(trace: BodyTrace, batch: BatchBuilder, body: Body, inputs: Sequence[Any]) -> list[Any]:
-    """Record a body again on inputs of which some are batches; its results."""
-    values: list[Any] = []
-    segment = None
-    for record in body.records:
-        op, params = record.op, record.params
-        if op is None:
-            values.append(inputs[params["input"]])
-            continue
-        if record.segment != segment:
-            segment = record.segment
-            trace.new_segment(body.depths[segment])
-            batch.in_loop = body.depths[segment] > 0
-        trace.site = record.site
-        operands = [values[o] if type(o) is int else o if type(o) is Static else o.value for o in record.operands]
+def _step(batch: BatchBuilder) -> Step:
+    """Operations on inputs of which some are batches."""
+
+    def step(trace: BodyTrace, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any], depth: int) -> Any:
         if not any(type(o) is Batched for o in operands):
-            concrete = [o.value if type(o) is Tracer or type(o) is Static else o for o in operands]
-            values.append(trace.record(op, tuple(operands), params, op.evaluate(*concrete, **params)))
-        elif REGISTRY.get(op.name) is not op:  # a primitive of the user's
+            return recorded(trace, op, operands, params)
+        if REGISTRY.get(op.name) is not op:  # a primitive of the user's
             raise Unbatched
-        else:
-            boxed = [o if type(o) in (Tracer, Batched, Static) else Number(o) for o in operands]
-            values.append(batch.batched(op, boxed, params))
-    return [values[index] for index in body.outputs]
+        batch.in_loop = depth > 0
+        boxed = [o if type(o) in (Tracer, Batched, Static) else Number(o) for o in operands]
+        return batch.batched(op, boxed, params)
+
+    return step
 
 
 def _flags(operands: Sequence[Any]) -> Flags:

@@ -16,11 +16,14 @@ from irgrad.frontend.substitute import Substitution
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import Aval
 from irgrad.ir.body import Body
+from irgrad.ir.primitive import Primitive
 from irgrad.ir.value import Number, Static
 from irgrad.operators.run import write
 from irgrad.passes.adjoint import reverse
 from irgrad.passes.tangent import forward
 
+Params = dict[str, Any]
+Step = Callable[[BodyTrace, Primitive, tuple[Any, ...], Params, int], Any]
 Build = Callable[[BodyTrace, list[Tracer]], list[Tracer]]
 Derived = tuple[list[Body], list[Any]]  # the bodies, and constants that derivative rules of the user brought in
 
@@ -64,9 +67,24 @@ def blank(aval: Aval) -> Any:
     return np.zeros(aval.shape, aval.dtype) if aval.shape else aval.dtype.type(0)
 
 
-def replay(trace: BodyTrace, body: Body, inputs: Sequence[Tracer], saving: bool = False) -> list[Tracer]:
-    """Record a body again on other inputs; its results. `saving` says that a reverse walk is to follow."""
-    values: list[Tracer] = []
+def recorded(trace: BodyTrace, op: Primitive, operands: tuple[Any, ...], params: Params) -> Tracer:
+    """One operation on values of this trace, computed and recorded."""
+    concrete = [o.value if type(o) is Tracer or type(o) is Static else o for o in operands]
+    return trace.record(op, operands, params, op.evaluate(*concrete, **params))
+
+
+def _plainly(trace: BodyTrace, op: Primitive, operands: tuple[Any, ...], params: Params, depth: int) -> Tracer:
+    return recorded(trace, op, operands, params)
+
+
+def saving(trace: BodyTrace, op: Primitive, operands: tuple[Any, ...], params: Params, depth: int) -> Tracer:
+    """A step of `replay` where a reverse walk is to follow."""
+    return recorded(trace, op, operands, {**params, "saved": True} if op.name == "scan" else params)
+
+
+def replay(trace: BodyTrace, body: Body, inputs: Sequence[Any], step: Step = _plainly) -> list[Any]:
+    """Record a body again on other inputs; its results. `step` does one operation, with `depth` loops of the body around it."""
+    values: list[Any] = []
     segment = None
     for record in body.records:
         op, params = record.op, record.params
@@ -77,11 +95,8 @@ def replay(trace: BodyTrace, body: Body, inputs: Sequence[Tracer], saving: bool 
             segment = record.segment
             trace.new_segment(body.depths[segment])
         trace.site = record.site
-        if saving and op.name == "scan":
-            params = {**params, "saved": True}
         operands = tuple([values[o] if type(o) is int else o if type(o) is Static else o.value for o in record.operands])
-        concrete = [o.value if type(o) is Tracer or type(o) is Static else o for o in operands]
-        values.append(trace.record(op, operands, params, op.evaluate(*concrete, **params)))
+        values.append(step(trace, op, operands, params, body.depths[segment]))
     return [values[index] for index in body.outputs]
 
 

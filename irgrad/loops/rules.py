@@ -29,7 +29,7 @@ from irgrad.ir.body import Body
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import REGISTRY
 from irgrad.ir.value import Number, Static
-from irgrad.loops.derive import Derived, blank, derive, first_row, pulled, pushed, replay, sample
+from irgrad.loops.derive import Derived, blank, derive, first_row, pulled, pushed, replay, sample, saving
 
 ROOM = 16  # iterations of a while loop that there is room for at least, in reverse mode
 
@@ -154,7 +154,7 @@ def _scan_pull(s: _Scan, carried: list[int], consts: list[int], xs: list[int], y
         ct_const = [next(at) for _ in consts]
         state = [next(at) for _ in range(nc)]
         row = [next(at) for _ in s.xs]
-        outs = replay(trace, body, [*fixed, *state, *row], saving=True)
+        outs = replay(trace, body, [*fixed, *state, *row], saving)
         seeds = [(outs[k], ct) for k, ct in zip(carried, ct_carry, strict=True)]
         seeds += [(outs[nc + k], next(at)) for k in ys]
         seeds += [(state[k], next(at)) for k in stacks]
@@ -310,7 +310,7 @@ def _branch_vjp(
         def builder(body: Body) -> Any:
             def build(trace: Any, values: list[Tracer]) -> list[Tracer]:
                 inputs = values[: len(body.inputs)]
-                results = replay(trace, body, inputs, saving=True)
+                results = replay(trace, body, inputs, saving)
                 seeds = [(results[k], values[len(inputs) + i]) for i, k in enumerate(outs)]
                 return pulled(trace, seeds, [inputs[k] for k in asked])
 
