@@ -34,6 +34,7 @@ import numpy as np
 
 from irgrad.codegen import objects
 from irgrad.codegen.compile import LIBRARY, Counts, Kernel, kernel_key
+from irgrad.codegen.llvm.kinds import Unsupported
 from irgrad.codegen.split import CHUNK_OF, SPLIT
 from irgrad.config import CONFIG
 
@@ -72,7 +73,7 @@ def _text(code: str) -> str:
     return declared + re.sub("|".join(numbers), lambda name: str(numbers[name[0]]), code)
 
 
-_RUN = """
+_NOW = """
 define private i64 @now(ptr %clock) nounwind {
   %time = alloca [2 x i64]
   call i32 %clock(i32 MONOTONIC, ptr %time)
@@ -83,7 +84,33 @@ define private i64 @now(ptr %clock) nounwind {
   %total = add i64 %whole, %rest
   ret i64 %total
 }
+"""
 
+_NEXT_CHUNK = """
+define private i64 @next_chunk(ptr %team) nounwind {
+entry:
+HEAD
+  %before = atomicrmw sub ptr %left, i64 1 acq_rel
+  %mine = icmp sgt i64 %before, 0
+  br i1 %mine, label %chunk, label %nothing
+nothing:
+  ret i64 0
+chunk:
+  %chunks = load i64, ptr %count
+  %code = load ptr, ptr %function
+  %argument = load i64, ptr %record
+  %number = sub i64 %chunks, %before
+  %answer = call i64 %code(i64 %argument, i64 %number)
+  atomicrmw max ptr %status, i64 %answer monotonic
+  %earlier = atomicrmw add ptr %done, i64 1 seq_cst
+  %with_mine = add i64 %earlier, 1
+  %last = icmp eq i64 %with_mine, %chunks
+  %result = select i1 %last, i64 2, i64 1
+  ret i64 %result
+}
+"""  # 0 where no chunk is left, 2 where the job's last one has come to its end, 1 for others
+
+_RUN = """
 define i64 @irgrad_team_run(i64 %job_record, i64 %chunks) nounwind {
 entry:
   %job_at = inttoptr i64 %job_record to ptr
@@ -125,14 +152,10 @@ wake:
   br label %take
 take:
   %share = phi i64 [ 0, %publish ], [ 0, %wake ], [ %share_more, %chunk ]
-  %before = atomicrmw sub ptr %left, i64 1 acq_rel
-  %mine = icmp sgt i64 %before, 0
+  %taken = call i64 @next_chunk(ptr %team)
+  %mine = icmp ne i64 %taken, 0
   br i1 %mine, label %chunk, label %worked
 chunk:
-  %number = sub i64 %chunks, %before
-  %answer = call i64 %code(i64 %job_record, i64 %number)
-  atomicrmw max ptr %status, i64 %answer monotonic
-  atomicrmw add ptr %done, i64 1 seq_cst
   %share_more = add i64 %share, 1
   br label %take
 worked:
@@ -202,19 +225,11 @@ rest:
   %some = icmp sgt i64 %open, 0
   br i1 %some, label %take, label %again
 take:
-  %before = atomicrmw sub ptr %left, i64 1 acq_rel
-  %mine = icmp sgt i64 %before, 0
+  %taken = call i64 @next_chunk(ptr %team)
+  %mine = icmp ne i64 %taken, 0
   br i1 %mine, label %chunk, label %again
 chunk:
-  %chunks = load i64, ptr %count
-  %code = load ptr, ptr %function
-  %argument = load i64, ptr %record
-  %number = sub i64 %chunks, %before
-  %answer = call i64 %code(i64 %argument, i64 %number)
-  atomicrmw max ptr %status, i64 %answer monotonic
-  %earlier = atomicrmw add ptr %done, i64 1 seq_cst
-  %with_mine = add i64 %earlier, 1
-  %last = icmp eq i64 %with_mine, %chunks
+  %last = icmp eq i64 %taken, 2
   br i1 %last, label %finish, label %after
 finish:
   %sleeps = load atomic i64, ptr %waiting seq_cst, align 8
@@ -286,7 +301,7 @@ class Team:
             try:
                 if asked > 1 + len(self.threads):
                     self._grow(asked - 1)
-            except (AttributeError, OSError, RuntimeError, TypeError):
+            except (AttributeError, OSError, RuntimeError, TypeError, Unsupported):
                 self.is_gone, asked = True, 1
             self.table[ENTRY] = self._code[0] if asked > 1 and self.threads else 0
             self.asked = asked
@@ -300,7 +315,7 @@ class Team:
         for name, place in (("pthread_mutex_init", MUTEX), ("pthread_cond_init", JOB_COND), ("pthread_cond_init", DONE_COND)):
             if getattr(library, name)(self._at(place), None) != 0:
                 raise OSError(f"{name} failed")
-        self._code = (_function(RUN, _RUN), _function(WORK, _WORK))
+        self._code = (_function(RUN, _NOW + _NEXT_CHUNK + _RUN), _function(WORK, _NEXT_CHUNK + _WORK))
         os.register_at_fork(after_in_child=self._leave)
         atexit.register(self.stop)
 
@@ -378,25 +393,14 @@ def _function(name: str, code: str) -> int:
         stored = LIBRARY.store.get(key)
         address = objects.load(*stored) if stored is not None else 0
         if not address:
-            made = _compiled(text)
+            from irgrad.codegen.llvm import machine
+
+            made = machine.object_code(f"{machine.head()}\n{text}")
             LIBRARY.store.put(key, name, made)
             address = objects.load(name, made)
     if not address:
         raise RuntimeError("the parallel driver cannot be linked")
     return address
-
-
-def _compiled(text: str) -> bytes:
-    """The object file of LLVM text."""
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(f'target triple = "{llvm.get_process_triple()}"\n{text}')
-    module.verify()
-    target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(opt=2, codemodel="jitdefault", jit=True)
-    return bytes(machine.emit_object(module))
 
 
 TEAM = Team()
