@@ -13,7 +13,8 @@ from irgrad.errors import MissingRuleError
 from irgrad.extend import defjvp, defvjp, primitive
 from irgrad.frontend.context import current
 from irgrad.ir.primitive import REGISTRY, NonDiff
-from irgrad.operators import jacobians
+from irgrad.operators import jacobian_walks, jacobians
+from irgrad.operators.jacobian_structure import Structure
 from irgrad.passes import batch_rules, sparsity
 from irgrad.pytree import flatten
 from tests.ops.samples import SAMPLES
@@ -32,12 +33,12 @@ V = RNG.normal(size=(9, 12))
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Every way to a Jacobian of real functions, whatever its size."""
     monkeypatch.setattr(jacobians, "FEW", 0)
-    monkeypatch.setattr(jacobians.Walks, "is_wide", staticmethod(lambda rows, columns: request.param.startswith("forward")))
+    monkeypatch.setattr(Structure, "is_wide", staticmethod(lambda rows, columns: request.param.startswith("forward")))
     if "dense" in request.param or "parts" in request.param:
-        monkeypatch.setattr(jacobians.Walks, "find_patterns", lambda self: [sparsity.FULL for _ in self.outs])
+        monkeypatch.setattr(Structure, "find_patterns", lambda self: [sparsity.FULL for _ in self.outs])
     if "parts" in request.param:
-        monkeypatch.setattr(jacobians, "CHUNK", 40)
-        monkeypatch.setattr(jacobians, "RESULTS", 0)
+        monkeypatch.setattr(jacobian_walks, "CHUNK", 40)
+        monkeypatch.setattr(jacobian_walks, "RESULTS", 0)
     yield request.param
 
 
@@ -367,7 +368,7 @@ def test_counts(make: Callable[[int], Any]) -> None:
 def num_seeds(f: Callable[..., Any], x: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many seeds each walk of a Jacobian has; 1 where it is not batched."""
     found: list[int] = []
-    original = jacobians.Walks.in_parts
+    original = jacobian_walks.Walks.in_parts
 
     def in_parts(self: Any, *args: Any) -> Any:
         parts = original(self, *args)
@@ -375,7 +376,7 @@ def num_seeds(f: Callable[..., Any], x: Any, monkeypatch: pytest.MonkeyPatch) ->
         return parts
 
     with monkeypatch.context() as patch:
-        patch.setattr(jacobians.Walks, "in_parts", in_parts)
+        patch.setattr(jacobian_walks.Walks, "in_parts", in_parts)
         patch.setattr(jacobians, "FEW", 0)
         irgrad.jacobian(f)(x)
     return found
