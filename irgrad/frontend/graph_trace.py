@@ -29,6 +29,7 @@ LITERALS = (bool, int, float, complex, np.generic)
 _NO_PARAMS: dict[str, Any] = {}
 _USER = 3  # frames from `locate` to the user's, at least: of the trace's method and of the public entry that called it
 _new = object.__new__
+_getframe = sys._getframe
 _ndarray = np.ndarray
 
 
@@ -58,8 +59,16 @@ class GraphTrace(Trace):
 
     def locate(self, up: int = 1) -> None:
         """Note the user's position, at least `up` frames above this one; called at each public entry."""
+        frame = _getframe(up)
         sites = self.sites
-        if sites.locate(sys._getframe(up)):
+        top = sites.top
+        if top is not None and top.frame is frame:  # `Sites.locate` for the commonest move, further in straight-line code
+            lasti = frame.f_lasti
+            if lasti > top.lasti and top.info.loop[lasti] == top.loop:
+                top.lasti = lasti
+                self.site = sites.site = (top, lasti)
+                return
+        if sites.locate(frame):
             self.pending = True
         self.site = sites.site
 
@@ -103,7 +112,10 @@ class GraphTrace(Trace):
         if not self.inside:
             self.locate(_USER)
         if self.storages and not self.raw:
-            args = tuple(resolve_all(self, args, True))
+            for a in args:
+                if type(a) is Tracer and type(a.value) is _ndarray:
+                    args = tuple(resolve_all(self, args, True))
+                    break
         if len(args) == 2 and type(args[0]) is Tracer and type(args[1]) is Tracer:
             return self.apply_both(op, fn, args)
         operands: Any = args

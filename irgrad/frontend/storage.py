@@ -255,7 +255,7 @@ def update(trace: Trace, storage: Storage, op: Primitive, operands: Sequence[Any
     op.in_place(buffer, *values, **params)
     tracer = trace.append(op, (version, *made), params, buffer)
     storage.owned, storage.read = True, False
-    _advance(trace, storage, tracer)
+    advance(trace, storage, tracer)
 
 
 def replace(trace: Trace, root: Tracer, made: Tracer, storage: Storage | None = None) -> None:
@@ -263,10 +263,11 @@ def replace(trace: Trace, root: Tracer, made: Tracer, storage: Storage | None = 
     storage = storage or _open(trace, root)
     _note(trace, storage)
     storage.owned, storage.read = False, True
-    _advance(trace, storage, made)
+    advance(trace, storage, made)
 
 
-def _advance(trace: Trace, storage: Storage, version: Tracer) -> None:
+def advance(trace: Trace, storage: Storage, version: Tracer) -> None:
+    """`version` is what the memory holds now."""
     storage.version = version
     storage.number += 1
     trace.storages[version.index] = storage

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import ConcretizationError, TraceError
 from irgrad.ir.aval import Aval, aval_of
 from irgrad.ir.primitive import IDENTITY, REGISTRY, NonDiff, Primitive
@@ -242,11 +243,11 @@ class Tracer(Value):
 
     # -- items -------------------------------------------------------------------------------------------------------
 
-    def __getitem__(self, index: Any) -> Any:
-        return INDEXING["get"](self, index)
+    if TYPE_CHECKING:
 
-    def __setitem__(self, index: Any, value: Any) -> None:
-        INDEXING["set"](self, index, value)
+        def __getitem__(self, index: Any) -> Any: ...  # both are set by frontend.handlers
+
+        def __setitem__(self, index: Any, value: Any) -> None: ...
 
     # -- numpy's protocols -------------------------------------------------------------------------------------------
 
@@ -294,32 +295,32 @@ def _present(tracer: Tracer) -> Tracer:
 
 
 def _binary(name: str, fn: Callable[..., Any], dunder: str) -> None:
-    op_of = REGISTRY.__getitem__
+    op = REGISTRY[name]
 
     def forward(self: Tracer, other: Any) -> Any:
-        return self._trace.apply(op_of(name), fn, self, other)
+        return self._trace.apply(op, fn, self, other)
 
     def backward(self: Tracer, other: Any) -> Any:
-        return self._trace.apply(op_of(name), fn, other, self)
+        return self._trace.apply(op, fn, other, self)
 
     setattr(Tracer, f"__{dunder}__", forward)
     setattr(Tracer, f"__r{dunder}__", backward)
 
 
 def _compare(name: str, fn: Callable[..., Any], dunder: str) -> None:
-    op_of = REGISTRY.__getitem__
+    op = REGISTRY[name]
 
     def compare(self: Tracer, other: Any) -> Any:
         if other is None or isinstance(other, str):
             return fn(_present(self).value, other)
-        return self._trace.apply(op_of(name), fn, self, other)
+        return self._trace.apply(op, fn, self, other)
 
     setattr(Tracer, f"__{dunder}__", compare)
 
 
 def _unary(name: str, fn: Callable[..., Any], dunder: str) -> None:
-    op_of = REGISTRY.__getitem__
-    setattr(Tracer, f"__{dunder}__", lambda self: self._trace.apply(op_of(name), fn, self))
+    op = REGISTRY[name]
+    setattr(Tracer, f"__{dunder}__", lambda self: self._trace.apply(op, fn, self))
 
 
 for _name, _fn, _dunder in (

@@ -32,15 +32,17 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.shaping import size_of
-from irgrad.frontend.storage import present
+from irgrad.frontend.storage import SHARES, present
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import INDEXING, Tracer
-from irgrad.ir.primitive import REGISTRY
+from irgrad.ir.primitive import PART, REGISTRY
+from irgrad.ops.index import region
 
 Plan = tuple[dict[str, Shape] | None, Shape | None, bool]  # params of the slice node, shape with new axes, is the result an array
 PLANS: dict[tuple[Any, ...], Plan] = {}
 _SLICE = REGISTRY["slice"]
 _LIMIT = 4096
+_USER = 2  # frames from `GraphTrace.locate` to the user's
 BASIC = (int, slice, type(None), EllipsisType)
 
 # ---- reading ----
@@ -56,11 +58,32 @@ def get(x: Tracer, index: Any) -> Any:
         plan = PLANS.get((value.shape, key))
         if plan is None:
             plan = remember((value.shape, key), x, index if type(index) is tuple else (index,))
-        return read(present(x) if plan[0] is None and x._trace.storages else x, plan)
+        trace = x._trace
+        params, grown, is_array = plan
+        if type(trace) is GraphTrace and params is not None and grown is None and not trace.inside:
+            base = holder_of(trace, x)
+            if base is not None:
+                found = base.value[region(**params)] if is_array else base.value[index]
+                if not is_array or type(found) is np.ndarray:
+                    trace.locate(_USER)
+                    return trace.record(_SLICE, (base,), params, found)
+        return read(present(x) if params is None and trace.storages else x, plan)
     return run(x._trace, "getitem", _general, (x, index), {})
 
 
+def holder_of(trace: GraphTrace, x: Tracer) -> Tracer | None:
+    """The value that a part of `x` is read from; None where `x` is a view of written memory, or of parts of numbers."""
+    if trace.storages:
+        storage = trace.storages.get(x.index)
+        if storage is not None:
+            version: Tracer = storage.version
+            return version
+    op = x.op
+    return None if op is not None and op.traits & (SHARES if trace.storages else PART) else x
+
+
 INDEXING["get"] = get
+setattr(Tracer, "__getitem__", get)  # the method itself: one call less
 
 
 def key_of(index: Any) -> Any:
@@ -72,6 +95,8 @@ def key_of(index: Any) -> Any:
         return _slice_key(index)
     if kind is not tuple:
         return None
+    if len(index) == 2 and type(index[0]) is int is type(index[1]):
+        return index
     key = []
     for item in index:
         kind = type(item)

@@ -67,7 +67,11 @@ def concatenate(trace: Trace, arrays: Any, /, axis: Any = 0, out: Any = None, *,
 @handles(np.stack)
 def stack(trace: Trace, arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     refuse("stack", out=out)
-    xs = parts_of(trace, arrays, dtype)
+    if isinstance(arrays, (list, tuple)) and arrays and all(type(a) is Tracer and isinstance(a.value, np.generic) for a in arrays):
+        target = np.dtype(dtype) if dtype is not None else np.result_type(*[a.value.dtype for a in arrays])
+        xs = [cast(trace, a, target) for a in arrays]  # numbers go where they belong at once
+    else:
+        xs = parts_of(trace, arrays, dtype)
     shape = shape_of(xs[0])
     if any(shape_of(x) != shape for x in xs):
         raise ValueError("all input arrays must have the same shape")

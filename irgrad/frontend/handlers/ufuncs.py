@@ -40,6 +40,8 @@ from irgrad.ir.primitive import REGISTRY, Primitive
 
 _PLAIN_KEYWORDS = {"casting": "same_kind", "order": "K", "subok": True, "where": True, "out": None, "dtype": None, "signature": None}
 LARGEST_POWER = 64
+_SQUARE = REGISTRY["square"]
+_float64 = np.float64
 
 
 # A ufunc of irgrad.numpy: records on traced values, otherwise numpy's own; its other attributes are numpy's.
@@ -373,12 +375,19 @@ def _power_ufunc(trace: Trace, x: Any, y: Any) -> Any:
 enter(np.power, Ufunc(np.power, None, _power_ufunc))
 
 
+def _squared(x: Any) -> Any:
+    return x**2
+
+
 def _pow(self: Tracer, other: Any, modulus: Any = None) -> Any:
     if modulus is not None:
         return NotImplemented
     trace = self._trace
     if type(other) is not Tracer and not isinstance(other, (bool, int, float, complex, np.generic, np.ndarray)):
         return NotImplemented
+    value = self.value
+    if type(other) is int and other == 2 and (type(value) is _float64 or (type(value) is np.ndarray and value.dtype.kind in "fc")):
+        return trace.apply(_SQUARE, _squared, self)
     if type(other) is int and other >= 0:  # one primitive: it finds its site itself
         return power(trace, self, other, operator.pow)
     return run(trace, "power", power, (self, other, operator.pow), {})

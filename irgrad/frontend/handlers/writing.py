@@ -14,6 +14,7 @@ import numpy as np
 from irgrad.errors import TraceError
 from irgrad.frontend.context import current
 from irgrad.frontend.documented import described
+from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers.core import (
     PUBLIC,
     Shape,
@@ -38,12 +39,14 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember
 from irgrad.frontend.handlers.ordering import check_kth
 from irgrad.frontend.handlers.shaping import size_of
-from irgrad.frontend.storage import identity, present, resolve, resolve_tree, slice_of, update_all, write
+from irgrad.frontend.storage import advance, identity, present, resolve, resolve_tree, slice_of, update_all, write
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import ATTRIBUTES, FUNCTIONS, INDEXING, METHODS, UFUNCS, Tracer
 from irgrad.ir.primitive import PART, REGISTRY
 
 INDEXING["present"] = present
+_SLICE_UPDATE = REGISTRY["slice_update"]
+_float64 = np.float64
 _WIDE = (np.dtype(np.float64), np.dtype(np.int64))
 
 # ---- items ----
@@ -51,7 +54,34 @@ _WIDE = (np.dtype(np.float64), np.dtype(np.int64))
 
 def set_(x: Tracer, index: Any, value: Any) -> None:
     """``x[index] = value``."""
-    run(x._trace, "setitem", _set, (x, index, value), {}, handles=True)
+    trace = x._trace
+    if type(trace) is GraphTrace and type(value) is Tracer and value._trace is trace and _set_element(trace, x, index, value):
+        return
+    run(trace, "setitem", _set, (x, index, value), {}, handles=True)
+
+
+def _set_element(trace: GraphTrace, x: Tracer, index: Any, value: Tracer) -> bool:
+    """The commonest write: a traced number to one element of an array that was written before. False for any other."""
+    storage = trace.storages.get(x.index)
+    if storage is None or not storage.number or trace.inside or trace.suspended or trace.shared:
+        return False
+    number, key = value.value, key_of(index)
+    if (type(number) is not _float64 and type(number) is not float) or key is None:
+        return False
+    buffer = storage.version.value
+    plan = PLANS.get((buffer.shape, key))
+    if plan is None or plan[2] or plan[0] is None or buffer.dtype != _WIDE[0] or buffer.size == 1:
+        return False
+    trace.locate(2)
+    if storage.read or not storage.owned:
+        buffer = buffer.copy(order="K")
+        storage.owned, storage.read = True, False
+    buffer[index] = number
+    advance(trace, storage, trace.record(_SLICE_UPDATE, (storage.version, value), plan[0], buffer))
+    return True
+
+
+setattr(Tracer, "__setitem__", set_)  # the method itself: one call less
 
 
 INDEXING["set"] = set_
