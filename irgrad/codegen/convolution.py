@@ -2,6 +2,7 @@
 
 Along a long result it adds one weight times a run of the signal; along a long kernel it accumulates products in a register. Sums
 are in the order of the loops: within the bound n eps |x| |w| of a dot product. Both run in blocks that stay in the first cache.
+With a margin the loops run over the places where there is a signal; a chunk knows where it starts by the pointer that stayed.
 """
 
 from __future__ import annotations
@@ -47,9 +48,12 @@ class _Text:
         self.line(f"for {name} in range(0, {extent}, {BLOCK}):")
         self.depth += 1
 
-    def within(self, name: str, block: str, extent: str) -> None:
-        """Over one block."""
-        self.line(f"for {name} in range({block}, min({block} + {BLOCK}, {extent})):")
+    def within(self, name: str, block: str, extent: str, bounds: tuple[str, str] | None = None) -> None:
+        """Over one block, or the part of it inside of bounds."""
+        first, last = block, f"min({block} + {BLOCK}, {extent})"
+        if bounds is not None:
+            first, last = f"max({first}, {bounds[0]})", f"min({last}, {bounds[1]})"
+        self.line(f"for {name} in range({first}, {last}):")
         self.depth += 1
 
 
@@ -65,6 +69,9 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
     steps = {"x": [text.size(s) for s in x], "w": [text.size(s) for s in w], "o": [text.size(s) for s in o]}
     extents = {"o": [text.size(n) for n in shape], "m": [text.size(n) for n in w_shape]}
     deep = text.size(x_shape[1])
+    low = node.params.get("low")
+    if low is not None:
+        _margins(text, low, x_shape[2:], dtype.itemsize)
     for name in ("x", "w", "o"):
         for axis, step in enumerate(steps[name]):
             text.line(f"{name}{axis} = {step}")
@@ -82,26 +89,32 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
     for k in range(outer):
         text.loop(f"m{k}", extents["m"][2 + k])
     for k in range(outer):
-        text.loop(f"i{k}", extents["o"][2 + k])
+        if low is None:
+            text.loop(f"i{k}", extents["o"][2 + k])
+        else:
+            text.line(f"for i{k} in range(max(0, low{k} - m{k}), min({extents['o'][2 + k]}, low{k} + n{k} - m{k})):")
+            text.depth += 1
     last_x = "" if x[-1] == 1 else f" * x{count + 1}"  # a unit stride is text: the vectoriser asks
     last_w = "" if w[-1] == 1 else f" * w{count + 1}"
-    text.line(f"xs = a * x0 + d * x1{''.join(f' + (i{k} + m{k}) * x{k + 2}' for k in range(outer))}")
+    moved = ["" if low is None else f" - low{k}" for k in range(count)]
+    text.line(f"xs = a * x0 + d * x1{''.join(f' + (i{k} + m{k}{moved[k]}) * x{k + 2}' for k in range(outer))}")
     text.line(f"ws = b * w0 + d * w1{''.join(f' + m{k} * w{k + 2}' for k in range(outer))}")
     text.line(f"os = base{''.join(f' + i{k} * o{k + 2}' for k in range(outer))}")
+    shift = "m" if low is None else f"(m - low{outer})"
     if along_result:
         text.blocks("c", extents["o"][-1])
         text.loop("m", extents["m"][-1])
         text.line(f"weight = load(w, ws + m{last_w})")
-        text.line(f"first = xs + m{last_x}")
-        text.within("i", "c", extents["o"][-1])
+        text.line(f"first = xs + {shift}{last_x}")
+        text.within("i", "c", extents["o"][-1], None if low is None else (f"low{outer} - m - at", f"low{outer} + n{outer} - m - at"))
         term = times("weight", f"load(x, first + i{last_x})", dtype)
         text.line(f"store(o, os + i, {plus('load(o, os + i)', term, dtype)})")
     else:
         text.blocks("c", extents["m"][-1])
         text.loop("i", extents["o"][-1])
-        text.line(f"first = xs + i{last_x}")
+        text.line(f"first = xs + {'i' if low is None else f'(i - low{outer})'}{last_x}")
         text.line(f"total = {zero}")
-        text.within("m", "c", extents["m"][-1])
+        text.within("m", "c", extents["m"][-1], None if low is None else (f"low{outer} - i - at", f"low{outer} + n{outer} - i - at"))
         term = times(f"load(x, first + m{last_x})", f"load(w, ws + m{last_w})", dtype)
         add = "add_any_order(total, {})" if dtype.kind in "fc" else "{}"
         text.line(f"total = {add.format(term if dtype.kind in 'fc' else plus('total', term, dtype))}")
@@ -109,10 +122,20 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
         text.line(f"store(o, os + i, {plus('load(o, os + i)', 'total', dtype)})")
     head = ["def kernel(p, n):", *(f"    {name} = pointer_{dtype.name}(p, {i})" for i, name in enumerate("xwo"))]
     pointers: list[Ref | str] = [lowering.ref(view) for view in (*views, lowering.view(node))]
+    if low is not None:
+        pointers.append(pointers[2])
     flops = 2 * math.prod(shape) * math.prod(w_shape[1:])
     row = Row("\n".join([*head, *text.lines, "    return 0", ""]), pointers, text.sizes, "correlate", flops)
     _divide(row, x, w, o, node, along_result)
     return row
+
+
+def _margins(text: _Text, low: tuple[int, ...], lengths: tuple[int, ...], width: int) -> None:
+    """How long the signal is and what is in front of it, and how far along the last axis a chunk is."""
+    for k, (a, n) in enumerate(zip(low, lengths, strict=True)):
+        text.line(f"low{k} = {text.size(a)}")
+        text.line(f"n{k} = {text.size(n)}")
+    text.line(f"at = (size(p, 2) - size(p, 3)) // {width}")
 
 
 def _divide(row: Row, x: tuple[int, ...], w: tuple[int, ...], o: tuple[int, ...], node: Node, along_result: bool) -> None:
@@ -122,6 +145,8 @@ def _divide(row: Row, x: tuple[int, ...], w: tuple[int, ...], o: tuple[int, ...]
     if along_result:
         along.append((shape[-1] // BLOCK, BLOCK, len(shape) - 1, [x[-1], 0, o[-1]]))
     _, unit, axis, steps = max(along, key=lambda each: each[0])
+    if len(row.pointers) > 3:
+        steps = [*steps, 0 if axis == len(shape) - 1 else steps[2]]
     divide(row, row.flops * PAIR * width / 8, len(x) + len(w) + len(o) + axis, [step * width for step in steps], unit)
 
 

@@ -1,8 +1,10 @@
 """Correlation of stacks of signals over any number of axes: what every convolution is lowered onto.
 
-``correlate(x, w)[a, b, o] = sum over d, m of x[a, d, o + m] w[b, d, m]`` for x of shape (a, d, *n) and w of shape (b, d, *m), n >= m along
-every axis; the result has shape (a, b, *(n - m + 1)). Both cotangents are correlations again, so that derivatives of
-every order need no other primitive.
+``correlate(x, w)[a, b, o] = sum over d, m of x[a, d, o + m - low] w[b, d, m]`` for x of shape (a, d, *n) and w of shape (b, d, *m); the
+result has shape (a, b, *(n + low + high - m + 1)). Without params low and high are 0, and n >= m along every axis. A margin (`low` in
+front of the signal, `high` behind it) stands for entries that are not multiplied, so that an infinity of w meets no zero there;
+it is shorter than w, and w no longer than the signal with either one. Both cotangents are correlations of this kind again, so that
+derivatives of every order need no other primitive.
 """
 
 from __future__ import annotations
@@ -21,30 +23,61 @@ from irgrad.ops.rules import promote, reject
 WINDOWS = 1 << 22  # elements of all windows up to which they are laid out for one matrix product
 
 
-def _correlate_aval(x: Aval, w: Aval) -> Aval:
+Margin = tuple[int, ...]
+
+
+def with_margin(low: Margin, high: Margin) -> dict[str, Margin]:
+    """The params of a correlation."""
+    return {"low": low, "high": high} if any(low) or any(high) else {}
+
+
+def margins(low: Margin, high: Margin, count: int) -> tuple[Margin, Margin]:
+    """Those of `count` axes."""
+    return low or (0,) * count, high or (0,) * count
+
+
+def _correlate_aval(x: Aval, w: Aval, low: Margin = (), high: Margin = ()) -> Aval:
     if x.ndim != w.ndim or x.ndim < 3 or x.shape[1] != w.shape[1]:
         raise reject("correlate", (x, w), "expected shapes (a, d, *n) and (b, d, *m)")
-    if any(n < m for n, m in zip(x.shape[2:], w.shape[2:], strict=True)) or 0 in w.shape[2:]:
-        raise reject("correlate", (x, w), "expected extents n >= m >= 1 along every axis")
-    lengths = tuple(n - m + 1 for n, m in zip(x.shape[2:], w.shape[2:], strict=True))
-    return Aval((x.shape[0], w.shape[0], *lengths), promote((x, w)))
+    low, high = margins(low, high, x.ndim - 2)
+    if len(low) != x.ndim - 2 or len(high) != x.ndim - 2:
+        raise reject("correlate", (x, w), f"expected margins of {x.ndim - 2} axes")
+    axes = list(zip(x.shape[2:], w.shape[2:], low, high, strict=True))
+    if any(n + min(a, b) < m for n, m, a, b in axes) or 0 in w.shape[2:]:
+        raise reject("correlate", (x, w), "expected extents n >= m >= 1 along every axis, n with either margin")
+    if any(not (0 <= a < m and 0 <= b < m) for _, m, a, b in axes):
+        raise reject("correlate", (x, w), "expected margins from 0 to m - 1")
+    return Aval((x.shape[0], w.shape[0], *(n + a + b - m + 1 for n, m, a, b in axes)), promote((x, w)))
 
 
-def _correlate(x: Any, w: Any) -> Any:
+def _correlate(x: Any, w: Any, low: Margin = (), high: Margin = ()) -> Any:
     extents = w.shape[2:]
     axes = tuple(range(2, x.ndim))
-    if len(axes) == 1 and x.shape[0] * x.shape[1] * w.shape[0] <= 4:
+    before, behind = margins(low, high, len(axes))
+    lengths = tuple(n + a + b - m + 1 for n, m, a, b in zip(x.shape[2:], extents, before, behind, strict=True))
+    if low and np.isfinite(w).all():
+        x, before = np.pad(x, ((0, 0), (0, 0), *zip(before, behind, strict=True))), (0,) * len(axes)
+        low = ()
+    if not low and len(axes) == 1 and x.shape[0] * x.shape[1] * w.shape[0] <= 4:
         return _by_rows(x, w)
-    lengths = tuple(n - m + 1 for n, m in zip(x.shape[2:], extents, strict=True))
-    if x.shape[0] * x.shape[1] * math.prod(lengths) * math.prod(extents) <= WINDOWS:
+    if x.shape[0] * x.shape[1] * math.prod(lengths) * math.prod(extents) <= WINDOWS and not low:
         windows = sliding_window_view(x, extents, axis=axes)  # (a, d, *o, *m)
         summed = (1, *range(x.ndim, x.ndim + len(axes)))
         made = np.tensordot(windows, w, (summed, (1, *axes)))  # (a, *o, b)
         return np.ascontiguousarray(np.moveaxis(made, -1, 1))
     out = np.zeros((x.shape[0], w.shape[0], *lengths), np.result_type(x, w))
+    every = (slice(None), slice(None))
+    if lengths[-1] < extents[-1] and len(axes) == 1:
+        for i in range(lengths[0]):
+            first, last = max(before[0] - i, 0), min(extents[0], x.shape[2] + before[0] - i)
+            part = x[:, :, first + i - before[0] : last + i - before[0]]
+            out[:, :, i] = np.tensordot(part, w[:, :, first:last], ((1, 2), (1, 2)))
+        return out
     for place in np.ndindex(*extents):
-        part = x[(slice(None), slice(None), *(slice(k, k + n) for k, n in zip(place, lengths, strict=True)))]
-        out += np.moveaxis(np.tensordot(part, w[(slice(None), slice(None), *place)], ((1,), (1,))), -1, 1)
+        here = [(max(a - k, 0), min(c, n + a - k)) for k, a, c, n in zip(place, before, lengths, x.shape[2:], strict=True)]
+        part = x[(*every, *(slice(i + k - a, j + k - a) for (i, j), k, a in zip(here, place, before, strict=True)))]
+        made = np.tensordot(part, w[(*every, *place)], ((1,), (1,)))
+        out[(*every, *(slice(i, j) for i, j in here))] += np.moveaxis(made, -1, 1)
     return out
 
 
@@ -68,15 +101,16 @@ def _flipped(b: Builder, x: Any) -> Any:
     return b.slice(x, start=start, count=shape, step=(1, 1, *(-1,) * (len(shape) - 2)), drop=())
 
 
-def _correlate_vjp_left(b: Builder, ct: Any, out: Any, x: Any, w: Any) -> Any:
-    """The full convolution of the cotangent with the kernel, summed over b."""
-    margin = (0, 0, *(m - 1 for m in b.shape(w)[2:]))
-    return b.correlate(b.pad(ct, 0.0, low=margin, high=margin), _flipped(b, _swapped(b, w)))
+def _correlate_vjp_left(b: Builder, ct: Any, out: Any, x: Any, w: Any, low: Margin = (), high: Margin = ()) -> Any:
+    """The convolution of the cotangent with the kernel, summed over b, with the margins that these leave."""
+    lengths = b.shape(w)[2:]
+    before, behind = (tuple(m - 1 - a for m, a in zip(lengths, given, strict=True)) for given in margins(low, high, len(lengths)))
+    return b.correlate(ct, _flipped(b, _swapped(b, w)), **with_margin(before, behind))
 
 
-def _correlate_vjp_right(b: Builder, ct: Any, out: Any, x: Any, w: Any) -> Any:
+def _correlate_vjp_right(b: Builder, ct: Any, out: Any, x: Any, w: Any, low: Margin = (), high: Margin = ()) -> Any:
     """The correlation of the signals with the cotangent, summed over a."""
-    return _swapped(b, b.correlate(_swapped(b, x), _swapped(b, ct)))
+    return _swapped(b, b.correlate(_swapped(b, x), _swapped(b, ct), **with_margin(low, high)))
 
 
 correlate = primitive(
@@ -84,6 +118,9 @@ correlate = primitive(
     evaluate=_correlate,
     aval=_correlate_aval,
     vjp=(_correlate_vjp_left, _correlate_vjp_right),
-    jvp=(lambda b, t, out, x, w: b.correlate(t, w), lambda b, t, out, x, w: b.correlate(x, t)),
+    jvp=(
+        lambda b, t, out, x, w, **params: b.correlate(t, w, **params),
+        lambda b, t, out, x, w, **params: b.correlate(x, t, **params),
+    ),
     traits=PURE,
 )

@@ -307,6 +307,8 @@ def _correlated(f: Finder, node: Any, sources: Mapping[int, Pattern]) -> Pattern
             return _anything(f, node, sources)
         summed = _folded(f, sources[0], x, (1,))
         signals = numbers((x[0], 1, *x[2:]))
+        low, high = (node.params.get(name) or (0,) * len(x[2:]) for name in ("low", "high"))
+        signals = np.pad(signals, ((0, 0), (0, 0), *zip(low, high, strict=True)), constant_values=-1)
         for place in np.ndindex(*w[2:]):
             window = tuple(slice(k, k + n) for k, n in zip(place, shape[2:], strict=True))
             parts.append(take(summed, np.broadcast_to(signals[:, :, *window], shape).ravel()))

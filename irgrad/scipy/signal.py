@@ -19,6 +19,7 @@ import irgrad.numpy as inp
 from irgrad.frontend.context import current
 from irgrad.frontend.handlers.core import as_array, call, cast, dtype_of, find_in_call, open_trace, run, shape_of, unwrap
 from irgrad.frontend.trace import EagerTrace, Trace
+from irgrad.ops.convolve import with_margin
 from irgrad.scipy._wrap import module_names
 
 if TYPE_CHECKING:
@@ -72,12 +73,13 @@ def _direct(trace: Trace, x: Any, y: Any, axes: Sequence[Axes], dot_axes: Sequen
 
 
 def _correlated(trace: Trace, x: Any, w: Any, mode: str) -> Any:
-    lengths = shape_of(w)[2:]
-    if mode == "full":
-        x = inp.pad(x, ((0, 0), (0, 0), *((m - 1, m - 1) for m in lengths)))
-    elif mode == "same":
-        x = inp.pad(x, ((0, 0), (0, 0), *((m - 1 - (m - 1) // 2, (m - 1) // 2) for m in lengths)))
-    return call(trace, "correlate", x, _flipped(w))
+    lengths, signal = shape_of(w)[2:], shape_of(x)[2:]
+    low = high = tuple(m - 1 if mode == "full" else 0 for m in lengths)
+    if mode == "same":
+        low, high = tuple(m - 1 - (m - 1) // 2 for m in lengths), tuple((m - 1) // 2 for m in lengths)
+    if len(lengths) > 1 or signal[0] < lengths[0]:  # scipy multiplies by zeros where numpy does not do it
+        x, low, high = inp.pad(x, ((0, 0), (0, 0), *zip(low, high, strict=True))), (), ()
+    return call(trace, "correlate", x, _flipped(w), **with_margin(low, high))
 
 
 def _operands(trace: Trace, in1: Any, in2: Any) -> tuple[Any, Any]:

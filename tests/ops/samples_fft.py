@@ -49,11 +49,16 @@ def correlation_rows() -> list[Sample]:
         ((2, 3, 5), (4, 3, 2)), ((1, 1, 9), (1, 1, 7)), ((1, 1, 9), (1, 1, 3)), ((2, 1, 4), (1, 1, 4)), ((1, 2, 3), (2, 2, 1)),
         ((2, 2, 4, 5), (3, 2, 2, 4)), ((1, 2, 6, 7), (2, 2, 2, 3)), ((1, 1, 3, 3, 3), (2, 1, 2, 1, 2)), ((0, 1, 3), (2, 1, 2)),
     ]  # fmt: skip
+    margins = [
+        ((1, 1, 9), (1, 1, 3), (2,), (2,)), ((1, 2, 3), (3, 2, 3), (2,), (1,)), ((1, 1, 3), (2, 1, 5), (4,), (3,)),
+        ((2, 3, 4, 5), (2, 3, 3, 2), (2, 1), (0, 1)), ((1, 1, 3, 3, 3), (1, 1, 2, 3, 2), (0, 2, 1), (1, 1, 0)),
+    ]  # fmt: skip
     rows = [Sample((draw(x), draw(w))) for x, w in pairs]
     rows += [
         Sample((draw((4, 3, 10))[::2, ::-1, ::2], draw((2, 3, 2)).swapaxes(0, 1).reshape(3, 2, 2).swapaxes(0, 1))),
         Sample((draw((2, 3, 5), dtype="complex128"), draw((4, 3, 2), dtype="complex128"))),
     ]
+    rows += [Sample((draw(x), draw(w)), {"low": low, "high": high}) for x, w, low, high in margins]
     return rows + [
         Sample((draw((2, 1, 5), 0, 9, d), draw((1, 1, 2), 0, 9, d)), order=0) for d in ("float32", "complex64", "int64", "uint8")
     ]
@@ -72,5 +77,7 @@ BAD: list[tuple[str, Bad]] = [
     ("rfft", Bad((np.ones(3) * 1j,), TraceError, r"expected a real operand", {"axis": 0, "norm": "ortho"})),
     ("correlate", Bad((np.ones((1, 2, 3)), np.ones((1, 1, 2))), TraceValueError, r"expected shapes \(a, d, \*n\) and \(b, d, \*m\)")),
     ("correlate", Bad((np.ones((1, 1, 3)), np.ones((1, 1, 4))), TraceValueError, r"expected extents n >= m >= 1")),
+    ("correlate", Bad((np.ones((1, 1, 3)), np.ones((1, 1, 2))), TraceValueError, r"margins from 0 to m - 1", {"low": (2,), "high": (0,)})),
+    ("correlate", Bad((np.ones((1, 1, 3)), np.ones((1, 1, 2))), TraceValueError, r"margins of 1 axes", {"low": (1, 0), "high": (0, 0)})),
     ("irfft", Bad((np.ones(3),), TraceValueError, r"3 entries along axis 0; 8 points have 5", {"axis": 0, "n": 8, "norm": "ortho"})),
 ]

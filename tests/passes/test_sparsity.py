@@ -57,6 +57,10 @@ PATTERNS: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {
         lambda b, x: b.correlate(b.reshape(x, shape=(1, 1, 12)), np.ones((1, 1, 3))),
         np.array([[i <= j < i + 3 for j in range(12)] for i in range(10)]),
     ),
+    "windows with a margin": (
+        lambda b, x: b.correlate(b.reshape(x, shape=(1, 1, 12)), np.ones((1, 1, 3)), low=(2,), high=(1,)),
+        np.array([[i - 2 <= j <= i for j in range(12)] for i in range(13)]),
+    ),
     "lines": (lambda b, x: b.cumsum(b.reshape(x, shape=(3, 4)), axis=1), np.kron(np.eye(3, dtype=bool), np.ones((4, 4), bool))),
     "anything else": (lambda b, x: b.inv(b.reshape(b.slice(x, **region(0, 4)), shape=(2, 2))), np.tile(np.arange(12) < 4, (4, 1))),
 }

@@ -124,11 +124,41 @@ def test_derivatives(mode: str) -> None:
 def test_samples_as_kernels(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CONFIG, "evaluate", plain)
     op = REGISTRY["correlate"]
-    for sample in ROWS if plain else [ROWS[i] for i in (0, 1, 5, 9, 10, 14)]:
-        got, in_numpy = compiled(program(op, {}), *sample.operands)
+    for sample in ROWS if plain else [ROWS[i] for i in (0, 1, 5, 9, 10, 11, 12, 13, 14, 15, 19)]:
+        got, in_numpy = compiled(program(op, sample.params), *sample.operands)
         assert in_numpy == 0
-        wrong = difference(got, op.evaluate(*sample.operands), 32, 100.0)
+        wrong = difference(got, op.evaluate(*sample.operands, **sample.params), 32, 100.0)
         assert not wrong, f"{[x.shape for x in sample.operands]}: {wrong}"
+
+
+@pytest.mark.parametrize("name", ["convolve", "correlate"])
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("n, m", [(7, 3), (3, 7), (2, 40), (40, 2), (5, 5)])
+def test_what_is_not_multiplied_is_not_nan(name: str, mode: str, n: int, m: int) -> None:
+    """An infinity or nan in the shorter operand, as numpy has it: eagerly, compiled, and in the derivative by the longer one."""
+    apart = getattr(np, name)
+    fast = irgrad.jit(lambda x, y: apart(x, y, mode), compile_after=1)
+    by_first = irgrad.grad(lambda x, y: np.sum(apart(x, y, mode)))
+    met = np.array([[apart(a, b, mode).sum() != 0 for b in np.eye(m)] for a in np.eye(n)])
+    for value in (np.inf, -np.inf, np.nan):
+        x, y = RNG.normal(size=n), RNG.normal(size=m)
+        (x if n <= m else y)[0] = value
+        want = apart(x, y, mode)
+        np.testing.assert_allclose(fast(x, y), want, rtol=1e-12)
+        np.testing.assert_allclose(irgrad.make_vjp(lambda x, f=apart: f(x, y, mode))(x)[1], want, rtol=1e-12)
+        if n >= m:
+            with np.errstate(invalid="ignore"):
+                got = by_first(x, y)
+            np.testing.assert_allclose(got, [sum(y[row]) for row in met], rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["full", "same"])
+def test_chunks_of_a_margin(mode: str) -> None:
+    """A long convolution in chunks has the margin at its ends alone."""
+    x, y = RNG.normal(size=300_000), RNG.normal(size=9)
+    fast = irgrad.jit(lambda x, y: np.convolve(x, y, mode), compile_after=1)
+    np.testing.assert_allclose(fast(x, y), np.convolve(x, y, mode), rtol=1e-10, atol=1e-12)
+    assert fast.stats().parallel_rows == 1
 
 
 def test_long_signals_are_summed_row_by_row() -> None:

@@ -31,6 +31,7 @@ from irgrad.frontend.handlers.joining import joined, parts_of
 from irgrad.frontend.handlers.reduction import average, reduce, total
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.trace import Trace
+from irgrad.ops.convolve import with_margin
 
 # ---- covariance ----
 
@@ -215,10 +216,10 @@ def convolve(trace: Trace, a: Any, v: Any, mode: str = "full") -> Any:
         raise ValueError("v cannot be empty" if n else "a cannot be empty")
     low, count = {"full": (m - 1, n + m - 1), "same": ((m - 1) - (m - 1) // 2, n), "valid": (0, n - m + 1)}[mode]
     high = count + m - 1 - n - low
-    padded = call(trace, "pad", x, dtype_of(x).type(0), low=(low,), high=(high,))
     if np.result_type(dtype_of(x), dtype_of(y)).kind in "fc":
-        stacks = (reshape(trace, padded, (1, 1, count + m - 1)), reshape(trace, flipped(trace, y, (0,)), (1, 1, m)))
-        return reshape(trace, call(trace, "correlate", *stacks), (count,))
+        stacks = (reshape(trace, x, (1, 1, n)), reshape(trace, flipped(trace, y, (0,)), (1, 1, m)))
+        return reshape(trace, call(trace, "correlate", *stacks, **with_margin((low,), (high,))), (count,))
+    padded = call(trace, "pad", x, dtype_of(x).type(0), low=(low,), high=(high,))
     windows = gather_axis(trace, padded, trace.lift(np.add.outer(np.arange(count), np.arange(m))), 0)
     return call(trace, "dot", windows, flipped(trace, y, (0,)))
 
