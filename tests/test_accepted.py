@@ -15,6 +15,7 @@ import pytest
 
 import irgrad
 from irgrad.pytree import flatten
+from tests.support.differences import differences
 
 A = np.array([[1.0, -0.5, 0.3], [0.2, 0.8, -1.1], [0.4, 0.1, 0.9]])
 X = np.array([0.65, -1.3, 2.25])
@@ -82,11 +83,6 @@ def _filled(x: Any) -> Any:
     out[1, 1:] = x[:2] * x[1:]
     out[0, 0] += x[2]
     return np.sum(out**2)
-
-
-def differences(f: Callable[[Any], Any], x: Any) -> Any:
-    h = 1e-6
-    return np.array([(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(x.size)])
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

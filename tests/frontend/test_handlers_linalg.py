@@ -19,7 +19,7 @@ from irgrad.frontend.trace import EagerTrace, Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.pytree import flatten
 from irgrad.test_util import check_grads
-from tests.frontend.test_handlers_numpy import same, traced, tracing
+from tests.support.tracing import same, traced, tracing
 
 pytestmark = pytest.mark.filterwarnings("error")
 RNG = np.random.default_rng(17)

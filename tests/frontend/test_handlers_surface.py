@@ -16,7 +16,7 @@ import irgrad.numpy as inp
 from irgrad.errors import IrgradError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import EagerTrace, Trace
-from tests.frontend.test_handlers_numpy import check_replay, concrete, same, traced, tracing
+from tests.support.tracing import check_replay, concrete, same, traced, tracing
 
 RNG = np.random.default_rng(8)
 V = RNG.normal(size=6)

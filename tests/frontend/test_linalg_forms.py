@@ -18,7 +18,7 @@ from irgrad.frontend.trace import EagerTrace, Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.pytree import flatten
 from irgrad.test_util import check_grads
-from tests.frontend.test_handlers_numpy import traced, tracing
+from tests.support.tracing import traced, tracing
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")]
 RNG = np.random.default_rng(23)

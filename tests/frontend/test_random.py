@@ -20,6 +20,7 @@ from irgrad.frontend.handlers.random import FORMULAS, PARAMETERS
 from irgrad.ir.evaluate import evaluate
 from irgrad.pytree import flatten
 from irgrad.runtime.jit import Jitted
+from tests.support.differences import differences
 
 NUMBERS: dict[str, tuple[Any, ...]] = {  # of each distribution: arguments before the size
     "beta": (2.0, 1.5), "binomial": (10, 0.3), "chisquare": (3.0,), "dirichlet": (np.array([1.0, 2.0, 0.5]),), "exponential": (1.7,),
@@ -345,16 +346,14 @@ def test_pathwise_derivatives(name: str, kind: str, wrap: Any) -> None:
     push = wrap(lambda p, t, seed: irgrad.make_jvp(lambda p: total(ours(seed), *p))(p)(t)[1])
     point = np.array(args)
     plain = lambda p: total(theirs(3), *map(float, p))
-    steps = 1e-5 * np.eye(len(args))
-    slope = np.array([(plain(point + h) - plain(point - h)) / 2e-5 for h in steps])
+    slope = differences(plain, point, 1e-5)
     for _ in range(2):
         got, found = value(3, *args)
         np.testing.assert_allclose(got, plain(point), rtol=1e-12)
         np.testing.assert_allclose(found, slope, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(push(point, np.ones(len(args)), 3), slope.sum(), rtol=1e-6, atol=1e-7)
     gradient = lambda p: np.array(irgrad.grad(lambda p: total(ours(3), *p))(p))
-    bend = np.array([(gradient(point + h) - gradient(point - h)) / 2e-5 for h in steps])
-    np.testing.assert_allclose(curve(point, 3), bend, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(curve(point, 3), differences(gradient, point, 1e-5), rtol=1e-5, atol=1e-6)
 
 
 def test_rows_and_means_are_differentiable() -> None:

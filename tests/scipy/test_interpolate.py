@@ -16,7 +16,7 @@ from irgrad.errors import TraceError, TraceValueError, UnsupportedError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import EagerTrace, Trace
 from irgrad.test_util import check_grads
-from tests.frontend.test_handlers_numpy import check_replay, concrete, traced, tracing
+from tests.support.tracing import check_replay, concrete, traced, tracing
 
 pytestmark = pytest.mark.filterwarnings("error")
 RNG = np.random.default_rng(31)

@@ -17,9 +17,9 @@ from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import EagerTrace, Trace
 from irgrad.ir.primitive import REGISTRY
 from irgrad.test_util import check_grads
-from tests.frontend.test_handlers_numpy import check_replay, concrete, same, traced, tracing
 from tests.ops.samples import samples_fft
 from tests.support.kernels import compiled, difference, program
+from tests.support.tracing import check_replay, concrete, same, traced, tracing
 
 pytestmark = pytest.mark.filterwarnings("error")
 RNG = np.random.default_rng(21)
