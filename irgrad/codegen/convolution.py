@@ -8,7 +8,9 @@ With a margin the loops run over the places where there is a signal; a chunk kno
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
@@ -63,7 +65,6 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
     (x_shape, x), (w_shape, w) = ((node.operands[i].aval.shape, view.strides) for i, view in enumerate(views))
     shape, dtype = node.aval.shape, node.aval.dtype
     o = contiguous(shape)
-    count = len(shape) - 2
     along_result = shape[-1] >= w_shape[-1]
     text = _Text()
     steps = {"x": [text.size(s) for s in x], "w": [text.size(s) for s in w], "o": [text.size(s) for s in o]}
@@ -75,9 +76,31 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
     for name in ("x", "w", "o"):
         for axis, step in enumerate(steps[name]):
             text.line(f"{name}{axis} = {step}")
-    zero = literal(0, dtype)
     text.loop("a", extents["o"][0])
     text.loop("b", extents["o"][1])
+    _loops(text, extents, deep, x, w, dtype, low is not None, along_result)
+    head = ["def kernel(p, n):", *(f"    {name} = pointer_{dtype.name}(p, {i})" for i, name in enumerate("xwo"))]
+    pointers: list[Ref | str] = [lowering.ref(view) for view in (*views, lowering.view(node))]
+    if low is not None:
+        pointers.append(pointers[2])
+    flops = 2 * math.prod(shape) * math.prod(w_shape[1:])
+    row = Row("\n".join([*head, *text.lines, "    return 0", ""]), pointers, text.sizes, "correlate", flops)
+    _divide(row, x, w, o, node, along_result)
+    return row
+
+
+def _loops(
+    text: _Text,
+    extents: dict[str, list[str]],
+    deep: str,
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    dtype: np.dtype[Any],
+    margin: bool,
+    along_result: bool,
+) -> None:
+    """The result of one signal and one kernel: zeros, and what the rows of the kernel add."""
+    zero, count = literal(0, dtype), len(x) - 2
     start = text.depth
     text.line("base = a * o0 + b * o1")
     for k in range(count):
@@ -89,45 +112,43 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
     for k in range(outer):
         text.loop(f"m{k}", extents["m"][2 + k])
     for k in range(outer):
-        if low is None:
+        if not margin:
             text.loop(f"i{k}", extents["o"][2 + k])
         else:
             text.line(f"for i{k} in range(max(0, low{k} - m{k}), min({extents['o'][2 + k]}, low{k} + n{k} - m{k})):")
             text.depth += 1
-    last_x = "" if x[-1] == 1 else f" * x{count + 1}"  # a unit stride is text: the vectoriser asks
-    last_w = "" if w[-1] == 1 else f" * w{count + 1}"
-    moved = ["" if low is None else f" - low{k}" for k in range(count)]
+    moved = ["" if not margin else f" - low{k}" for k in range(count)]
     text.line(f"xs = a * x0 + d * x1{''.join(f' + (i{k} + m{k}{moved[k]}) * x{k + 2}' for k in range(outer))}")
     text.line(f"ws = b * w0 + d * w1{''.join(f' + m{k} * w{k + 2}' for k in range(outer))}")
     text.line(f"os = base{''.join(f' + i{k} * o{k + 2}' for k in range(outer))}")
-    shift = "m" if low is None else f"(m - low{outer})"
+    _rows(text, extents, x[-1], w[-1], dtype, margin, along_result)
+
+
+def _rows(text: _Text, extents: dict[str, list[str]], x: int, w: int, dtype: np.dtype[Any], margin: bool, along_result: bool) -> None:
+    """Rows of the signal and of the kernel, of these strides, to a row of the result."""
+    last = len(extents["o"]) - 3
+    last_x = "" if x == 1 else f" * x{last + 2}"  # a unit stride is text: the vectoriser asks
+    last_w = "" if w == 1 else f" * w{last + 2}"
+    shift = "m" if not margin else f"(m - low{last})"
     if along_result:
         text.blocks("c", extents["o"][-1])
         text.loop("m", extents["m"][-1])
         text.line(f"weight = load(w, ws + m{last_w})")
         text.line(f"first = xs + {shift}{last_x}")
-        text.within("i", "c", extents["o"][-1], None if low is None else (f"low{outer} - m - at", f"low{outer} + n{outer} - m - at"))
+        text.within("i", "c", extents["o"][-1], None if not margin else (f"low{last} - m - at", f"low{last} + n{last} - m - at"))
         term = times("weight", f"load(x, first + i{last_x})", dtype)
         text.line(f"store(o, os + i, {plus('load(o, os + i)', term, dtype)})")
     else:
         text.blocks("c", extents["m"][-1])
         text.loop("i", extents["o"][-1])
-        text.line(f"first = xs + {'i' if low is None else f'(i - low{outer})'}{last_x}")
-        text.line(f"total = {zero}")
-        text.within("m", "c", extents["m"][-1], None if low is None else (f"low{outer} - i - at", f"low{outer} + n{outer} - i - at"))
+        text.line(f"first = xs + {'i' if not margin else f'(i - low{last})'}{last_x}")
+        text.line(f"total = {literal(0, dtype)}")
+        text.within("m", "c", extents["m"][-1], None if not margin else (f"low{last} - i - at", f"low{last} + n{last} - i - at"))
         term = times(f"load(x, first + m{last_x})", f"load(w, ws + m{last_w})", dtype)
         add = "add_any_order(total, {})" if dtype.kind in "fc" else "{}"
         text.line(f"total = {add.format(term if dtype.kind in 'fc' else plus('total', term, dtype))}")
         text.depth -= 1
         text.line(f"store(o, os + i, {plus('load(o, os + i)', 'total', dtype)})")
-    head = ["def kernel(p, n):", *(f"    {name} = pointer_{dtype.name}(p, {i})" for i, name in enumerate("xwo"))]
-    pointers: list[Ref | str] = [lowering.ref(view) for view in (*views, lowering.view(node))]
-    if low is not None:
-        pointers.append(pointers[2])
-    flops = 2 * math.prod(shape) * math.prod(w_shape[1:])
-    row = Row("\n".join([*head, *text.lines, "    return 0", ""]), pointers, text.sizes, "correlate", flops)
-    _divide(row, x, w, o, node, along_result)
-    return row
 
 
 def _margins(text: _Text, low: tuple[int, ...], lengths: tuple[int, ...], width: int) -> None:
