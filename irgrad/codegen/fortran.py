@@ -16,6 +16,7 @@ from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal
 from irgrad.codegen.split import divide, parts
 from irgrad.ir.graph import Literal, Node
+from irgrad.ops.scipy_modules import lapack
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
@@ -30,9 +31,7 @@ TILE = 32  # rows of a transposed copy that are written together
 @cache
 def best_work(routine: str, *arguments: int) -> tuple[int, ...]:
     """What a routine of scipy.linalg.lapack answers about its best work space, real parts as integers."""
-    from scipy.linalg import lapack
-
-    *sizes, _ = getattr(lapack, routine)(*arguments)
+    *sizes, _ = lapack(routine)(*arguments)
     return tuple(int(np.real(size) * (1 + 1e-6)) + 1 for size in sizes)
 
 

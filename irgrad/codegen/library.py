@@ -18,6 +18,7 @@ from irgrad.codegen.convolution import correlate as _correlate  # noqa: F401  (f
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
 from irgrad.codegen.split import divide
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import View, contiguous
 
@@ -124,7 +125,7 @@ def _dot(lowering: _Lowering, node: Node) -> Row:
     yref, yshape, ystrides, _ = _operand(lowering, node, 1)
     (rows, inner), xs = _matrix(xshape, xstrides, True)
     (_, columns), ys = _matrix(yshape, ystrides, False)
-    dtype = node.aval.dtype.name
+    dtype = dtype_name(node.aval.dtype)
     text = _DOT_HEAD.format(dtype=dtype)
     sizes = [rows, columns, inner, *xs, *ys]
     pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
@@ -162,7 +163,7 @@ def _batch_dot(lowering: _Lowering, node: Node) -> Row:
     yref, yshape, _, _ = _operand(lowering, node, 1)
     batch = math.prod(xshape[:-2])
     rows, inner, columns = xshape[-2], xshape[-1], yshape[-1]
-    dtype = node.aval.dtype.name
+    dtype = dtype_name(node.aval.dtype)
     zero = literal(0, node.aval.dtype)
     pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
     text = f"""def kernel(p, n):
@@ -219,7 +220,7 @@ def _indices(
         lines.append("    " * (d + 1) + f"for i{d} in range(size(n, {d})):")
     depth = "    " * (len(shape) + 1)
     for k, array in enumerate(arrays):
-        dtype = array.aval.dtype.name
+        dtype = dtype_name(array.aval.dtype)
         if isinstance(array, Literal):
             lines.append(f"{depth}q{k} = {int(array.value)}")
         else:
@@ -287,7 +288,7 @@ def _text(head: list[str], lines: list[str], sizes: list[int], rank: int, tail: 
 
 def _gather(lowering: _Lowering, node: Node) -> Row:
     xref, xshape, xstrides, _ = _operand(lowering, node, 0)
-    dtype = node.aval.dtype.name
+    dtype = dtype_name(node.aval.dtype)
     pointers: list[Ref | str] = [xref, _result(lowering, node)]
     lines: list[str] = []
     count = len(node.operands) - 1
@@ -315,7 +316,7 @@ def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
     buffer, value = node.operands[0], node.operands[1]
     view = lowering.view(node)
     bshape, bstrides = buffer.aval.shape, view.strides
-    dtype = node.aval.dtype.name
+    dtype = dtype_name(node.aval.dtype)
     pointers: list[Ref | str] = [lowering.ref(view)]
     lines: list[str] = []
     count = len(node.operands) - 2
@@ -370,8 +371,8 @@ def _along(lowering: _Lowering, node: Node, body: list[str], start: list[str], e
     ostrides = contiguous(out.shape)
     same = len(out.shape) == len(xshape)
     sizes: list[int] = [xshape[axis], xstrides[axis], ostrides[axis] if same else 0]
-    dtype = node.operands[0].aval.dtype.name
-    lines = ["def kernel(p, n):", f"    x = pointer_{dtype}(p, 0)", f"    o = pointer_{out.dtype.name}(p, 1)"]
+    dtype = dtype_name(node.operands[0].aval.dtype)
+    lines = ["def kernel(p, n):", f"    x = pointer_{dtype}(p, 0)", f"    o = pointer_{dtype_name(out.dtype)}(p, 1)"]
     lines += ["    length = size(n, 0)", "    x_step = size(n, 1)", "    o_step = size(n, 2)"]
     depth = 1
     source, target = "0", "0"

@@ -18,6 +18,7 @@ from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
 from irgrad.codegen.nest import Nest, NestText, Reduction, Stage
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, region_view, view_through
 from irgrad.ir.primitive import UPDATE, VIEW
@@ -166,15 +167,15 @@ class _Writer:
 
     def pointer(self, view: View, dtype: np.dtype[Any]) -> str:
         ref = self.lowering.ref(view)
-        key = (ref, dtype.name, view.strides if self.apart else ())
+        key = (ref, dtype_name(dtype), view.strides if self.apart else ())
         known = self.pointers.get(key)
         if known is None:
             known = self.pointers[key] = f"p{len(self.table)}"
             if self.cluster.inside:
                 scope = self.scopes.setdefault(ref.home, len(self.scopes))
-                self.head.append(f"{known} = scoped_{dtype.name}(p, {len(self.table)}, {scope}, {{scopes}})")
+                self.head.append(f"{known} = scoped_{dtype_name(dtype)}(p, {len(self.table)}, {scope}, {{scopes}})")
             else:
-                self.head.append(f"{known} = pointer_{dtype.name}(p, {len(self.table)})")
+                self.head.append(f"{known} = pointer_{dtype_name(dtype)}(p, {len(self.table)})")
             self.table.append(ref)
         return known
 
@@ -556,7 +557,7 @@ class _Writer:
             spread = tuple(0 if axis in axes else next(strides) for axis in range(len(nest.space)))
             view = self.lowering.view(node)
             out = nest.access(self.pointer(view, node.aval.dtype), spread)
-        nest.reductions.append(Reduction(name, kind, node.aval.dtype.name, initial, value, combine, out))
+        nest.reductions.append(Reduction(name, kind, dtype_name(node.aval.dtype), initial, value, combine, out))
         self.inside[node.index] = name
         self.by_row.add(node.index)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Literal, Node
 
 _COMPLEX_NAMES = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
@@ -26,7 +27,7 @@ PRODUCTS = 4  # largest exponent that is written as products: beyond it their ro
 
 def literal(value: Any, dtype: np.dtype[Any]) -> str:
     """A number of `dtype` as kernel text."""
-    kind, name = dtype.kind, dtype.name
+    kind, name = dtype.kind, dtype_name(dtype)
     if kind == "b":
         return "True" if value else "False"
     if kind in "iu":
@@ -75,11 +76,11 @@ def lone(text: str) -> str:
 
 def exact(text: str, form: str, dtype: np.dtype[Any]) -> str:
     """`text` in `dtype`: Numba computes with small integers in 64 bits, and truth values made of numbers are numbers."""
-    if form == "{0}" or dtype.kind == "f" or dtype.kind == "c" or dtype.name == "int64":
+    if form == "{0}" or dtype.kind == "f" or dtype.kind == "c" or dtype_name(dtype) == "int64":
         return text
     if dtype.kind == "b":
         return "False" if form == "0" else text
-    return f"as_{dtype.name}({text})"
+    return f"as_{dtype_name(dtype)}({text})"
 
 
 def plus(a: str, b: str, dtype: np.dtype[Any]) -> str:
@@ -102,7 +103,7 @@ def _complex_text(name: str, text: str, dtype: np.dtype[Any]) -> str:
     call = _COMPLEX_CALL.match(text)
     if call is None:
         return text
-    if dtype.name == "complex128":
+    if dtype_name(dtype) == "complex128":
         return f"c_{text}"
     wide = re.sub(r"(\{\d\})", r"as_complex128(\1)", call[2])
     return f"as_complex64(c_{call[1]}({wide}))"
@@ -110,7 +111,7 @@ def _complex_text(name: str, text: str, dtype: np.dtype[Any]) -> str:
 
 def _complex_power(x: str, y: str, dtype: np.dtype[Any]) -> str:
     text = f"c_pow({x}, {y}, {literal(1, dtype)})"
-    return text if dtype.name == "complex128" else f"as_complex64({text})"
+    return text if dtype_name(dtype) == "complex128" else f"as_complex64({text})"
 
 
 def operand_dtypes(node: Node) -> list[np.dtype[Any]]:

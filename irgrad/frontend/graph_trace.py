@@ -21,6 +21,7 @@ from irgrad.frontend.sites import Site, Sites, source_of
 from irgrad.frontend.storage import SHARES, is_view, note_view, resolve_all, slice_of, view_of_part
 from irgrad.frontend.trace import Trace, here, refuse_operators
 from irgrad.frontend.tracer import Tracer
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import PART, REGISTRY, VIEW, Primitive
 from irgrad.ir.value import Static
@@ -174,7 +175,7 @@ class GraphTrace(Trace):
         value: Any = np.asarray(tracer.value)
         if value.dtype.kind == "c" and dtype.kind != "c":
             value = value.real
-        return self.record(REGISTRY["convert"], (tracer,), {"dtype": dtype.name}, value.astype(dtype)[()])
+        return self.record(REGISTRY["convert"], (tracer,), {"dtype": dtype_name(dtype)}, value.astype(dtype)[()])
 
     def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer:
         if not self.inside:

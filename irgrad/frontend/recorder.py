@@ -12,6 +12,7 @@ from irgrad.frontend.promote import LOOPS, find_loop
 from irgrad.frontend.replay import SHORT, Replays
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import ELEMENTWISE, REGISTRY, Primitive
 from irgrad.ir.recording import TINY
@@ -140,7 +141,7 @@ class RecordBuilder(Builder):
         trace = self.trace
         if type(ct) is not Static or not isinstance(trace, GraphTrace) or trace.depths[node.segment] == 0:
             return ct
-        return self.full(ct, shape=self.shape(ct), dtype=self.dtype(ct).name)
+        return self.full(ct, shape=self.shape(ct), dtype=dtype_name(self.dtype(ct)))
 
     def prepare(self, tape: Sequence[Tracer], start: int, stop: int, active: bytearray) -> dict[int, tuple[Tracer, bool]]:
         """Zeroed cotangents to begin with, so that all iterations of a loop, the first and the last included, add to what is there.
@@ -223,7 +224,7 @@ class RecordBuilder(Builder):
     def zeros_like(self, x: Any) -> Any:
         shape, dtype = self.shape(x), self.dtype(x)
         value = np.zeros(shape, dtype)
-        params = {"shape": shape, "dtype": dtype.name}
+        params = {"shape": shape, "dtype": dtype_name(dtype)}
         if isinstance(self.trace, GraphTrace):
             return self.trace.record(REGISTRY["zeros"], (), params, value)
         return self.trace.call(REGISTRY["zeros"], (), params)

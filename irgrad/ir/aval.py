@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,12 @@ SHORT = {
 }  # fmt: skip
 LONG = {short: long for long, short in SHORT.items()}
 PYTHON = {"bool": np.dtype(bool), "int": np.dtype(np.int64), "float": np.dtype(np.float64), "complex": np.dtype(np.complex128)}
+
+
+@cache
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """``dtype.name``, which numpy works out each time in Python."""
+    return dtype.name
 
 
 @dataclass(frozen=True, slots=True)

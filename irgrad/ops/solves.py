@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,21 +37,7 @@ from irgrad.ops.matrices import (
     upper,
 )
 from irgrad.ops.rules import INDEX, Shape, is_complex, reject
-
-
-@cache
-def _routines(names: tuple[str, ...], char: str) -> tuple[Any, ...]:
-    """LAPACK's routines for a dtype, as scipy wraps them."""
-    from scipy.linalg import get_lapack_funcs
-
-    return tuple(get_lapack_funcs(names, dtype=np.dtype(char)))
-
-
-@cache
-def _trsm(char: str) -> Any:
-    from scipy.linalg import get_blas_funcs
-
-    return get_blas_funcs("trsm", dtype=np.dtype(char))
+from irgrad.ops.scipy_modules import blas, lapack
 
 
 def stack_of(x: Any) -> Any:
@@ -65,7 +50,7 @@ def stack_of(x: Any) -> Any:
 
 def _lu(a: Any) -> Any:
     """L and U in one matrix, LAPACK's row exchanges (from 0), the order of the rows: a[order] = L U."""
-    (getrf,) = _routines(("getrf",), a.dtype.char)
+    getrf = lapack("getrf", a.dtype.char)
     m, n = a.shape[-2:]
     made = np.empty((*a.shape[:-2], m * n + min(m, n) + m), a.dtype)
     for x, out in zip(stack_of(a), made.reshape(-1, made.shape[-1]), strict=True):
@@ -198,7 +183,7 @@ def _solve_triangular(a: Any, x: Any, *, lower: bool, trans: bool, unit: bool) -
     if not unit and not np.diagonal(a).all():
         raise np.linalg.LinAlgError(f"singular matrix: resolution failed at diagonal {int(np.argmin(np.diagonal(a) != 0))}")
     by_columns = a.flags.f_contiguous
-    made: Any = _trsm(a.dtype.char)(1.0, a if by_columns else a.T, x, 0, lower == by_columns, trans == by_columns, unit)
+    made: Any = blas("trsm", a.dtype.char)(1.0, a if by_columns else a.T, x, 0, lower == by_columns, trans == by_columns, unit)
     return made
 
 
@@ -335,7 +320,7 @@ def _by_inverse(a: Any) -> Any:
     """det(a) a^-T; None where a matrix, by its norm and that of its inverse, is close to a singular one."""
     limit = _LIMITS[a.dtype.char]
     if a.ndim == 2:  # one factorisation for both; that of a^T, which is in LAPACK's order
-        getrf, getri = _routines(("getrf", "getri"), a.dtype.char)
+        getrf, getri = lapack("getrf", a.dtype.char), lapack("getri", a.dtype.char)
         lu, pivots, singular = getrf(a.T)
         if singular:
             return None

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.errors import MissingRuleError
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.builder import Builder, EvalBuilder
 from irgrad.ir.primitive import ELEMENTWISE, LINEAR, REDUCTION, REGISTRY, VIEW, Joint, Masked, NonDiff, Part, Primitive, Update
 from irgrad.ir.value import Static, Value
@@ -515,7 +516,7 @@ def fit_dtype(b: Builder, c: Any, dtype: np.dtype[Any]) -> Any:
     if have.kind == "c" and dtype.kind != "c":
         c = b.real(c)
         have = b.dtype(c)
-    return c if have == dtype else b.convert(c, dtype=dtype.name)
+    return c if have == dtype else b.convert(c, dtype=dtype_name(dtype))
 
 
 # ---- rules ----

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, region_view, view_through
 from irgrad.ir.primitive import REGISTRY, UPDATE
@@ -86,7 +87,7 @@ class _Clustering:
 
     def as_full(self, node: Node, literal: Literal) -> Node:
         shape = literal.aval.shape
-        made = self.graph.add(REGISTRY["full"], (literal,), {"shape": shape, "dtype": node.aval.dtype.name}, before=node)
+        made = self.graph.add(REGISTRY["full"], (literal,), {"shape": shape, "dtype": dtype_name(node.aval.dtype)}, before=node)
         self.graph.set_operand(node, 0, made)
         return made
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import is_view
 from irgrad.ir.primitive import REGISTRY, UPDATE
@@ -70,7 +71,7 @@ def _convert(graph: Graph, node: Node, positions: range, result: PassResult) -> 
     for position in positions:
         operand = node.operands[position]
         if isinstance(operand, Node) and operand.aval.dtype != dtype:
-            graph.set_operand(node, position, _add(graph, node, "convert", (operand,), {"dtype": dtype.name}))
+            graph.set_operand(node, position, _add(graph, node, "convert", (operand,), {"dtype": dtype_name(dtype)}))
             result.count("convert")
 
 
@@ -108,7 +109,7 @@ def _factorise(graph: Graph, node: Node) -> None:
 
 def _as_updates(graph: Graph, node: Node) -> None:
     axis = node.params["axis"]
-    buffer = _add(graph, node, "empty", (), {"shape": node.aval.shape, "dtype": node.aval.dtype.name})
+    buffer = _add(graph, node, "empty", (), {"shape": node.aval.shape, "dtype": dtype_name(node.aval.dtype)})
     at = 0
     for part in node.operands:
         start = [0] * node.aval.ndim
@@ -144,7 +145,7 @@ def _along_each_axis(graph: Graph, node: Node) -> None:
     name, params, real = node.op.name, dict(node.params), real_dtype(node.aval.dtype)
     x = node.operands[0]
     if isinstance(x, Literal):
-        x = _add(graph, node, "full", (x,), {"shape": x.aval.shape, "dtype": x.aval.dtype.name})
+        x = _add(graph, node, "full", (x,), {"shape": x.aval.shape, "dtype": dtype_name(x.aval.dtype)})
     axes = tuple(reversed(params.pop("axes", (params.get("axis"),))))
     for axis in axes:
         points = params["n"] if name == "irfft" else x.aval.shape[axis]
@@ -167,7 +168,7 @@ def _fill_operands(graph: Graph, node: Node) -> None:
     for position, operand in enumerate(node.operands):
         if isinstance(operand, Literal):
             aval = operand.aval
-            made = _add(graph, node, "full", (operand,), {"shape": aval.shape, "dtype": aval.dtype.name})
+            made = _add(graph, node, "full", (operand,), {"shape": aval.shape, "dtype": dtype_name(aval.dtype)})
             graph.set_operand(node, position, made)
 
 
@@ -186,7 +187,7 @@ def _as_root(graph: Graph, node: Node) -> None:
 
 def _pad_as_update(graph: Graph, node: Node) -> None:
     x, value = node.operands
-    buffer = _add(graph, node, "full", (value,), {"shape": node.aval.shape, "dtype": node.aval.dtype.name})
+    buffer = _add(graph, node, "full", (value,), {"shape": node.aval.shape, "dtype": dtype_name(node.aval.dtype)})
     if x.aval.size:
         buffer = _write(graph, node, buffer, x, list(node.params["low"]))
     graph.replace_uses(node, buffer)

@@ -23,6 +23,7 @@ from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.storage import identity, resolve_tree, write
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import FUNCTIONS, METHODS, Tracer
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.primitive import IDENTITY, REGISTRY, VIEW
 
 Shape = tuple[int, ...]
@@ -384,7 +385,7 @@ def cast(trace: Trace, x: Any, dtype: Any) -> Any:
         return x
     if target.kind not in "biufc":
         unsupported(f"astype({target})", "convert to a bool, integer, float or complex dtype")
-    return call(trace, "convert", x, dtype=target.name)
+    return call(trace, "convert", x, dtype=dtype_name(target))
 
 
 def real64(trace: Trace, x: Any) -> Any:
@@ -427,9 +428,9 @@ def full(trace: Trace, shape: Shape, value: Any, dtype: np.dtype[Any]) -> Any:
     """An array of one value."""
     if type(value) is not Tracer:
         if value == 0 and not np.signbit(np.real(value)):
-            return call(trace, "zeros", shape=shape, dtype=dtype.name)
-        value = dtype.type(value) if dtype.name not in _WIDE else dtype.type(value).item()
-    return call(trace, "full", value, shape=shape, dtype=dtype.name)
+            return call(trace, "zeros", shape=shape, dtype=dtype_name(dtype))
+        value = dtype.type(value) if dtype_name(dtype) not in _WIDE else dtype.type(value).item()
+    return call(trace, "full", value, shape=shape, dtype=dtype_name(dtype))
 
 
 _WIDE = ("int64", "float64")  # literals of these dtypes stay Python numbers
@@ -437,7 +438,7 @@ _WIDE = ("int64", "float64")  # literals of these dtypes stay Python numbers
 
 def iota(trace: Trace, n: int, dtype: Any = np.int64) -> Any:
     """0, 1, ..., n-1."""
-    return call(trace, "iota", n=n, dtype=np.dtype(dtype).name)
+    return call(trace, "iota", n=n, dtype=dtype_name(np.dtype(dtype)))
 
 
 def take_slice(trace: Trace, x: Any, axis: int, start: int, count: int, step: int = 1, drop: bool = False) -> Any:
@@ -456,7 +457,7 @@ def opaque(trace: Trace, function: str, *operands: Any, part: int | None = None,
     """A host call of numpy's own function, without derivative; a scalar where numpy answers one. Its shape belongs to the path."""
     made = getattr(np, function)(*[unwrap(x) for x in operands], **options)
     made = made if part is None else made[part]
-    shape, dtype = np.shape(made), np.asarray(made).dtype.name
+    shape, dtype = np.shape(made), dtype_name(np.asarray(made).dtype)
     found = call(trace, "opaque", *operands, function=function, options=tuple(sorted(options.items())), part=part, shape=shape, dtype=dtype)
     return found if isinstance(made, np.ndarray) else alias(found, made)
 
