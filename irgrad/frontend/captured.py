@@ -254,7 +254,8 @@ class Guard:
     """A fact about a captured value that the trace relied on.
 
     `how` is "identity" (that very object; of a function also its code), "value" (same type and bits), "structure" (type and
-    length, or keys and their order), "alias" (the same object as the place `expected`), "missing" (nothing there).
+    length, or keys and their order), "alias" (the same object as the place `expected`), "distinct" (another object than at
+    each of the places `expected`, and these others than each other), "missing" (nothing there).
     """
 
     origin: Origin
@@ -276,7 +277,17 @@ class Guard:
             return structure_of(found) == self.expected
         if self.how == "alias":
             return found is not MISSING and found is self.expected.read()
+        if self.how == "distinct":
+            return len({id(found), *(id(place.read()) for place in self.expected)}) == 1 + len(self.expected)
         return found is MISSING
+
+    def says(self, other: Guard) -> bool:
+        """Is the fact the same as that of `other`?"""
+        if self.origin != other.origin or self.how != other.how:
+            return False
+        if self.how in ("alias", "structure", "distinct"):
+            return bool(self.expected == other.expected)
+        return self.expected is other.expected if self.how == "identity" else same(self.expected, other.expected)
 
     def describe(self) -> str:
         """What is expected, for messages about a retrace."""
@@ -287,6 +298,8 @@ class Guard:
             return f"{where}: {self.expected[0].__name__} of {self.expected[1]}"
         if self.how == "alias":
             return f"{where} is {self.expected.text()}"
+        if self.how == "distinct":
+            return f"{where} is not {' nor '.join(place.text() for place in self.expected)}"
         return f"{where} is not there" if self.how == "missing" else f"{where} is the same object"
 
     def expression(self, names: Names) -> str:
@@ -298,6 +311,9 @@ class Guard:
             return f"{register(names, self.origin, 'w')}.read() is {register(names, MISSING, 'e')}"
         if self.how == "alias":
             return f"{found} is {self.expected.expression(names)}"
+        if self.how == "distinct":
+            others = ", ".join(f"id({place.expression(names)})" for place in self.expected)
+            return f"len({{id({found}), {others}}}) == {1 + len(self.expected)}"
         if self.how == "structure":
             kind, size, keys = self.expected
             text = f"type(v := {found}) is {register(names, kind, 't')} and len(v) == {size}"

@@ -137,3 +137,14 @@ def outside_of(code: CodeType) -> Outside:
             in_class_bodies.update(dict.fromkeys(each.co_names))
         inner.extend(constant for constant in each.co_consts if isinstance(constant, CodeType))
     return Outside(names, tuple(in_class_bodies))
+
+
+@functools.lru_cache(maxsize=4096)
+def compares_identity(code: CodeType) -> bool:
+    """Does code, or a function or class inside it, ask whether two objects are one (`is` with anything but a constant), or for an `id`?"""
+    before = ""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IS_OP" and before != "LOAD_CONST":
+            return True
+        before = instruction.opname
+    return "id" in code.co_names or any(compares_identity(inner) for inner in code.co_consts if isinstance(inner, CodeType))

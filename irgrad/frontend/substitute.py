@@ -39,7 +39,7 @@ from irgrad.frontend.generators import bound_to, is_foreign, stand_for
 from irgrad.frontend.names import Names, builtins_of, default_names
 from irgrad.frontend.ownership import is_user_function, is_user_module
 from irgrad.frontend.purity import doubt_of_code, doubt_of_value
-from irgrad.frontend.scopes import Globals, ModuleView, outside_of
+from irgrad.frontend.scopes import Globals, ModuleView, compares_identity, outside_of
 from irgrad.frontend.tracer import Tracer
 from irgrad.frontend.unchanged import is_unchanged
 from irgrad.frontend.views import ObjectView, make_view, state_of, view_class
@@ -85,6 +85,7 @@ class Substitution:
         "_class_values",
         "_copied",
         "_functions",
+        "_identity",
         "_memo",
         "_modules",
         "_nested",
@@ -118,6 +119,7 @@ class Substitution:
         self._boxes: set[type] = {Tracer}
         self._originals: dict[int, tuple[Any, Any]] | None = None
         self._nested = 0
+        self._identity = False  # does the code ask which objects are one?
 
     # -- functions ---------------------------------------------------------------------------------------------------
 
@@ -148,6 +150,7 @@ class Substitution:
         space = self.space(source)
         code = f.__code__
         self.question(doubt_of_code, code)
+        self._identity = self._identity or (self.wrap is not None and compares_identity(code))
         closure = f.__closure__
         defaults = f.__defaults__
         todo: list[tuple[_Cell, Any]] = []
@@ -448,6 +451,8 @@ class Substitution:
         if not (self._spaces or self._cells or self._views or self._copied):
             return self.effects
         reasons = list(self.effects)
+        if self._identity and len(places := [origin for _, _, origin in self._memo.values()]) > 1:
+            self.guards.append(Guard(places[0], tuple(places[1:]), "distinct"))
         for cell in self._cells.values():
             self._finish_cell(cell, reasons)
         for _, view in self._views.values():

@@ -116,8 +116,12 @@ class Variant:
         return True
 
     def guard(self, guards: Sequence[Any]) -> None:
-        """Add the guards of a trace to those that are checked at each call."""
-        self.guards = list(dict.fromkeys([*self.guards, *guards]))
+        """Add the guards of a trace to those that are checked at each call, where they say something new."""
+        known = {(guard.origin, guard.how): guard for guard in self.guards}
+        for guard in guards:
+            if (before := known.get((guard.origin, guard.how))) is None or not before.says(guard):
+                self.guards.append(guard)
+                known[guard.origin, guard.how] = guard
         if self.checked != (len(self.guards), len(self.origins)):
             self.checked = len(self.guards), len(self.origins)
             self.check, self.read = compile_checks(self.guards, self.origins)

@@ -162,6 +162,19 @@ def test_an_alias_must_stay_the_same_object() -> None:
     assert not check() and not guard.holds()
 
 
+def test_distinct_objects_must_stay_distinct() -> None:
+    space: dict[str, Any] = {"a": [1], "b": [1], "c": [1]}
+    guard = Guard(GlobalOrigin(space, "a"), (GlobalOrigin(space, "b"), GlobalOrigin(space, "c")), "distinct")
+    check, _ = compile_checks([guard], [])
+    assert check() and guard.holds() and guard.describe().endswith("is not b nor c")
+    space["c"] = [1]
+    assert check() and guard.holds()
+    space["c"] = space["b"]
+    assert not check() and not guard.holds()
+    del space["b"]
+    assert not check()
+
+
 def test_a_value_whose_comparison_raises_fails_the_check() -> None:
     class Odd:
         def __eq__(self, other: object) -> bool:

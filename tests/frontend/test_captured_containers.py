@@ -203,3 +203,35 @@ def test_arrays_with_operators_of_their_own_are_refused(kind: str) -> None:
             call(x)
     np.testing.assert_array_equal(irgrad.grad(lambda x: np.sum(x * np.asarray(held)))(x), np.asarray(held))
     np.testing.assert_array_equal(irgrad.jit(lambda x: x * np.asarray(held), compile_after=1)(x), x * np.asarray(held))
+
+
+def test_which_captured_objects_are_one_is_guarded() -> None:
+    """Both ways round, where the code asks."""
+    held: dict[str, Any] = {"a": [1.0, 2.0], "b": [1.0, 2.0], "p": np.ones(3), "q": np.ones(3)}
+    functions: list[Callable[[Any], Any]] = [
+        lambda x: x * (2.0 if held["a"] is held["b"] else 3.0) * sum(held["a"]),
+        lambda x: x * len({id(item) for item in held.values()}),
+        lambda x: x * (np.sum(held["p"]) if held["p"] is held["q"] else np.sum(held["p"] + held["q"])),
+    ]
+    compiled = [irgrad.jit(f, compile_after=1) for f in functions]
+    for key, value in (("b", held["b"]), ("b", held["a"]), ("q", held["p"]), ("b", [1.0, 2.0]), ("q", np.ones(3)), ("p", held["q"])):
+        held[key] = value
+        for f, g in zip(functions, compiled, strict=True):
+            assert [g(1.5), g(1.5)] == [f(1.5)] * 2
+
+
+def test_paths_do_not_repeat_the_guards_of_others() -> None:
+    power, names = 2, ["a", "b"]
+
+    def f(x: Any, bound: float) -> Any:
+        total = 0.0
+        while total < bound:
+            total = total + x**power / len(names)
+        return total
+
+    fast = irgrad.jit(irgrad.grad(f), compile_after=1)
+    fast(1.0, 0.3)
+    (variants,) = fast._signatures.values()
+    before = len(variants[0].guards)
+    assert [fast(1.0, n / 2 - 0.2) for n in range(1, 8)] == [float(n) for n in range(1, 8)]
+    assert fast.stats().paths == 7 and len(variants[0].guards) == before
