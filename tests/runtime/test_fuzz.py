@@ -18,7 +18,8 @@ from irgrad.passes import legalize
 from irgrad.passes.cluster import _Clustering
 from irgrad.runtime import lowering
 from irgrad.runtime.link import Linker
-from tests.support.programs import Program, generate
+from tests.support.program import Program
+from tests.support.programs import generate
 from tests.support.shrink import shrink
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support.programs import SPACE, Program, Statement
+from tests.support.program import SPACE, Program, Statement
 
 
 def shrink(program: Program, fails: Callable[[Program], bool], steps: int = 400) -> Program:
