@@ -6,11 +6,14 @@ import os
 import shutil
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import irgrad
 from irgrad.config import CONFIG
 
 _made: list[str] = []
@@ -34,3 +37,9 @@ def pytest_unconfigure() -> None:
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """A generator seeded by the test's name: the same numbers whichever tests run, in whatever order."""
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture(params=[False, True], ids=["eager", "jit"])
+def wrap(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
+    """What a test calls functions through: nothing, or `jit`."""
+    return irgrad.jit if request.param else lambda f: f

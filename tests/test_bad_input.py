@@ -31,11 +31,6 @@ def at(mark: str) -> str:
     return re.escape(f"{FILE}:{MARKS[mark]}")
 
 
-@pytest.fixture(params=[False, True], ids=["eager", "jit"])
-def wrap(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
-    return irgrad.jit if request.param else lambda f: f
-
-
 def call(f: Any, args: tuple[Any, ...]) -> Any:
     return f(*args)  # @call
 

@@ -16,11 +16,6 @@ from tests.support.primitives import agree, scaled_sine, steady
 X = np.array([0.3, -1.2, 2.0])
 
 
-@pytest.fixture(params=[False, True], ids=["eager", "jit"])
-def wrap(request: pytest.FixtureRequest) -> Any:
-    return irgrad.jit if request.param else lambda f: f
-
-
 def test_missing_rules(wrap: Any) -> None:
     bare = primitive(lambda x: np.sum(x))
     bare.name = "bare"

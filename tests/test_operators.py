@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from typing import Any
 
@@ -13,6 +12,7 @@ import irgrad
 from irgrad import operators as op
 from irgrad.frontend.context import current
 from tests.support.differences import differences
+from tests.support.threads import together
 
 X = np.array([0.3, 0.7, 1.1])
 
@@ -249,11 +249,7 @@ def test_threads_have_traces_of_their_own() -> None:
     def work(k: int) -> None:
         results[k] = float(op.grad(op.grad(lambda x: np.sin(x * k)))(0.1))
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, 4)
     assert results == {k: pytest.approx(-(k**2) * np.sin(0.1 * k)) for k in range(4)}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.ir.primitive import COMMUTATIVE, ELEMENTWISE, NONE, PURE, Primitive, Trait, nondiff, primitive
-from irgrad.ops.rules import ufunc_aval
+from irgrad.ir.primitive import COMMUTATIVE, NONE, Primitive, Trait, nondiff
+from irgrad.ops.rules import declare
 
 NO_SLOPE = nondiff("a truth value has no derivative")
 
@@ -21,17 +21,7 @@ def predicate(
     traits: Trait = NONE,
     operator: Callable[..., Any] | None = None,
 ) -> Primitive:
-    return primitive(
-        name,
-        evaluate=ufunc,
-        aval=ufunc_aval(name, ufunc),
-        vjp=NO_SLOPE,
-        jvp=NO_SLOPE,
-        emit=emit,
-        traits=ELEMENTWISE | PURE | traits,
-        captures=(ufunc,),
-        operator=operator,
-    )
+    return declare(name, ufunc, NO_SLOPE, NO_SLOPE, emit, traits, operator)
 
 
 def ordered(text: str) -> dict[str, str]:

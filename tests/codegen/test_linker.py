@@ -9,7 +9,6 @@ import os
 import random
 import struct
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from irgrad.codegen.elf import AARCH64, X86_64, MalformedObject, UnsupportedObje
 from irgrad.codegen.linker import Layout
 from irgrad.codegen.relocate import RULES, TooFar, stub
 from tests.support.objects import ALL, ARM, CALLS, SWITCH, X86, compiled
+from tests.support.threads import together
 
 HERE = {X86_64: X86, AARCH64: ARM}.get(linker.machine(), "")
 runs = pytest.mark.skipif(not HERE, reason="code of another kind of object files")
@@ -86,16 +86,12 @@ def test_threads_link_at_once() -> None:
     code = compiled(CALLS, HERE, "jitdefault", "static")
     found: list[int] = []
 
-    def work() -> None:
+    def work(_: int) -> None:
         for _ in range(20):
             function = Three(linker.link(elf.parse(code), "entry", resolver(NAMES)))
             found.append(function(1, 1, 3))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, 4)
     assert len(found) == 80
     assert len(set(found)) == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 import irgrad
 from irgrad.codegen.pool import KEPT, LARGE, Pool, maker
+from tests.support.threads import together
 
 SHAPE = (LARGE // 8 + 1,)
 HOLDERS = {
@@ -66,11 +66,7 @@ def test_threads_never_share() -> None:
             if not np.all(a[:4] == number):
                 wrong.append(number)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, 4)
     assert not wrong
 
 

@@ -22,6 +22,7 @@ from irgrad.config import CONFIG
 from irgrad.pytree import flatten
 from irgrad.runtime import lowering
 from irgrad.runtime.explain import explanation
+from tests.support.threads import together
 
 HAS_THREADS = hasattr(os, "register_at_fork")  # of POSIX
 
@@ -255,11 +256,7 @@ def test_many_python_threads(small_chunks: None) -> None:
             if [a.tobytes() for a in leaves(jitted(arrays[k]))] != wanted[k]:
                 wrong.append(k)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(len(arrays))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, len(arrays))
     assert wrong == []
     assert jitted.stats().parallel_entries > 0 or not HAS_THREADS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from irgrad.frontend.tracer import Tracer
 from irgrad.test_util import check_grads
 from tests.ops.samples import samples_special
 from tests.support.differences import differences
-from tests.support.tracing import check_replay, concrete, same, traced, tracing
+from tests.support.tracing import same, traced, traced_call, tracing
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")]
 RNG = np.random.default_rng(5)
@@ -100,11 +101,7 @@ for _name in POLYNOMIALS:
 @pytest.mark.parametrize(("name", "fn", "inputs"), CASES, ids=[f"{i}-{case[0]}" for i, case in enumerate(CASES)])
 def test_agrees_with_scipy(name: str, fn: Callable[..., Any], inputs: tuple[Any, ...], kind: type[Trace]) -> None:
     want = fn(special, *inputs)
-    with tracing(kind) as trace:
-        got = fn(isp, *[traced(trace, x) for x in inputs])
-        if isinstance(trace, GraphTrace):
-            check_replay(trace, got)
-        same(concrete(got), want)
+    same(traced_call(kind, partial(fn, isp), *inputs), want)
 
 
 # ---- derivatives of what is composed ----

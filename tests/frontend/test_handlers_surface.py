@@ -16,7 +16,8 @@ import irgrad.numpy as inp
 from irgrad.errors import IrgradError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import EagerTrace, Trace
-from tests.support.tracing import check_replay, concrete, same, traced, tracing
+from tests.support.handled import Case, Cases, agrees_with_numpy
+from tests.support.tracing import concrete, same, traced, tracing
 
 RNG = np.random.default_rng(8)
 V = RNG.normal(size=6)
@@ -31,12 +32,8 @@ NAN = np.array([[1.0, np.nan, -2.0, 0.5], [np.nan, 3.0, 0.25, 4.0], [1.5, 2.0, -
 TIES = np.array([0.5, -1.0, 0.5, np.nan, 2.0, np.nan, -1.0])
 W = np.array([1.0, 2.0, 0.5, 3.0])
 
-Case = tuple[str, Callable[..., Any], tuple[Any, ...]]
-CASES: list[Case] = []
-
-
-def case(name: str, fn: Callable[..., Any], *inputs: Any) -> None:
-    CASES.append((name, fn, inputs))
+CASES = Cases()
+case, dropin = CASES.case, CASES.dropin
 
 
 # ---- sets ----
@@ -179,13 +176,13 @@ case("piecewise two", lambda np, x: (np.piecewise(x, [x < 0, x >= 0], [np.sin, n
 case("piecewise number", lambda np, x: np.piecewise(x, [x < 0, x >= 0], [lambda v: -v, lambda v: v + 1]), np.array(0.5))
 case("piecewise int", lambda np, x: np.piecewise(x, [x < 2], [0.5, lambda v: v * 1.7]), I)
 case("piecewise arguments", lambda np, x: np.piecewise(x, [x < 0], [lambda v, a, b=1: v * a * b, 0], 2.0, b=3.0), M)
-case("vectorize", lambda np, x, y: np.vectorize(lambda a, b: a - b if a > b else a * b)(x, y), M, W)
-case("vectorize several", lambda np, x: np.vectorize(lambda a: (a, a * a))(x), V)
-case("vectorize types", lambda np, x: np.vectorize(lambda a, n: a**n, otypes=[float], excluded={1})(x, 2), V)
-case("vectorize signature", lambda np, x, y: np.vectorize(lambda a, b: np.dot(a, b), signature="(n),(n)->()")(x, y), M, W)
-case("vectorize vectors", lambda np, x: np.vectorize(lambda a: np.cumsum(a), signature="(n)->(n)")(x), T)
-case("fromfunction", lambda np, s: np.fromfunction(lambda i, j: i * s + j, (2, 3)), np.float64(0.5))
-case("fromfunction int", lambda np, s: np.fromfunction(lambda i, j: i * 2 == j, (3, 4), dtype=int) * s, np.float64(0.5))
+dropin("vectorize", lambda np, x, y: np.vectorize(lambda a, b: a - b if a > b else a * b)(x, y), M, W)
+dropin("vectorize several", lambda np, x: np.vectorize(lambda a: (a, a * a))(x), V)
+dropin("vectorize types", lambda np, x: np.vectorize(lambda a, n: a**n, otypes=[float], excluded={1})(x, 2), V)
+dropin("vectorize signature", lambda np, x, y: np.vectorize(lambda a, b: np.dot(a, b), signature="(n),(n)->()")(x, y), M, W)
+dropin("vectorize vectors", lambda np, x: np.vectorize(lambda a: np.cumsum(a), signature="(n)->(n)")(x), T)
+dropin("fromfunction", lambda np, s: np.fromfunction(lambda i, j: i * s + j, (2, 3)), np.float64(0.5))
+dropin("fromfunction int", lambda np, s: np.fromfunction(lambda i, j: i * 2 == j, (3, 4), dtype=int) * s, np.float64(0.5))
 
 # ---- index functions ----
 
@@ -224,11 +221,11 @@ case(
     W,
     np.array([1, 0]),
 )
-case("require", lambda np, x: (np.require(x), np.require(x, np.float32, ["C"])), M)
+dropin("require", lambda np, x: (np.require(x), np.require(x, np.float32, ["C"])), M)
 case("unwrap", lambda np, x: (np.unwrap(x), np.unwrap(x, axis=0), np.unwrap(x, period=3.0), np.unwrap(x, discont=4.0)), M * 5)
 case("unwrap int", lambda np, x: np.unwrap(x, period=4), I)
 case("i0", lambda np, x: (np.i0(x), np.i0(x[0, 0])), M)
-case("kaiser", lambda np, b: (np.kaiser(6, b), np.kaiser(1, b)), np.float64(3.0))
+dropin("kaiser", lambda np, b: (np.kaiser(6, b), np.kaiser(1, b)), np.float64(3.0))
 for _a in (0.5, V[:3] ** 2 + 0.1):
     case("logspace", lambda np, a: (np.logspace(a, 2.0, 4), np.logspace(a, a + 1, 3, endpoint=False, base=2.0)), _a)
     case("geomspace", lambda np, a: (np.geomspace(a, 2.0, 4), np.geomspace(-a, -3.0, 3, endpoint=False), np.geomspace(a, 8.0, 1)), _a)
@@ -237,7 +234,7 @@ _windows = np.lib.stride_tricks.sliding_window_view
 case(
     "sliding windows", lambda np, x: (_windows(x, 2, axis=1), _windows(x, (2, 3)), _windows(x, (2, 2), axis=(0, 0)), _windows(x, 3, -1)), M
 )
-case("ndenumerate", lambda np, x: [v * (i[0] + i[1]) for i, v in np.ndenumerate(x)], M)
+dropin("ndenumerate", lambda np, x: [v * (i[0] + i[1]) for i, v in np.ndenumerate(x)], M)
 
 # ---- bits, whole numbers, parts ----
 
@@ -275,18 +272,10 @@ case("reduceat axis", lambda np, x: np.add.reduceat(x, [0, 2], axis=1), M)
 case("attributes", lambda np, x: (x.flags.c_contiguous, x.device, x.to_device("cpu"), x.strides), M)
 
 
-@pytest.mark.parametrize("kind", [GraphTrace, EagerTrace])
-@pytest.mark.parametrize(("name", "fn", "inputs"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)])
+@CASES.parametrized
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Polyfit")
-def test_agrees_with_numpy(name: str, fn: Callable[..., Any], inputs: tuple[Any, ...], kind: type[Trace]) -> None:
-    want = fn(np, *inputs)
-    for namespace in (inp,) if name.startswith(("vectorize", "fromfunction", "kaiser", "require", "ndenumerate")) else (inp, np):
-        with tracing(kind) as trace:
-            xs = [traced(trace, x) for x in inputs]
-            got = fn(namespace, *xs)
-            if isinstance(trace, GraphTrace):
-                check_replay(trace, got)
-            same(concrete(got), want)
+def test_agrees_with_numpy(case: Case, kind: type[Trace]) -> None:
+    agrees_with_numpy(case, kind)
 
 
 REFUSED: list[tuple[str, Callable[..., Any], str]] = [

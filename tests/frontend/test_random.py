@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 import random
-import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from irgrad.ir.evaluate import evaluate
 from irgrad.pytree import flatten
 from irgrad.runtime.jit import Jitted
 from tests.support.differences import differences
+from tests.support.threads import together
 
 NUMBERS: dict[str, tuple[Any, ...]] = {  # of each distribution: arguments before the size
     "beta": (2.0, 1.5), "binomial": (10, 0.3), "chisquare": (3.0,), "dirichlet": (np.array([1.0, 2.0, 0.5]),), "exponential": (1.7,),
@@ -316,11 +316,7 @@ def test_threads_have_logs_of_their_own() -> None:
         generator = inp.random.RandomState(seed)
         found[seed] = [fast(0.4, generator) for _ in range(30)]
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, 3)
     for seed, got in found.items():
         theirs = np.random.RandomState(seed)
         same(got, [branching(0.4, theirs) for _ in range(30)])

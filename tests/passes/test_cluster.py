@@ -293,41 +293,36 @@ def test_statements_and_pointers_are_capped() -> None:
     assert len(made.clusters) == 3
 
 
-def test_an_element_is_read_and_overwritten_in_one_nest() -> None:
-    """What reads the region behind the update is moved in front of it, and no copy is made."""
-    made = plan(
+def read_and_overwritten(read: str) -> Plan:
+    """The plan of a program that reads one region of a vector and overwrites another."""
+    return plan(
         f"""
         graph f(e0: f64[99], c: f64[]) -> (f64[9], f64[99])
         primal
-          %0: f64[9] = slice[{SLICE}] %e0
+          %0: f64[9] = slice[{read}] %e0
           %1: f64[99] = slice_update[{SLICE}] %e0 0.0
           %2: f64[9] = mul %0 %c
         return %2, %1
         """
     )
+
+
+def test_an_element_is_read_and_overwritten_in_one_nest() -> None:
+    """What reads the region behind the update is moved in front of it, and no copy is made."""
+    made = read_and_overwritten(SLICE)
     assert [names(each.inside) for each in made.clusters] == ["mul slice_update"]
     assert len(made.updates) == 1
 
 
 @pytest.mark.parametrize(
-    ("other", "wanted"),
+    "other",
     [
-        ("count=(9,), drop=(), start=(2,), step=(1,)", ["mul", "slice_update"]),  # an element that is overwritten before it is read
-        ("count=(9,), drop=(), start=(9,), step=(-1,)", ["mul", "slice_update"]),
+        "count=(9,), drop=(), start=(2,), step=(1,)",  # an element that is overwritten before it is read
+        "count=(9,), drop=(), start=(9,), step=(-1,)",
     ],
 )
-def test_elements_read_elsewhere_are_read_before(other: str, wanted: list[str]) -> None:
-    made = plan(
-        f"""
-        graph f(e0: f64[99], c: f64[]) -> (f64[9], f64[99])
-        primal
-          %0: f64[9] = slice[{other}] %e0
-          %1: f64[99] = slice_update[{SLICE}] %e0 0.0
-          %2: f64[9] = mul %0 %c
-        return %2, %1
-        """
-    )
-    assert [names(each.inside) for each in made.clusters] == wanted
+def test_elements_read_elsewhere_are_read_before(other: str) -> None:
+    assert [names(each.inside) for each in read_and_overwritten(other).clusters] == ["mul", "slice_update"]
 
 
 def test_what_reads_both_versions_keeps_a_copy() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import pickle
-import threading
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import irgrad
 from irgrad.config import CONFIG
 from irgrad.runtime import run
 from irgrad.runtime.explain import explanation
+from tests.support.threads import together
 
 A = np.random.default_rng(0).normal(size=(6, 5))
 V = A[0].copy()
@@ -333,11 +333,7 @@ def test_threads_share_a_program() -> None:
             if not np.array_equal(jitted(inputs[k]), wanted[k]):
                 wrong.append(k)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, 6)
     assert not wrong
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from irgrad.errors import TraceError, TraceValueError, UnsupportedError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import EagerTrace, Trace
 from irgrad.test_util import check_grads
-from tests.support.tracing import check_replay, concrete, traced, tracing
+from tests.support.tracing import traced_call
 
 pytestmark = pytest.mark.filterwarnings("error")
 RNG = np.random.default_rng(31)
@@ -55,12 +56,9 @@ CASES: list[Case] = [
 @pytest.mark.parametrize(("fn", "inputs"), CASES, ids=range(len(CASES)))
 def test_agrees_with_scipy(fn: Callable[..., Any], inputs: tuple[Any, ...], kind: type[Trace]) -> None:
     want = np.asarray(fn(si, *inputs))
-    with tracing(kind) as trace:
-        got = fn(ii, *[traced(trace, x) for x in inputs])
-        if isinstance(trace, GraphTrace):
-            check_replay(trace, got)
-        assert np.shape(concrete(got)) == want.shape
-        np.testing.assert_allclose(concrete(got), want, rtol=1e-12, atol=1e-13)
+    got = traced_call(kind, partial(fn, ii), *inputs)
+    assert np.shape(got) == want.shape
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
 
 
 def test_derivatives() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from irgrad.ir.primitive import REGISTRY
 from irgrad.test_util import check_grads
 from tests.ops.samples import samples_fft
 from tests.support.kernels import compiled, difference, program
-from tests.support.tracing import check_replay, concrete, same, traced, tracing
+from tests.support.tracing import same, traced_call
 
 pytestmark = pytest.mark.filterwarnings("error")
 RNG = np.random.default_rng(21)
@@ -53,11 +54,7 @@ CASES += [
 @pytest.mark.parametrize(("name", "fn", "inputs"), CASES, ids=[f"{i}-{case[0]}" for i, case in enumerate(CASES)])
 def test_agrees_with_scipy(name: str, fn: Callable[..., Any], inputs: tuple[Any, ...], kind: type[Trace]) -> None:
     want = fn(ss, *inputs)
-    with tracing(kind) as trace:
-        got = fn(isg, *[traced(trace, x) for x in inputs])
-        if isinstance(trace, GraphTrace):
-            check_replay(trace, got)
-        same(concrete(got), want)
+    same(traced_call(kind, partial(fn, isg), *inputs), want)
 
 
 # ---- autograd's signature ----

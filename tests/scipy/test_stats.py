@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from irgrad.errors import TraceError, UnsupportedError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import EagerTrace, Trace
 from irgrad.test_util import check_grads
-from tests.support.tracing import check_replay, concrete, traced, tracing
+from tests.support.tracing import check_replay, concrete, traced, traced_call, tracing
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")]
 RNG = np.random.default_rng(12)
@@ -166,11 +167,7 @@ MULTIVARIATE: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
 @pytest.mark.parametrize(("fn", "inputs"), MULTIVARIATE, ids=range(len(MULTIVARIATE)))
 def test_multivariate_families_agree_with_scipy(fn: Callable[..., Any], inputs: tuple[Any, ...], kind: type[Trace]) -> None:
     want = fn(st, *inputs)
-    with tracing(kind) as trace:
-        got = fn(ist, *[traced(trace, x) for x in inputs])
-        if isinstance(trace, GraphTrace):
-            check_replay(trace, got)
-        close("multivariate", "", concrete(got), want)
+    close("multivariate", "", traced_call(kind, partial(fn, ist), *inputs), want)
 
 
 def test_derivatives_of_multivariate_families() -> None:

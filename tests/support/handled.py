@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import irgrad.numpy as inp
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import EagerTrace, Trace
-from tests.support.tracing import check_replay, concrete, same, traced, tracing
+from tests.support.tracing import same, traced_call
 
 RNG = np.random.default_rng(3)
 V = RNG.normal(size=5)
@@ -61,9 +62,4 @@ def agrees_with_numpy(case: Case, kind: type[Trace]) -> None:
     _, fn, inputs, namespaces = case
     want = fn(np, *inputs)
     for namespace in namespaces:
-        with tracing(kind) as trace:
-            xs = [traced(trace, x) for x in inputs]
-            got = fn(namespace, *xs)
-            if isinstance(trace, GraphTrace):
-                check_replay(trace, got)
-            same(concrete(got), want)
+        same(traced_call(kind, partial(fn, namespace), *inputs), want)

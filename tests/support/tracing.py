@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,3 +86,12 @@ def check_replay(trace: GraphTrace, got: Any, env: dict[int, Any] | None = None)
         assert aval_of(again).dtype == aval_of(got.value).dtype
         wide = np.asarray(got.value).dtype.itemsize >= 8 and np.asarray(got.value).dtype.name != "complex64"
         np.testing.assert_allclose(np.asarray(again), np.asarray(got.value), rtol=1e-9 if wide else 2e-3, atol=1e-9 if wide else 2e-3)
+
+
+def traced_call(kind: type[Trace], fn: Callable[..., Any], *inputs: Any) -> Any:
+    """What `fn` gives for traced inputs, as plain values; what a graph recorded must give the same when it is run again."""
+    with tracing(kind) as trace:
+        got = fn(*[traced(trace, x) for x in inputs])
+        if isinstance(trace, GraphTrace):
+            check_replay(trace, got)
+        return concrete(got)

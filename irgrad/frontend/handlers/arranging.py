@@ -31,7 +31,7 @@ from irgrad.frontend.handlers.core import (
 )
 from irgrad.frontend.handlers.creation import band
 from irgrad.frontend.handlers.reduction import sum_
-from irgrad.frontend.handlers.shaping import size_of, swapaxes
+from irgrad.frontend.handlers.shaping import along, flattened, size_of, swapaxes
 from irgrad.frontend.storage import follow, is_view, laid_out
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
@@ -135,12 +135,9 @@ def tile(trace: Trace, A: Any, reps: Any) -> Any:
 
 @handles(np.repeat, method="repeat")
 def repeat(trace: Trace, a: Any, repeats: Any, axis: Any = None) -> Any:
-    x = as_array(trace, a)
-    if axis is None:
-        x = reshape(trace, x, (size_of(shape_of(x)),))
-        axis = 0
+    x, axis = along(trace, as_array(trace, a), axis)
     if not shape_of(x):  # a 0-d array is one entry
-        x = reshape(trace, x, (1,))
+        x = flattened(trace, x)
     shape = shape_of(x)
     at = axis_index(axis, len(shape))
     if np.ndim(unwrap(repeats)) == 0 or (np.size(unwrap(repeats)) == 1 and shape[at] != 1):
@@ -247,4 +244,4 @@ def diag(trace: Trace, v: Any, k: Any = 0) -> Any:
 @handles(np.diagflat)
 def diagflat(trace: Trace, v: Any, k: Any = 0) -> Any:
     x = as_array(trace, v)
-    return diag(trace, reshape(trace, x, (size_of(shape_of(x)),)), k)
+    return diag(trace, flattened(trace, x), k)

@@ -28,7 +28,7 @@ from irgrad.frontend.handlers.core import (
     transpose,
 )
 from irgrad.frontend.handlers.reduction import accumulator, reduce
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.handlers.ufuncs import composes
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
@@ -150,7 +150,7 @@ def linalg_vecdot(trace: Trace, x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 @handles(np.vdot)
 def vdot(trace: Trace, a: Any, b: Any, /) -> Any:
     x, y = as_array(trace, a), as_array(trace, b)
-    x, y = reshape(trace, x, (size_of(shape_of(x)),)), reshape(trace, y, (size_of(shape_of(y)),))
+    x, y = flattened(trace, x), flattened(trace, y)
     return call(trace, "dot", *_common(trace, conj(trace, x), y))
 
 

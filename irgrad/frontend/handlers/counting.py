@@ -23,13 +23,8 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.joining import unstack
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.trace import Trace
-
-
-def _flat(trace: Trace, x: Any) -> Any:
-    x = as_array(trace, x)
-    return reshape(trace, x, (size_of(shape_of(x)),))
 
 
 def _counted(trace: Trace, places: Any, weights: Any, count: int) -> Any:
@@ -84,7 +79,7 @@ def digitize(trace: Trace, x: Any, bins: Any, right: bool = False) -> Any:
 
 
 def _numeric(trace: Trace, a: Any) -> Any:
-    x = _flat(trace, a)
+    x = flattened(trace, as_array(trace, a))
     return cast(trace, x, np.uint8) if dtype_of(x).kind == "b" else x
 
 
@@ -127,7 +122,7 @@ def histogram_bin_edges(trace: Trace, a: Any, bins: Any = 10, range: Any = None,
 @handles(np.histogram)
 def histogram(trace: Trace, a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> tuple[Any, Any]:
     x = _numeric(trace, a)
-    w = None if weights is None else _flat(trace, weights)
+    w = None if weights is None else flattened(trace, as_array(trace, weights))
     if w is not None and shape_of(w) != shape_of(x):
         raise ValueError("weights should have the same shape as a.")
     edges = _edges(trace, x, bins, range, weights)
@@ -174,7 +169,7 @@ def histogramdd(trace: Trace, sample: Any, bins: Any = 10, range: Any = None, de
     if len(ranges) != ndim:
         raise ValueError("range argument must have one entry per dimension")
     edges = [_grid_edges(trace, x, b, r) for x, b, r in zip(columns, wanted, ranges, strict=True)]
-    hist = cast(trace, _cells(trace, list(columns), edges, None if weights is None else _flat(trace, weights)), float)
+    hist = cast(trace, _cells(trace, list(columns), edges, None if weights is None else flattened(trace, as_array(trace, weights))), float)
     if density:
         whole = NP.sum(hist)
         for i, axis in enumerate(edges):

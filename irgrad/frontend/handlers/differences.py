@@ -27,7 +27,7 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.joining import joined, parts_of
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import flattened
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
@@ -62,9 +62,9 @@ def diff(trace: Trace, a: Any, n: Any = 1, axis: Any = -1, prepend: Any = NO_VAL
 @handles(np.ediff1d)
 def ediff1d(trace: Trace, ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     x = as_array(trace, ary)
-    made = diff(trace, reshape(trace, x, (size_of(shape_of(x)),)))
+    made = diff(trace, flattened(trace, x))
     ends = [e if e is None else cast(trace, as_array(trace, e), dtype_of(made)) for e in (to_begin, to_end)]
-    parts = [e if e is made else reshape(trace, e, (size_of(shape_of(e)),)) for e in (ends[0], made, ends[1]) if e is not None]
+    parts = [e if e is made else flattened(trace, e) for e in (ends[0], made, ends[1]) if e is not None]
     return join(trace, parts, 0)
 
 

@@ -30,7 +30,7 @@ from irgrad.frontend.handlers.core import (
     unwrap,
     weak_of,
 )
-from irgrad.frontend.handlers.shaping import at_least_2d, at_least_3d, size_of
+from irgrad.frontend.handlers.shaping import at_least_2d, at_least_3d, flattened, size_of
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
@@ -51,7 +51,7 @@ def parts_of(trace: Trace, arrays: Any, dtype: Any = None) -> list[Any]:
 def joined(trace: Trace, xs: list[Any], axis: Any) -> Any:
     """Arrays of one dtype joined along an axis, or flat for None."""
     if axis is None:
-        xs = [reshape(trace, x, (size_of(shape_of(x)),)) for x in xs]
+        xs = [flattened(trace, x) for x in xs]
         return fresh(trace, join(trace, xs, 0), *xs)
     if not all(shape_of(x) for x in xs):
         raise ValueError("zero-dimensional arrays cannot be concatenated")

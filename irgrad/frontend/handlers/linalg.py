@@ -38,7 +38,7 @@ from irgrad.frontend.handlers.householder import raw
 from irgrad.frontend.handlers.norms import scalar_where
 from irgrad.frontend.handlers.ordering import argsort
 from irgrad.frontend.handlers.reduction import reduce
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.trace import Trace
 
 LinAlgError = np.linalg.LinAlgError
@@ -440,7 +440,7 @@ def tensorsolve(trace: Trace, a: Any, b: Any, axes: Any = None) -> Any:
     n = size_of(shape)
     if size_of(shape_of(x)) != n * n:
         raise LinAlgError("Input arrays must satisfy the requirement prod(a.shape[b.ndim:]) == prod(a.shape[:b.ndim])")
-    return reshape(trace, solve(trace, reshape(trace, x, (n, n)), reshape(trace, y, (size_of(shape_of(y)),))), shape)
+    return reshape(trace, solve(trace, reshape(trace, x, (n, n)), flattened(trace, y)), shape)
 
 
 @handles(np.linalg.cond)

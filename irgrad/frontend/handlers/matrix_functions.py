@@ -29,7 +29,7 @@ from irgrad.frontend.handlers.core import (
 )
 from irgrad.frontend.handlers.linalg import adjoint, real, squares
 from irgrad.frontend.handlers.linalg_scipy import matrices, not_traced, records
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.trace import Trace
 
 # ---- functions of matrices ----
@@ -156,7 +156,7 @@ def _vector(trace: Trace, x: Any, name: str) -> Any:
     x = as_array(trace, x)
     if len(shape_of(x)) > 1:
         not_traced(f"{name} of a stack", "loop over the stack")
-    return reshape(trace, x, (size_of(shape_of(x)),))
+    return flattened(trace, x)
 
 
 def _spread(trace: Trace, values: Any, index: Any) -> Any:

@@ -27,7 +27,7 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.indexing import mask_positions
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import along, flattened
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import INDEXING
 
@@ -35,12 +35,9 @@ from irgrad.frontend.tracer import INDEXING
 @handles(np.take, method="take")
 def take(trace: Trace, a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
     refuse("take", out=out)
-    x = as_array(trace, a)
-    if axis is None:
-        x = reshape(trace, x, (size_of(shape_of(x)),))
-        axis = 0
+    x, axis = along(trace, as_array(trace, a), axis)
     if not shape_of(x):  # a 0-d array is one entry
-        x = reshape(trace, x, (1,))
+        x = flattened(trace, x)
     at = axis_index(axis, len(shape_of(x)))
     n = shape_of(x)[at]
     index = operand(trace, indices)
@@ -62,10 +59,9 @@ def take_along_axis(trace: Trace, arr: Any, indices: Any, axis: Any = -1) -> Any
     x, index = as_array(trace, arr), as_array(trace, indices)
     if dtype_of(index).kind not in "iu":
         raise IndexError("`indices` must be an integer array")
-    if axis is None:
-        if len(shape_of(index)) != 1:
-            raise ValueError("when axis=None, `indices` must have a single dimension.")
-        x, axis = reshape(trace, x, (size_of(shape_of(x)),)), 0
+    if axis is None and len(shape_of(index)) != 1:
+        raise ValueError("when axis=None, `indices` must have a single dimension.")
+    x, axis = along(trace, x, axis)
     ndim = len(shape_of(x))
     at = axis_index(axis, ndim)
     if len(shape_of(index)) != ndim:
@@ -79,9 +75,7 @@ def take_along_axis(trace: Trace, arr: Any, indices: Any, axis: Any = -1) -> Any
 @handles(np.compress)
 def compress(trace: Trace, condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     refuse("compress", out=out)
-    x = as_array(trace, a)
-    if axis is None:
-        x, axis = reshape(trace, x, (size_of(shape_of(x)),)), 0
+    x, axis = along(trace, as_array(trace, a), axis)
     return gather_axis(trace, x, mask_positions(trace, cast(trace, as_array(trace, condition), bool)), axis_index(axis, len(shape_of(x))))
 
 
@@ -93,7 +87,7 @@ def compress_method(trace: Trace, x: Any, condition: Any, axis: Any = None, out:
 @handles(np.extract)
 def extract(trace: Trace, condition: Any, arr: Any) -> Any:
     x, mask = as_array(trace, arr), cast(trace, as_array(trace, condition), bool)
-    flat = reshape(trace, x, (size_of(shape_of(x)),))
+    flat = flattened(trace, x)
     return call(trace, "gather", flat, mask_positions(trace, mask))
 
 
@@ -148,7 +142,7 @@ def item(trace: Trace, x: Any, *args: Any) -> Any:
     if args:
         place = args[0] if len(args) == 1 else args
         if type(place) is not tuple and len(shape_of(x)) != 1:
-            x = reshape(trace, x, (size_of(shape_of(x)),))
+            x = flattened(trace, x)
         x = INDEXING["get"](x, place)
     if np.size(unwrap(x)) != 1:
         raise ValueError("can only convert an array of size 1 to a Python scalar")

@@ -34,7 +34,7 @@ from irgrad.frontend.handlers.core import (
 )
 from irgrad.frontend.handlers.indexing import mask_positions, plain_places
 from irgrad.frontend.handlers.joining import parts_of, unstack
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import along, flattened, size_of
 from irgrad.frontend.handlers.writing import put, stored, writes
 from irgrad.frontend.storage import resolve, update_all, write
 from irgrad.frontend.trace import Trace
@@ -190,9 +190,7 @@ PUBLIC[np.ndenumerate] = Enumerated
 @handles(np.insert)
 def insert(trace: Trace, arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     """Places are plain: which entries come from where is known while recording."""
-    x = as_array(trace, arr)
-    if axis is None:
-        x, axis = reshape(trace, x, (size_of(shape_of(x)),)), 0
+    x, axis = along(trace, as_array(trace, arr), axis)
     at = axis_index(axis, len(shape_of(x)))
     n = shape_of(x)[at]
     obj = plain_places(trace, obj)
@@ -247,7 +245,7 @@ def put_along_axis(trace: Trace, arr: Tracer, indices: Any, values: Any, axis: A
 def place(trace: Trace, arr: Tracer, mask: Any, vals: Any) -> None:
     flat = mask_positions(trace, reshape(trace, cast(trace, as_array(trace, mask), bool), (arr.size,)))
     value = stored(trace, as_array(trace, vals), arr.dtype)
-    value = reshape(trace, value, (size_of(shape_of(value)),))
+    value = flattened(trace, value)
     count, have = shape_of(flat)[0], shape_of(value)[0]
     if not count:
         return

@@ -25,7 +25,7 @@ from irgrad.frontend.handlers.core import (
     transpose,
     unwrap,
 )
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
@@ -72,7 +72,7 @@ def levels_of(trace: Trace, q: Any) -> list[Any]:
     if not bool(NP.all(NP.logical_and(NP.greater_equal(q, 0), NP.less_equal(q, 1)))):
         raise ValueError("Quantiles must be in the range [0, 1]")
     flat = as_array(trace, q)
-    flat = reshape(trace, flat, (size_of(shape_of(flat)),))
+    flat = flattened(trace, flat)
     return [take_slice(trace, flat, 0, i, 1, drop=True) for i in range(shape_of(flat)[0])]
 
 

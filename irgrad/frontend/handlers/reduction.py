@@ -11,6 +11,7 @@ import numpy as np
 
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
+    Handler,
     Shape,
     apply,
     axis_index,
@@ -78,38 +79,28 @@ def _selected(trace: Trace, x: Any, where: Any, neutral: Any) -> Any:
     return apply(trace, "where", np.where, operand(trace, where), x, dtype_of(x).type(neutral))
 
 
-@handles(np.sum, method="sum")
-def sum_(
-    trace: Trace,
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = NO_VALUE,
-    initial: Any = NO_VALUE,
-    where: Any = NO_VALUE,
-) -> Any:
-    refuse("sum", out=out)
-    x = _selected(trace, numbers(trace, a, dtype), where, 0)
-    made = reduce(trace, "reduce_sum", x, axis, keepdims)
-    return apply(trace, "add", np.add, made, operand(trace, initial)) if _given(initial) else made
+def _folding(name: str, primitive: str, neutral: int, joint: str, ufunc: np.ufunc, function: Any) -> Handler:
+    @handles(function, method=name)
+    def folded(
+        trace: Trace,
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = NO_VALUE,
+        initial: Any = NO_VALUE,
+        where: Any = NO_VALUE,
+    ) -> Any:
+        refuse(name, out=out)
+        x = _selected(trace, numbers(trace, a, dtype), where, neutral)
+        made = reduce(trace, primitive, x, axis, keepdims)
+        return apply(trace, joint, ufunc, made, operand(trace, initial)) if _given(initial) else made
+
+    return folded
 
 
-@handles(np.prod, method="prod")
-def prod(
-    trace: Trace,
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = NO_VALUE,
-    initial: Any = NO_VALUE,
-    where: Any = NO_VALUE,
-) -> Any:
-    refuse("prod", out=out)
-    x = _selected(trace, numbers(trace, a, dtype), where, 1)
-    made = reduce(trace, "reduce_prod", x, axis, keepdims)
-    return apply(trace, "mul", np.multiply, made, operand(trace, initial)) if _given(initial) else made
+sum_ = _folding("sum", "reduce_sum", 0, "add", np.add, np.sum)
+prod = _folding("prod", "reduce_prod", 1, "mul", np.multiply, np.prod)
 
 
 def _extreme(name: str, primitive: str, pick: str, ufunc: np.ufunc, *functions: Any) -> None:

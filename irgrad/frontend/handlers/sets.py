@@ -27,13 +27,8 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.indexing import mask_positions
 from irgrad.frontend.handlers.joining import parts_of
 from irgrad.frontend.handlers.ordering import lexsorted
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.trace import Trace
-
-
-def _flat(trace: Trace, x: Any) -> Any:
-    x = as_array(trace, x)
-    return reshape(trace, x, (size_of(shape_of(x)),))
 
 
 def _parts(trace: Trace, x: Any) -> tuple[Any, Any]:
@@ -153,18 +148,18 @@ def unique_values(trace: Trace, x: Any, /) -> Any:
 
 
 def _pair(trace: Trace, x: Any, y: Any, assume_unique: bool) -> list[Any]:
-    found = [_flat(trace, a) for a in (x, y)]
+    found = [flattened(trace, as_array(trace, a)) for a in (x, y)]
     return parts_of(trace, found if assume_unique else [unique(trace, a) for a in found])
 
 
 @handles(np.union1d)
 def union1d(trace: Trace, ar1: Any, ar2: Any) -> Any:
-    return unique(trace, join(trace, parts_of(trace, [_flat(trace, ar1), _flat(trace, ar2)]), 0))
+    return unique(trace, join(trace, parts_of(trace, [flattened(trace, as_array(trace, ar1)), flattened(trace, as_array(trace, ar2))]), 0))
 
 
 @handles(np.intersect1d)
 def intersect1d(trace: Trace, ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
-    first, second = (_flat(trace, a) for a in (ar1, ar2))
+    first, second = (flattened(trace, as_array(trace, a)) for a in (ar1, ar2))
     places: list[Any] = []
     if not assume_unique:
         pair = [Distinct(trace, a, True, return_indices) for a in (first, second)]
@@ -202,7 +197,7 @@ def setxor1d(trace: Trace, ar1: Any, ar2: Any, assume_unique: bool = False) -> A
 @handles(np.isin)
 def isin(trace: Trace, element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, kind: Any = None) -> Any:
     """Every element against every test element."""
-    x, tests = operand(trace, element), _flat(trace, test_elements)
+    x, tests = operand(trace, element), flattened(trace, as_array(trace, test_elements))
     column = reshape(trace, x, (*shape_of(x), 1))
     found = NP.all(NP.not_equal(column, tests), axis=-1) if invert else NP.any(NP.equal(column, tests), axis=-1)
     return as_array(trace, found)
@@ -210,7 +205,7 @@ def isin(trace: Trace, element: Any, test_elements: Any, assume_unique: bool = F
 
 @handles(np.setdiff1d)
 def setdiff1d(trace: Trace, ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
-    first, second = _flat(trace, ar1), _flat(trace, ar2)
+    first, second = flattened(trace, as_array(trace, ar1)), flattened(trace, as_array(trace, ar2))
     if not assume_unique:
         first = unique(trace, first)
     return call(trace, "gather", first, mask_positions(trace, isin(trace, first, second, invert=True)))

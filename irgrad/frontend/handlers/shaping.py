@@ -38,6 +38,16 @@ inspects(
 )  # fmt: skip
 
 
+def flattened(trace: Trace, x: Any) -> Any:
+    """All entries of an operand along one axis."""
+    return reshape(trace, x, (size_of(shape_of(x)),))
+
+
+def along(trace: Trace, x: Any, axis: Any) -> tuple[Any, Any]:
+    """An operand and the axis that a function works along: for None all entries, along one."""
+    return (flattened(trace, x), 0) if axis is None else (x, axis)
+
+
 def size_of(shape: Sequence[int]) -> int:
     """Number of elements."""
     n = 1

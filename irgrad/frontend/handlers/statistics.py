@@ -29,7 +29,7 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.indexing import plain_places
 from irgrad.frontend.handlers.joining import joined, parts_of
 from irgrad.frontend.handlers.reduction import average, reduce, total
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import along, flattened, size_of
 from irgrad.frontend.trace import Trace
 from irgrad.ops.convolve import with_margin
 
@@ -206,7 +206,7 @@ def _where(condition: Any, yes: Any, no: Any) -> Any:
 def convolve(trace: Trace, a: Any, v: Any, mode: str = "full") -> Any:
     """A correlation with the shorter operand reversed; of integers and bools a product with the matrix of the longer one's windows."""
     xs = parts_of(trace, [a, v])
-    x, y = (reshape(trace, p, (size_of(shape_of(p)),)) if len(shape_of(p)) < 1 else p for p in xs)
+    x, y = (flattened(trace, p) if len(shape_of(p)) < 1 else p for p in xs)
     if len(shape_of(x)) != 1 or len(shape_of(y)) != 1:
         raise ValueError("object too deep for desired array")
     if shape_of(y)[0] > shape_of(x)[0]:
@@ -267,9 +267,7 @@ def trapezoid(trace: Trace, y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1
 
 @handles(np.delete)
 def delete(trace: Trace, arr: Any, obj: Any, axis: Any = None) -> Any:
-    x = as_array(trace, arr)
-    if axis is None:
-        x, axis = reshape(trace, x, (size_of(shape_of(x)),)), 0
+    x, axis = along(trace, as_array(trace, arr), axis)
     at = axis_tuple(axis, len(shape_of(x)))[0]
     kept = np.delete(np.arange(shape_of(x)[at]), plain_places(trace, obj))
     return gather_axis(trace, x, trace.lift(kept), at)

@@ -38,7 +38,7 @@ from irgrad.frontend.handlers.core import (
 )
 from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember
 from irgrad.frontend.handlers.ordering import check_kth
-from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.storage import advance, identity, present, resolve, resolve_tree, slice_of, update_all, write
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import ATTRIBUTES, FUNCTIONS, INDEXING, METHODS, UFUNCS, Tracer
@@ -394,7 +394,7 @@ def put(trace: Trace, a: Tracer, ind: Any, v: Any, mode: str = "raise") -> None:
         index = apply(trace, "remainder", np.remainder, index, n)
     elif mode == "clip":
         index = apply(trace, "minimum", np.minimum, apply(trace, "maximum", np.maximum, index, 0), n - 1)
-    index = reshape(trace, index, (size_of(shape_of(index)),))
+    index = flattened(trace, index)
     count = shape_of(index)[0]
     value = stored(trace, v, a.dtype)
     if shape_of(value):
