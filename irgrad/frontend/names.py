@@ -42,12 +42,10 @@ class Names(dict[int, Any]):
     def add_module(self, original: ModuleType, replacement: Any) -> None:
         """The module and every public name whose replacement is another object."""
         self.add(original, replacement)
-        for name in dir(replacement):
-            old = vars(original).get(name)  # what the module imports on first use is the same object in both
-            if name.startswith("_") or not (callable(old) or isinstance(old, ModuleType)):
-                continue
-            new = getattr(replacement, name)
-            if old is not new:
+        olds = vars(original)
+        for name, new in sorted(vars(replacement).items()):
+            old = olds.get(name)  # what the module imports on first use is the same object in both
+            if old is not new and not name.startswith("_") and (callable(old) or isinstance(old, ModuleType)):
                 self.add(old, new)
 
     @functools.cached_property

@@ -27,25 +27,27 @@ _MODULES = ("numpy", "numpy.linalg", "numpy.fft", "math", "cmath", "irgrad", "ir
 _OPERATORS = ("irgrad.operators.", "irgrad.loops.", "irgrad.runtime.jit")  # where irgrad's functions and objects of functions are
 _CONSTANTS = (int, float, complex, bool, type(None))
 _FUNCTION_TYPES = (FunctionType, BuiltinFunctionType, np.ufunc, type(np.sum))
-_ATTRIBUTES = (
+_ATTRIBUTES = frozenset(
     "shape ndim size dtype itemsize nbytes T real imag flat errstate finfo iinfo eps tiny numpy linalg fft jit grad value_and_grad "
     "grad_and_aux elementwise_grad jacobian hessian vjp jvp make_vjp make_jvp hessian_vector_product stop_gradient scan fori_loop "
-    "while_loop cond checkpoint at reduce accumulate outer reduceat nin nout"
+    "while_loop cond checkpoint at reduce accumulate outer reduceat nin nout".split()
 )
 _EFFECTS = ("IMPORT", "BUILD_CLASS", "STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "FROM_DICT", "LOAD_NAME", "STORE_NAME")
 BUILTINS = frozenset(_BUILTINS.split())
+_TYPES = (list, tuple, dict, set, frozenset, str, int, float, complex, range, slice)
 _DATA = {Tracer, bool, int, float, complex, str, bytes, type(None)}
 
 
 @functools.cache
-def _names() -> frozenset[str]:
-    """Attributes that evident code may use, whatever they are of."""
-    found = set(_ATTRIBUTES.split()) | METHODS.keys() | ATTRIBUTES.keys()
-    for kind in (list, tuple, dict, set, frozenset, str, int, float, complex, range, slice):
-        found |= {name for name in dir(kind) if not name.startswith("_")}
-    for module in (np, np.linalg, np.fft, math):
-        found |= {name for name in dir(module) if not name.startswith("_") and (module is math or _is_known(vars(module).get(name)))}
-    return frozenset(found)
+def _is_plain_attribute(name: str) -> bool:
+    """May evident code use this attribute, whatever it is of?"""
+    if name in _ATTRIBUTES or name in METHODS or name in ATTRIBUTES:
+        return True
+    if name.startswith("_"):
+        return False
+    if any(name in vars(kind) for kind in _TYPES) or name in vars(math):
+        return True
+    return any(name in vars(module) and _is_known(vars(module)[name]) for module in (np, np.linalg, np.fft))
 
 
 def _is_known(value: Any) -> bool:
@@ -61,10 +63,9 @@ def _is_known(value: Any) -> bool:
 @functools.lru_cache(maxsize=4096)
 def doubt_of_code(code: CodeType) -> str:
     """What of a code object, and of the functions in it, is doubtful; empty if nothing is."""
-    names = _names()
     for i in dis.get_instructions(code):
         name = i.opname
-        if any(effect in name for effect in _EFFECTS) or (("ATTR" in name or "METHOD" in name) and i.argval not in names):
+        if any(effect in name for effect in _EFFECTS) or (("ATTR" in name or "METHOD" in name) and not _is_plain_attribute(i.argval)):
             return f"{i.argval or name} in {code.co_qualname}"
     return next(filter(None, (doubt_of_code(inner) for inner in code.co_consts if isinstance(inner, CodeType))), "")
 
