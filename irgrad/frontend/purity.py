@@ -27,13 +27,14 @@ _MODULES = ("numpy", "numpy.linalg", "numpy.fft", "math", "cmath", "irgrad", "ir
 _OPERATORS = ("irgrad.operators.", "irgrad.loops.", "irgrad.runtime.jit")  # where irgrad's functions and objects of functions are
 _CONSTANTS = (int, float, complex, bool, type(None))
 _FUNCTION_TYPES = (FunctionType, BuiltinFunctionType, np.ufunc, type(np.sum))
-_ATTRIBUTES = frozenset(
+_PLAIN = (
     "shape ndim size dtype itemsize nbytes T real imag flat errstate finfo iinfo eps tiny numpy linalg fft jit grad value_and_grad "
     "grad_and_aux elementwise_grad jacobian hessian vjp jvp make_vjp make_jvp hessian_vector_product stop_gradient scan fori_loop "
-    "while_loop cond checkpoint at reduce accumulate outer reduceat nin nout".split()
+    "while_loop cond checkpoint at reduce accumulate outer reduceat nin nout"
 )
 _EFFECTS = ("IMPORT", "BUILD_CLASS", "STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "FROM_DICT", "LOAD_NAME", "STORE_NAME")
 BUILTINS = frozenset(_BUILTINS.split())
+_ATTRIBUTES = frozenset(_PLAIN.split())
 _TYPES = (list, tuple, dict, set, frozenset, str, int, float, complex, range, slice)
 _DATA = {Tracer, bool, int, float, complex, str, bytes, type(None)}
 
