@@ -28,7 +28,8 @@ MEDIANS = ("import_seconds", "seconds", "wall_seconds", "peak_bytes", "total_byt
 def compile_driver(scratch: Path) -> None:
     """Compile irgrad's driver for the processes that are to find it."""
     code = "from irgrad.codegen.entry import native; driver = native(); driver.enter, driver.enter_released, driver.drive\n"
-    code += "from irgrad.codegen.team import prepare; prepare()"
+    code += "from irgrad.codegen.team import prepare\n"
+    code += "from irgrad.codegen.compile import LIBRARY, Counts; LIBRARY.settle(prepare(), Counts())"
     environment = {**os.environ, "IRGRAD_STORE": str(scratch / "driver")}
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=Path(__file__).parent.parent, timeout=TIMEOUT, check=True)
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from irgrad.codegen import objects
+from irgrad.codegen.llvm.kinds import Unsupported
 
 FASTCALL = 0x80  # METH_FASTCALL
 TARGET = "irgrad_target"
 SYMBOL = "irgrad_call"
 INTERPRETER = ("PyLong_AsLongLong", "PyLong_FromLongLong", "PyEval_SaveThread", "PyEval_RestoreThread")
+CALLS = {("enter", False): "irgrad_enter", ("enter", True): "irgrad_enter_released", ("drive", False): "irgrad_drive"}
 _kept: list[Any] = []  # method definitions that callables point into
 
 Stored = Callable[[str, Callable[[], tuple[str, bytes]]], tuple[str, bytes]]
@@ -30,7 +32,7 @@ def callable_of(address: int, tuple_last: bool, release: bool, stored: Stored) -
     """
     try:
         return _builtin(address, tuple_last, release, stored)
-    except (AttributeError, RuntimeError, ImportError, ValueError):
+    except (AttributeError, RuntimeError, ImportError, ValueError, Unsupported):
         kind = (ctypes.CFUNCTYPE if release else ctypes.PYFUNCTYPE)(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
         function = kind(address)
         return (lambda a, b, c: function(a, b, id(c))) if tuple_last else function
@@ -41,11 +43,19 @@ class _MethodDef(ctypes.Structure):
 
 
 def _builtin(address: int, tuple_last: bool, release: bool, stored: Stored) -> Callable[[int, int, Any], int]:
+    symbol, code = stored(f"{SYMBOL}_{tuple_last:d}{release:d}", lambda: (SYMBOL, _code(tuple_last, release)))
+    return builtin(symbol, code, {TARGET: address})
+
+
+def builtin(symbol: str, code: bytes, names: Mapping[str, int]) -> Callable[[int, int, Any], int]:
+    """The builtin function around the METH_FASTCALL function `symbol` of an object file; `names` are addresses of what it calls.
+
+    Raises RuntimeError or AttributeError where this interpreter, or linking, does not allow it.
+    """
     if sys.implementation.name != "cpython":
         raise RuntimeError("builtin functions of this interpreter are made otherwise")
-    symbol, code = stored(f"{SYMBOL}_{tuple_last:d}{release:d}", lambda: (SYMBOL, _code(tuple_last, release)))
-    names = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in INTERPRETER}
-    function = objects.load(symbol, code, {**names, TARGET: address})
+    known = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in INTERPRETER}
+    function = objects.load(symbol, code, {**known, **names})
     if not function:
         raise RuntimeError("the code around the function cannot be linked")
     method = _MethodDef(b"irgrad_native", function, FASTCALL, None)
@@ -55,30 +65,50 @@ def _builtin(address: int, tuple_last: bool, release: bool, stored: Stored) -> C
     return make(ctypes.byref(method), None, None)  # type: ignore[no-any-return]
 
 
+def wrapper(symbol: str, target: str, tuple_last: bool, release: bool) -> str:
+    """LLVM's text of the METH_FASTCALL function `symbol` around the native function `target`."""
+    last = "ptrtoint ptr %o2 to i64" if tuple_last else "call i64 @PyLong_AsLongLong(ptr %o2)"
+    before, behind = (
+        ("  %state = call ptr @PyEval_SaveThread()\n", "  call void @PyEval_RestoreThread(ptr %state)\n") if release else ("", "")
+    )
+    return f"""
+define ptr @{symbol}(ptr %self, ptr %given, i64 %count) nounwind {{
+  %p1 = getelementptr i64, ptr %given, i64 1
+  %p2 = getelementptr i64, ptr %given, i64 2
+  %o0 = load ptr, ptr %given
+  %o1 = load ptr, ptr %p1
+  %o2 = load ptr, ptr %p2
+  %a = call i64 @PyLong_AsLongLong(ptr %o0)
+  %b = call i64 @PyLong_AsLongLong(ptr %o1)
+  %c = {last}
+{before}  %r = call i64 @{target}(i64 %a, i64 %b, i64 %c)
+{behind}  %o = call ptr @PyLong_FromLongLong(i64 %r)
+  ret ptr %o
+}}
+"""
+
+
+DECLARED = """
+declare i64 @PyLong_AsLongLong(ptr) nounwind
+declare ptr @PyLong_FromLongLong(i64) nounwind
+declare ptr @PyEval_SaveThread() nounwind
+declare void @PyEval_RestoreThread(ptr) nounwind
+"""
+
+
+def around(name: str) -> str:
+    """LLVM's text of the callables of a function of the driver (`CALLS`), for its own module."""
+    if sys.implementation.name != "cpython":
+        return ""
+    return DECLARED + "".join(
+        wrapper(symbol, name, name == "enter", release) for (function, release), symbol in CALLS.items() if function == name
+    )
+
+
 def _code(tuple_last: bool, release: bool) -> bytes:
-    """An object file with the METH_FASTCALL function around the native one."""
-    import llvmlite.binding as llvm
-    import llvmlite.ir as ll
+    """An object file with the METH_FASTCALL function around one that linking finds."""
+    from irgrad.codegen.llvm.binding import LIGHT
+    from irgrad.codegen.llvm.machine import object_code
 
-    word, pointer = ll.IntType(64), ll.IntType(8).as_pointer()
-    module = ll.Module(SYMBOL)
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module.triple = llvm.get_process_triple()
-    function = ll.Function(module, ll.FunctionType(pointer, [pointer, pointer.as_pointer(), word]), SYMBOL)
-    builder = ll.IRBuilder(function.append_basic_block())
-
-    def call(name: str, result: Any, *operands: Any) -> Any:
-        callee = module.globals.get(name) or ll.Function(module, ll.FunctionType(result, [operand.type for operand in operands]), name)
-        return builder.call(callee, operands)
-
-    given = [builder.load(builder.gep(function.args[1], [ll.Constant(word, k)])) for k in range(3)]
-    last = builder.ptrtoint(given[2], word) if tuple_last else call("PyLong_AsLongLong", word, given[2])
-    numbers = [*(call("PyLong_AsLongLong", word, value) for value in given[:2]), last]
-    state = call("PyEval_SaveThread", pointer) if release else None
-    result = call(TARGET, word, *numbers)
-    if state is not None:
-        call("PyEval_RestoreThread", ll.VoidType(), state)
-    builder.ret(call("PyLong_FromLongLong", pointer, result))
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    return bytes(machine.emit_object(llvm.parse_assembly(str(module))))
+    declared = f"{DECLARED}declare i64 @{TARGET}(i64, i64, i64) nounwind\n"
+    return object_code(declared + wrapper(SYMBOL, TARGET, tuple_last, release), LIGHT)

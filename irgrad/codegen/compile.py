@@ -1,22 +1,26 @@
 """Kernel source to machine code: a library of kernels by content, compiled by `irgrad.codegen.llvm` or, where that refuses, by Numba.
 
 A kernel is compiled once per process at most, and once per user with the store on disk. Its source text stays on it and is
-registered with `linecache`, so that tracebacks and debuggers show it. Several threads may ask; one compiles at a time.
+registered with `linecache`, so that tracebacks and debuggers show it. Several threads may ask. `ask` translates a kernel and leaves
+LLVM's part to a queue (`irgrad.codegen.jobs`); the kernel has an address when it is settled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import linecache
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from irgrad.codegen import layout, objects, plain, processor, vector
+from irgrad.codegen import callables, layout, objects, plain, processor, vector
+from irgrad.codegen.jobs import QUEUE, Job
 from irgrad.codegen.llvm.kinds import Unsupported
 from irgrad.codegen.store import Store, default_folder, environment
 from irgrad.config import CONFIG
@@ -33,6 +37,7 @@ class Kernel:
     address: int
     keep: Any
     refused: str = ""  # why Numba compiled it
+    waits: Job[bytes] | None = None  # for LLVM; the address is 0 until then
 
 
 @dataclass(slots=True)
@@ -41,7 +46,6 @@ class Code:
 
     address: int
     keep: Any
-    refused: str = ""  # why Numba made it
 
 
 @dataclass(slots=True)
@@ -66,11 +70,19 @@ class Library:
     def __init__(self) -> None:
         self.kernels: dict[str, Kernel] = {}
         self.lock = threading.RLock()
-        self._drivers: list[Code] = []
+        self.num_objects = 0  # made by LLVM in this process, for tests
+        self._drivers: dict[str, Job[bytes]] = {}
+        self._kept: list[Code] = []
         self._store: Store | None = None
 
     def get(self, source: str, counts: Counts) -> Kernel:
         """The kernel of this source text (``def kernel(p, n): ...``), compiled or loaded where it is new."""
+        kernel = self.ask(source, counts)
+        self.settle((kernel,), counts)
+        return kernel
+
+    def ask(self, source: str, counts: Counts) -> Kernel:
+        """The same, perhaps still without its address: `settle` sees to that."""
         key = kernel_key(source, CONFIG.evaluate)
         kernel = self.kernels.get(key)
         if kernel is not None:
@@ -82,6 +94,42 @@ class Library:
                 kernel = self.kernels[key] = self._make(key, source, counts)
                 counts.seconds += time.perf_counter() - start
         return kernel
+
+    def settle(self, kernels: Iterable[Kernel], counts: Counts) -> None:
+        """Give these kernels their addresses. Raises what compiling one raises; then it is no kernel of the process any more."""
+        waiting = [kernel for kernel in kernels if kernel.waits is not None]
+        start = time.perf_counter()
+        for kernel in waiting:
+            job = kernel.waits
+            if job is None:  # another thread settled it meanwhile
+                continue
+            try:
+                made = job.result()
+            except Unsupported as reason:
+                counts.refused += 1
+                made, kernel.refused = b"", str(reason)
+            with self.lock:
+                if kernel.waits is not None:
+                    self._finish(kernel, made)
+        if waiting:
+            counts.seconds += time.perf_counter() - start
+
+    def _finish(self, kernel: Kernel, made: bytes) -> None:
+        """The address of a kernel from its object code, or from Numba where there is none or it cannot be linked."""
+        key = kernel.name.removeprefix("kernel_")
+        try:
+            if made:
+                self.num_objects += 1
+                self.store.put(key, kernel.name, made)
+                kernel.address, kernel.keep = objects.load(kernel.name, made), made
+            if not kernel.address:
+                text = kernel.source
+                code = self._by_numba(key, kernel.name, text, {})
+                kernel.address, kernel.keep = code.address, code.keep
+        except BaseException:
+            self.kernels.pop(key, None)
+            raise
+        kernel.waits = None
 
     def _make(self, key: str, source: str, counts: Counts) -> Kernel:
         name = f"kernel_{key}"
@@ -100,52 +148,80 @@ class Library:
                 counts.loaded += 1
                 return Kernel(name, text, address, None)
         counts.compiled += 1
-        code = self._compile(key, name, text, {}, counts)
-        return Kernel(name, text, code.address, code.keep, code.refused)
-
-    def driver(self, name: str) -> int:
-        """Address of a function of `irgrad.codegen.driver`, compiled or loaded where it is new."""
-        with self.lock:
-            here = Path(__file__).parent
-            text = (here / "driver.py").read_text(encoding="utf-8")
-            key = f"{name}_{kernel_key(text + (here / 'layout.py').read_text(encoding='utf-8'))}"
-            stored = self.store.get(key)
-            address = objects.load(*stored) if stored is not None else 0
-            if address:
-                return address
-            constants = {word: value for word, value in vars(layout).items() if word.isupper()}
-            code = self._compile(key, name, text, constants, Counts())
-            self._drivers.append(code)
-            return code.address
-
-    def _compile(self, key: str, name: str, text: str, constants: dict[str, Any], counts: Counts) -> Code:
-        """The function `name` of a text, as machine code that is kept on disk too."""
         why = ""
         if CONFIG.backend == "llvm":
             try:
-                made = self._translated(name, text, constants)
+                return Kernel(name, text, 0, None, waits=QUEUE.add(self._translated(name, text)))
             except Unsupported as reason:
                 counts.refused += 1
                 why = str(reason)
-            else:
-                self.store.put(key, name, made)
-                address = objects.load(name, made)
+        code = self._by_numba(key, name, text, {})
+        return Kernel(name, text, code.address, code.keep, why)
+
+    def _translated(self, name: str, text: str) -> Callable[[], bytes]:
+        """What makes the object code of a kernel. Raises Unsupported where its text is not understood."""
+        from irgrad.codegen.llvm import machine
+
+        ir = machine.ir(name, text)
+        if CONFIG.dump in ("llvm", "all"):
+            print(machine.optimised(ir))  # noqa: T201
+        return partial(machine.object_code, ir)
+
+    def ask_driver(self, name: str) -> Job[bytes]:
+        """The object code of a function of `irgrad.codegen.driver`, with its callables, as a job that may be on: see `driver`."""
+        with self.lock:
+            job = self._drivers.get(name)
+            if job is None:
+                text, key = self._driver_text(name)
+                stored = self.store.get(f"{name}_{key}")
+                if stored is not None:
+                    job = Job.of(stored[1])
+                else:
+                    job = QUEUE.add(partial(self._driver_code, name, text, f"{name}_{key}"), at_once=True)
+                self._drivers[name] = job
+        return job
+
+    def driver(self, name: str) -> bytes:
+        """The object code of a function of the driver. Raises Unsupported where LLVM is not to be had."""
+        return self.ask_driver(name).result()
+
+    def _driver_text(self, name: str) -> tuple[str, str]:
+        here = Path(__file__).parent
+        text = (here / "driver.py").read_text(encoding="utf-8")
+        return text, kernel_key(text + (here / "layout.py").read_text(encoding="utf-8"))
+
+    def _driver_code(self, name: str, text: str, key: str) -> bytes:
+        from irgrad.codegen.llvm import machine
+        from irgrad.codegen.llvm.binding import LIGHT
+
+        made = machine.object_code(machine.ir(name, text, _LAYOUT) + callables.around(name), LIGHT)
+        self.num_objects += 1
+        self.store.put(key, name, made)
+        return made
+
+    def driver_address(self, name: str) -> int:
+        """Address of a function of the driver as the setting of the backend has it."""
+        if CONFIG.backend == "llvm":
+            with contextlib.suppress(Unsupported):
+                address = objects.load(name, self.driver(name))
                 if address:
-                    return Code(address, made)
+                    return address
+        text, key = self._driver_text(name)
+        with self.lock:
+            stored = self.store.get(f"{name}_{key}_alone")
+            address = objects.load(*stored) if stored is not None else 0
+            return address or self._by_numba(f"{name}_{key}_alone", name, text, _LAYOUT).address
+
+    def _by_numba(self, key: str, name: str, text: str, constants: dict[str, Any]) -> Code:
+        """The function `name` of a text, as machine code that is kept on disk too."""
         from irgrad.codegen import native
 
         address, keep, symbol, made = native.machine_code(name, text, constants)
         if made:
             self.store.put(key, symbol, made)
-        return Code(address, keep, why)
-
-    def _translated(self, name: str, text: str, constants: dict[str, Any]) -> bytes:
-        from irgrad.codegen.llvm import machine
-
-        ir = machine.ir(name, text, constants)
-        if CONFIG.dump in ("llvm", "all"):
-            print(machine.optimised(ir))  # noqa: T201
-        return machine.object_code(ir)
+        code = Code(address, keep)
+        self._kept.append(code)
+        return code
 
     @property
     def store(self) -> Store:
@@ -166,6 +242,7 @@ class Library:
         """Drop the kernels of this process (for tests and benchmarks of the store)."""
         with self.lock:
             self.kernels = {}
+            self._drivers = {}
 
 
 def plain_kernel(name: str, text: str, file: str) -> Kernel:
@@ -183,4 +260,5 @@ def plain_kernel(name: str, text: str, file: str) -> Kernel:
     return Kernel(name, text, address, callback)
 
 
+_LAYOUT = {word: value for word, value in vars(layout).items() if word.isupper()}
 LIBRARY = Library()

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.callables import callable_of
+from irgrad.codegen.callables import CALLS, builtin, callable_of
 from irgrad.codegen.compile import LIBRARY
+from irgrad.codegen.llvm.kinds import Unsupported
+from irgrad.config import CONFIG
 
 
 class Entry:
@@ -22,19 +25,29 @@ class Entry:
 
     @cached_property
     def enter(self) -> Callable[[int, int, Any], int]:
-        return callable_of(self._entering, True, False, LIBRARY.stored)
+        return _callable("enter", False)
 
     @cached_property
     def enter_released(self) -> Callable[[int, int, Any], int]:
-        return callable_of(self._entering, True, True, LIBRARY.stored)
+        return _callable("enter", True)
 
     @cached_property
     def drive(self) -> Callable[[int, int, int], int]:
-        return callable_of(LIBRARY.driver("drive"), False, False, LIBRARY.stored)
+        return _callable("drive", False)
 
-    @cached_property
-    def _entering(self) -> int:
-        return LIBRARY.driver("enter")
+
+def _callable(name: str, release: bool) -> Callable[[int, int, Any], int]:
+    """A function of the driver: code around it is in its object file, or made for its address."""
+    if CONFIG.backend == "llvm":
+        with suppress(AttributeError, RuntimeError, Unsupported):
+            return builtin(CALLS[name, release], LIBRARY.driver(name), {})
+    return callable_of(LIBRARY.driver_address(name), name == "enter", release, LIBRARY.stored)
+
+
+def prepare() -> None:
+    """Have the driver compiled by the time that a program needs it, if the store has none: in another thread, if there may be one."""
+    if CONFIG.backend == "llvm" and probe():
+        LIBRARY.ask_driver("enter")
 
 
 @cache

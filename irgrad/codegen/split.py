@@ -35,6 +35,8 @@ UNIT = 128  # elements of the innermost loop that stay together: blocks of sums,
 NEAR, FAR = 0.01, 0.06  # nanoseconds a byte in and out of the cache of a core, which has about
 CACHE = 1 << 20  # bytes
 
+CALLED, CALLED_CHUNK = 2, 3  # places in the size table of SPLIT
+
 SPLIT = """def kernel(p, n):
     team = size(n, 0)
     counts = size(n, 1)
@@ -72,11 +74,14 @@ CHUNK_OF = """def kernel(p, n):
 """
 
 
-def table(team: int, counts: int, kernel: int, chunk: int, row: Row) -> list[int]:
-    """The size table of SPLIT for a row: addresses, numbers of chunks, pointers and sizes, steps of the pointers, both size tables."""
+def table(team: int, counts: int, row: Row) -> list[int]:
+    """The size table of SPLIT for a row: addresses, numbers of chunks, pointers and sizes, steps of the pointers, both size tables.
+
+    The addresses at CALLED and CALLED_CHUNK, of the row's kernel and of CHUNK_OF, are for others to fill in.
+    """
     chunks = row.chunks
     assert chunks is not None
-    return [team, counts, kernel, chunk, chunks.count, len(row.pointers), len(row.sizes), *chunks.steps, *row.sizes, *chunks.last]
+    return [team, counts, 0, 0, chunks.count, len(row.pointers), len(row.sizes), *chunks.steps, *row.sizes, *chunks.last]
 
 
 # ---- what a row costs ----

@@ -394,8 +394,9 @@ def _function(name: str, code: str) -> int:
         address = objects.load(*stored) if stored is not None else 0
         if not address:
             from irgrad.codegen.llvm import machine
+            from irgrad.codegen.llvm.binding import LIGHT
 
-            made = machine.object_code(f"{machine.head()}\n{text}")
+            made = machine.object_code(text, LIGHT)
             LIBRARY.store.put(key, name, made)
             address = objects.load(name, made)
     if not address:
@@ -407,7 +408,7 @@ TEAM = Team()
 
 
 def prepare() -> tuple[Kernel, Kernel]:
-    """Have threads, and what runs a row in chunks: the kernel of the row, and that of one chunk."""
+    """Have threads, and what runs a row in chunks, asked for: the kernel of the row, and that of one chunk."""
     TEAM.start()
-    run, chunk = (LIBRARY.get(source, Counts()) for source in (SPLIT, CHUNK_OF))
+    run, chunk = (LIBRARY.ask(source, Counts()) for source in (SPLIT, CHUNK_OF))
     return run, chunk

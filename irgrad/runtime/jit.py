@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.codegen.entry import prepare
 from irgrad.codegen.layout import FAILED, LAST_ROW, NEW_PATH
 from irgrad.config import CONFIG
 from irgrad.errors import NotCompiledError, TraceError
@@ -241,6 +242,7 @@ class Jitted:
     def _trace(self, variants: list[Variant], form: CallForm, needed: int, effects: Effects | None = None) -> Any:
         with self._lock, paused_gc():
             start = time.perf_counter()
+            prepare()
             try:
                 traced = trace_call(self.fun, form, effects)
             except SharedArguments:

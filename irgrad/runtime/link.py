@@ -18,7 +18,7 @@ from irgrad.codegen.loops import find_linked
 from irgrad.codegen.lowered import HostRow, Lowered, Ref, Row
 from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
 from irgrad.codegen.scalar import conversion_kernel
-from irgrad.codegen.split import table
+from irgrad.codegen.split import CALLED, CALLED_CHUNK, table
 from irgrad.codegen.team import TEAM, prepare
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
@@ -439,13 +439,13 @@ class Linker:
         if self.silent:
             return
         self.runs.settle()
-        kernel = LIBRARY.get(row.source, self.counts.kernels)
+        kernel = LIBRARY.ask(row.source, self.counts.kernels)
         run, chunk = prepare()
         self.kernels[row.source] = kernel
         self.runners = [run, chunk]
         self.parallel_rows += 1
-        sizes = table(TEAM.address, self.parallel_entries.ctypes.data, kernel.address, chunk.address, row)
-        self.tables.kernel(run.address, refs, sizes)
+        sizes = table(TEAM.address, self.parallel_entries.ctypes.data, row)
+        self.tables.kernel(run, refs, sizes, {CALLED: kernel, CALLED_CHUNK: chunk})
 
     def emit(self, source: str, refs: list[int], sizes: list[int]) -> None:
         if self.silent:
@@ -458,8 +458,8 @@ class Linker:
         """One row."""
         kernel = self.kernels.get(source)
         if kernel is None:
-            kernel = self.kernels[source] = LIBRARY.get(source, self.counts.kernels)
-        self.tables.kernel(kernel.address, refs, sizes)
+            kernel = self.kernels[source] = LIBRARY.ask(source, self.counts.kernels)
+        self.tables.kernel(kernel, refs, sizes)
 
     def symbol(self, name: str) -> int:
         known = self.symbols.get(name)
@@ -535,6 +535,7 @@ class Linker:
     # -- the whole ---------------------------------------------------------------------------------------------------
 
     def finish(self) -> Program:
+        LIBRARY.settle([*self.kernels.values(), *self.runners], self.counts.kernels)
         rows, refs, sizes, tables = self.tables.arrays()
         block = np.frombuffer(bytes(self.numbers.bytes) or b"\0" * 8, np.uint8).copy()
         if block.ctypes.data % 16:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.codegen.compile import Kernel
 from irgrad.codegen.layout import OP_GUARD
 
 _PLAIN, _SIZES, _OUTCOMES = 0, 1, 2  # what the last word of a row is: itself, or a place in the sizes or in the outcomes
@@ -20,8 +21,11 @@ class Tables:
         self.kinds = array("b")
         self.refs = array("q")
         self.sizes = array("q", [0])
-        self.places: dict[tuple[int, ...], int] = {}
+        self.places: dict[tuple[Any, ...], int] = {}
         self.outcomes = array("q", [0])
+        self.callees: list[Kernel] = []  # which rows call by number until `arrays`
+        self.numbers: dict[str, int] = {}  # of callees, by name
+        self.called: list[tuple[int, Kernel]] = []  # places of the sizes where addresses of kernels go
         self.known: dict[Any, tuple[int, list[int]]] = {}  # guard -> its row, and its outcomes so far
 
     @property
@@ -32,14 +36,23 @@ class Tables:
         self.rows.extend((what, a, b, c))
         self.kinds.append(kind)
 
-    def kernel(self, address: int, refs: list[int], sizes: list[int]) -> None:
-        """A row that calls a kernel with pointers and sizes; equal sizes are stored once."""
-        key = tuple(sizes)
+    def kernel(self, kernel: Kernel, refs: list[int], sizes: list[int], callees: dict[int, Kernel] | None = None) -> None:
+        """A row that calls a kernel with pointers and sizes; equal sizes are stored once.
+
+        `callees` are kernels whose addresses are sizes, by place.
+        """
+        number = self.numbers.setdefault(kernel.name, len(self.callees))
+        if number == len(self.callees):
+            self.callees.append(kernel)
+        names = tuple((place, callee.name) for place, callee in callees.items()) if callees else ()
+        key = (*sizes, *names)
         place = self.places.get(key)
         if place is None:
             place = self.places[key] = len(self.sizes) if sizes else 0
+            if callees:
+                self.called += [(place + at, callee) for at, callee in callees.items()]
             self.sizes.extend(sizes)
-        self.row(address, len(self.refs), len(refs), place, _SIZES)
+        self.row(number, len(self.refs), len(refs), place, _SIZES)
         self.refs.extend(refs)
 
     def guard(self, node: Any, at: int, width: int) -> None:
@@ -56,11 +69,16 @@ class Tables:
         self.outcomes.extend(outcomes)
 
     def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Rows, references, sizes and outcomes, with the addresses of these in the rows."""
+        """Rows, references, sizes and outcomes, with the addresses of these and of kernels, which are settled, in the rows."""
         rows, refs, sizes, outcomes = (
             np.array(part, np.int64) if len(part) else np.zeros(1, np.int64) for part in (self.rows, self.refs, self.sizes, self.outcomes)
         )
         kinds = np.frombuffer(self.kinds, np.int8)
+        for at, callee in self.called:
+            sizes[at] = callee.address
+        calls = kinds == _SIZES
+        if self.callees:
+            rows[0::4][calls] = np.array([kernel.address for kernel in self.callees], np.int64)[rows[0::4][calls]]
         last = rows[3::4]
         for kind, table in ((_SIZES, sizes), (_OUTCOMES, outcomes)):
             chosen = kinds == kind

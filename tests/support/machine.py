@@ -20,7 +20,7 @@ _kept: list[Any] = []
 def optimised(source: str, backend: str) -> str:
     """The text of LLVM's language that a kernel becomes, optimised."""
     if backend == "llvm":
-        return str(machine.optimised(machine.ir("kernel", source)))
+        return machine.optimised(machine.ir("kernel", source))
     from numba import cfunc
 
     vector.load_for_llvm()

@@ -25,8 +25,8 @@ class Module:
         if symbol not in self.declared:
             self.declared[symbol] = f"declare {text} {attributes}"
 
-    def text(self, head: str) -> str:
-        return "\n".join([head, *self.declared.values(), *self.defined.values(), *self.notes, ""])
+    def text(self) -> str:
+        return "\n".join([*self.declared.values(), *self.defined.values(), *self.notes, ""])
 
     def width(self) -> str:
         return f' "prefer-vector-width"="{vector.width()}"' if self.wide else ""

@@ -62,13 +62,13 @@ def test_a_process_with_an_empty_store_needs_no_numba(tmp_path: Path) -> None:
 def sources(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts of kernels that are asked for while a test runs; they run as plain Python."""
     found: list[str] = []
-    get = LIBRARY.get
+    ask = LIBRARY.ask
 
     def noted(source: str, counts: Counts) -> Any:
         found.append(source)
-        return get(source, counts)
+        return ask(source, counts)
 
-    monkeypatch.setattr(LIBRARY, "get", noted)
+    monkeypatch.setattr(LIBRARY, "ask", noted)
     monkeypatch.setattr(CONFIG, "evaluate", True)
     return found
 

@@ -1,0 +1,99 @@
+"""LLVM by the C functions of llvmlite's library, and by its Python interface; what a process loads and compiles."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import irgrad
+from irgrad.codegen import linker, loops
+from irgrad.codegen.llvm import binding, machine
+from irgrad.codegen.llvm.kinds import Unsupported
+
+KERNEL = """def kernel(p, n):
+    x = scoped_float64(p, 0, 0, 2)
+    o = scoped_float64(p, 1, 1, 2)
+    total = 0.0
+    for i in range(size(n, 0)):
+        v = load(x, i)
+        store(o, i, exp(v) * v + 1.0)
+        total += v
+    store(o, 0, total)
+    return 0
+"""
+is_known = isinstance(binding.compiler(), binding.Direct)
+
+
+@pytest.mark.skipif(not is_known, reason="another version of llvmlite")
+@pytest.mark.parametrize("effort", [binding.FULL, binding.LIGHT, binding.Effort(1)])
+@pytest.mark.parametrize("source", [KERNEL, loops.SCAN], ids=["loop", "scan"])
+def test_both_ways_to_llvm_make_the_same_code(source: str, effort: binding.Effort) -> None:
+    text = machine.ir("kernel", source)
+    direct, public = binding.compiler(), binding.Public()
+    assert direct.head() == public.head()
+    assert direct.object_code(text, effort) == public.object_code(text, effort)
+    assert direct.optimised(text, effort) == public.optimised(text, effort)
+    assert re.search(r"define .*i64 @kernel\(", direct.optimised(text, effort))
+
+
+@pytest.mark.parametrize("way", [binding.compiler, binding.Public])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "define i64 @f() {",
+        "define i64 @f() { ret i32 0 }",
+        "define i64 @f(i1 %x) { a: br i1 %x, label %a, label %b\nb: %p = phi i64 [0, %b]\n ret i64 %p }",
+    ],
+)
+def test_text_that_llvm_refuses_is_unsupported(way: type[binding.Public], text: str) -> None:
+    for _ in range(2):
+        with pytest.raises(Unsupported, match="LLVM: "):
+            way().object_code(text, binding.FULL)
+    assert way().object_code("define i64 @f() { ret i64 0 }", binding.FULL)
+
+
+PROGRAM = """
+import sys, threading
+started = []
+start = threading.Thread.start
+threading.Thread.start = lambda thread: (started.append(thread.name), start(thread))[1]
+import numpy as np
+import irgrad
+from irgrad.codegen.compile import LIBRARY
+
+def rosenbrock(x):
+    return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+gradient = irgrad.jit(irgrad.grad(rosenbrock))
+x = np.array([0.5, 0.25])
+for _ in range(3):
+    result = gradient(x)
+assert gradient.stats().eager_calls == 1
+assert np.allclose(result, irgrad.grad(rosenbrock)(x), rtol=1e-13)
+maps = open("/proc/self/maps").read() if sys.platform == "linux" else ""
+loaded = "libllvmlite" in maps or "llvmlite" in sys.modules
+print(LIBRARY.num_objects, len(started), loaded, "llvmlite" in sys.modules, gradient.stats().kernels_compiled)
+"""
+
+
+def counts(store: Path, **settings: str) -> list[str]:
+    environment = {**os.environ, "IRGRAD_STORE": str(store), "PYTHONPATH": str(Path(irgrad.__file__).parents[1]), **settings}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(not is_known or not linker.machine(), reason="another version of llvmlite, or object files that irgrad does not link")
+def test_a_function_of_one_kernel_costs_two_objects_then_none(tmp_path: Path) -> None:
+    """The driver and the kernel; the driver in a thread of its own where there may be two. llvmlite's Python parts are not imported."""
+    assert counts(tmp_path / "a", IRGRAD_THREADS="1") == ["2", "0", "True", "False", "1"]
+    assert counts(tmp_path / "b", IRGRAD_THREADS="2") == ["2", "1", "True", "False", "1"]
+    for store in (tmp_path / "a", tmp_path / "b"):
+        assert counts(store, IRGRAD_THREADS="2") == ["0", "0", "False", "False", "0"]
+    kernels = [{file.name: file.read_bytes() for file in (tmp_path / store).rglob("*") if file.is_file()} for store in "ab"]
+    assert kernels[0] == kernels[1]  # whoever compiled them
