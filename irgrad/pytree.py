@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import optree
@@ -19,7 +19,7 @@ _CONTAINERS = (list, tuple, dict, OrderedDict, defaultdict, deque)
 _T = TypeVar("_T")
 
 Structure: TypeAlias = optree.PyTreeSpec
-LEAF: Structure = optree.tree_structure(0)  # pyright: ignore[reportArgumentType]
+LEAF: Structure = optree.tree_structure(cast("Any", 0))
 _FLATTEN: dict[type, Callable[[Any], tuple[Iterable[Any], Any]]] = {}  # of registered classes
 _LEAVES: set[type] = {float, int, complex, bool, str, np.ndarray, np.float64, np.float32, np.complex128}  # known without a look
 

@@ -227,8 +227,8 @@ def _indices(
             view = lowering.view(array)
             at = "0"
             extra = len(shape) - len(view.strides)
-            for d, (extent, stride) in enumerate(zip(array.aval.shape, view.strides, strict=True)):
-                if extent != 1 and stride != 0:
+            for d, (count, stride) in enumerate(zip(array.aval.shape, view.strides, strict=True)):
+                if count != 1 and stride != 0:
                     at += f" + i{d + extra} * size(n, {len(sizes)})"
                     sizes.append(stride)
             lines.insert(0, f"    j{k} = pointer_{dtype}(p, {len(pointers)})")

@@ -28,8 +28,8 @@ class Pointer:
         self.dtype = np.dtype(dtype)
 
     def at(self, index: int) -> Any:
-        raw = (ctypes.c_char * self.dtype.itemsize).from_address(self.address + int(index) * self.dtype.itemsize)
-        return np.frombuffer(raw, self.dtype, 1)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        raw: Any = (ctypes.c_char * self.dtype.itemsize).from_address(self.address + int(index) * self.dtype.itemsize)
+        return np.frombuffer(raw, self.dtype, 1)
 
 
 def load(pointer: Pointer, index: int) -> Any:

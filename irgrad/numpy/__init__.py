@@ -12,12 +12,13 @@ import numpy as _np
 
 import irgrad.frontend.handlers as _handlers  # noqa: F401  (registers the handlers)
 from irgrad.numpy import _wrap
-from irgrad.numpy import fft as fft
-from irgrad.numpy import linalg as linalg
-from irgrad.numpy import random as random
 
 if TYPE_CHECKING:
     from numpy import *  # noqa: F403 # pyright: ignore[reportWildcardImportFromLibrary]
+else:
+    from irgrad.numpy import fft as fft
+    from irgrad.numpy import linalg as linalg
+    from irgrad.numpy import random as random
 
 globals().update({name: item for name, item in _wrap.public_names(_np).items() if name not in ("fft", "linalg", "random")})
 globals()["__version__"] = _np.__version__

@@ -168,7 +168,7 @@ class _Reverse:
         """Visit tape[start:stop] backwards."""
         b: Any = self.b
         first, active, cts = self.start, self.active, self.cts
-        kind = type(tape[start]) if stop > start else Value
+        kind: Any = type(tape[start]) if stop > start else Value
         for i in range(stop - 1, start - 1, -1):
             if i not in cts or i in keep:
                 continue
@@ -183,7 +183,7 @@ class _Reverse:
                 values, out = b.at(node), node
             self.visit(kind, node, ct, values, out)
 
-    def visit(self, kind: type, node: Any, ct: Any, values: Sequence[Any], out: Any) -> None:
+    def visit(self, kind: Any, node: Any, ct: Any, values: Sequence[Any], out: Any) -> None:
         """Add the cotangents that `ct` of `node` gives to its operands."""
         op: Primitive = node.op
         rules = op.vjp
@@ -207,7 +207,7 @@ class _Reverse:
         if self.carried is not None:
             self.carry(node.index)
 
-    def wanted(self, kind: type, node: Any, values: Sequence[Any]) -> list[int]:
+    def wanted(self, kind: Any, node: Any, values: Sequence[Any]) -> list[int]:
         """The operands that a derivative is asked for."""
         start, active, b = self.start, self.active, self.b
         return [

@@ -147,7 +147,8 @@ class Portable:
 def enter_portable(program: Program, context: Context, objects: tuple[Any, ...]) -> int:
     """What `driver.enter` does, by numpy's own means."""
     for k, (obj, argument) in enumerate(zip(objects, program.arguments, strict=False)):
-        if type(obj) is not argument.type:
+        kind = type(obj)
+        if kind is not argument.type:
             return MISMATCH
         if argument.kind == NUMBER:
             context.scratch[k] = np.asarray(obj)
