@@ -255,7 +255,8 @@ class Guard:
 
     `how` is "identity" (that very object; of a function also its code), "value" (same type and bits), "structure" (type and
     length, or keys and their order), "alias" (the same object as the place `expected`), "distinct" (another object than at
-    each of the places `expected`, and these others than each other), "missing" (nothing there).
+    each of the places `expected`, and these others than each other), "lacks" (a dict without the keys `expected`), "missing"
+    (nothing there).
     """
 
     origin: Origin
@@ -279,13 +280,15 @@ class Guard:
             return found is not MISSING and found is self.expected.read()
         if self.how == "distinct":
             return len({id(found), *(id(place.read()) for place in self.expected)}) == 1 + len(self.expected)
+        if self.how == "lacks":
+            return found is not MISSING and all(key not in found for key in self.expected)
         return found is MISSING
 
     def says(self, other: Guard) -> bool:
         """Is the fact the same as that of `other`?"""
         if self.origin != other.origin or self.how != other.how:
             return False
-        if self.how in ("alias", "structure", "distinct"):
+        if self.how in ("alias", "structure", "distinct", "lacks"):
             return bool(self.expected == other.expected)
         return self.expected is other.expected if self.how == "identity" else same(self.expected, other.expected)
 
@@ -300,6 +303,8 @@ class Guard:
             return f"{where} is {self.expected.text()}"
         if self.how == "distinct":
             return f"{where} is not {' nor '.join(place.text() for place in self.expected)}"
+        if self.how == "lacks":
+            return f"{where} has no {' nor '.join(map(repr, self.expected))}"
         return f"{where} is not there" if self.how == "missing" else f"{where} is the same object"
 
     def expression(self, names: Names) -> str:
@@ -314,6 +319,9 @@ class Guard:
         if self.how == "distinct":
             others = ", ".join(f"id({place.expression(names)})" for place in self.expected)
             return f"len({{id({found}), {others}}}) == {1 + len(self.expected)}"
+        if self.how == "lacks":
+            keys = self.expected
+            return f"{keys[0]!r} not in {found}" if len(keys) == 1 else f"{found}.keys().isdisjoint({keys!r})"
         if self.how == "structure":
             kind, size, keys = self.expected
             text = f"type(v := {found}) is {register(names, kind, 't')} and len(v) == {size}"

@@ -79,6 +79,7 @@ class Substitution:
 
     __slots__ = (
         "__weakref__",
+        "_absent",
         "_boxes",
         "_builtins",
         "_cells",
@@ -116,6 +117,7 @@ class Substitution:
         self._views: dict[int, tuple[Any, Any]] = {}
         self._modules: dict[ModuleType, ModuleView] = {}
         self._class_values: dict[Origin, Any] = {}
+        self._absent: dict[int, tuple[Origin, dict[str, None]]] = {}  # by id of the holder, which the origin holds
         self._boxes: set[type] = {Tracer}
         self._originals: dict[int, tuple[Any, Any]] | None = None
         self._nested = 0
@@ -221,9 +223,22 @@ class Substitution:
 
     def method(self, f: FunctionType, origin: Origin) -> Any:
         """The copy of a function that a class holds."""
-        if f not in self._functions:
-            self.guard(origin, f, "identity")
+        self.held(origin, f)
         return self.copy(f)
+
+    def held(self, origin: Origin, definition: Any) -> None:
+        """The run relies on that very definition being found at `origin`."""
+        if origin not in self._class_values:
+            self._class_values[origin] = definition
+            self.guard(origin, definition, "identity")
+
+    def absent(self, holder: SelfOrigin, name: str) -> None:
+        """The run relies on an object or a class having no attribute of its own with that name."""
+        if self.wrap is not None:
+            known = self._absent.get(id(holder.object))
+            if known is None:
+                known = self._absent[id(holder.object)] = (AttributeOrigin(holder, "__dict__"), {})
+            known[1][name] = None
 
     # -- values ------------------------------------------------------------------------------------------------------
 
@@ -453,6 +468,7 @@ class Substitution:
         reasons = list(self.effects)
         if self._identity and len(places := [origin for _, _, origin in self._memo.values()]) > 1:
             self.guards.append(Guard(places[0], tuple(places[1:]), "distinct"))
+        self.guards += [Guard(origin, tuple(names), "lacks") for origin, names in self._absent.values()]
         for cell in self._cells.values():
             self._finish_cell(cell, reasons)
         for _, view in self._views.values():

@@ -62,7 +62,11 @@ class State:
             if values is not self.source or name in self.written:
                 return values[name]
             return self.substitution.value(values[name], self.origin(name))
-        if self.complete or name not in self.source:
+        if self.complete:
+            return MISSING
+        if name not in self.source:
+            if values is not self.source:
+                self.substitution.absent(SelfOrigin(self.original, self.label), name)
             return MISSING
         value = values[name] = self.placed[name] = self.substitution.value(self.source[name], self.origin(name))
         return value
@@ -114,6 +118,15 @@ def _lookup(cls: type, name: str) -> tuple[type, Any]:
     return cls, MISSING
 
 
+def _unshadowed(substitution: Substitution, cls: type, where: type, name: str) -> Origin:
+    """The place of a definition in a class; the run relies on no class in front of it defining the name."""
+    for each in cls.__mro__:
+        if each is where:
+            break
+        substitution.absent(SelfOrigin(each), name)
+    return AttributeOrigin(SelfOrigin(where), name)
+
+
 class _Attribute:
     """A name that the class defines: the instance's own value first, unless the class holds a data descriptor."""
 
@@ -139,16 +152,18 @@ class _Attribute:
     def bind(self, view: Any, state: State, where: type, definition: Any) -> Any:
         substitution = state.substitution
         kind = type(definition)
-        origin = AttributeOrigin(SelfOrigin(where), self.name)
+        origin = _unshadowed(substitution, self.cls, where, self.name)
         if kind is FunctionType:
             return MethodType(substitution.method(definition, origin), view)
         if kind is property and type(definition.fget) is FunctionType:
+            substitution.held(origin, definition)
             return substitution.copy(definition.fget)(view)
         if kind is staticmethod:
             return substitution.value(definition.__func__, origin)
         if kind is classmethod and type(definition.__func__) is FunctionType:
-            return MethodType(substitution.copy(definition.__func__), self.cls)
+            return MethodType(substitution.method(definition.__func__, AttributeOrigin(origin, "__func__")), self.cls)
         if kind is functools.cached_property:
+            substitution.held(origin, definition)
             value = substitution.copy(definition.func)(view)
             state.write(self.name, value)
             return value
@@ -187,7 +202,8 @@ class _Operator:
         if view is None:
             return getattr(self.cls, self.name)
         where, definition = _lookup(self.cls, self.name)
-        return MethodType(state_of(view).substitution.method(definition, AttributeOrigin(SelfOrigin(where), self.name)), view)
+        substitution = state_of(view).substitution
+        return MethodType(substitution.method(definition, _unshadowed(substitution, self.cls, where, self.name)), view)
 
 
 def _view_getattr(view: Any, name: str) -> Any:
@@ -196,9 +212,9 @@ def _view_getattr(view: Any, name: str) -> Any:
     if found is not MISSING:
         return found
     cls = type(state.original)
-    own = _lookup(cls, "__getattr__")[1]
+    where, own = _lookup(cls, "__getattr__")
     if type(own) is FunctionType:
-        return state.substitution.copy(own)(view, name)
+        return state.substitution.method(own, _unshadowed(state.substitution, cls, where, "__getattr__"))(view, name)
     if not name.startswith("__"):
         state.substitution.lacks(state.origin(name))
     raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")

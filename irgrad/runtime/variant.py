@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.frontend.captured import compile_checks
+from irgrad.frontend.captured import MISSING, compile_checks
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
@@ -109,11 +109,12 @@ class Variant:
         """Does a new trace belong here: do this variant's guards hold, and have captured values the form that its programs read?"""
         if not self.check():
             return False
-        for origin, value in traced.captured.items():
-            number = self.numbers.get(origin)
-            if number is not None and self.arguments[number] != argument(normalise(value)):
-                return False
-        return True
+        found = {**dict(zip(self.origins, self.read(), strict=True)), **traced.captured}
+        return all(
+            value is not MISSING and self.arguments[self.numbers[origin]] == argument(normalise(value))
+            for origin, value in found.items()
+            if origin in self.numbers
+        )
 
     def guard(self, guards: Sequence[Any]) -> None:
         """Add the guards of a trace to those that are checked at each call, where they say something new."""

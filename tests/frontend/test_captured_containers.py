@@ -235,3 +235,50 @@ def test_paths_do_not_repeat_the_guards_of_others() -> None:
     before = len(variants[0].guards)
     assert [fast(1.0, n / 2 - 0.2) for n in range(1, 8)] == [float(n) for n in range(1, 8)]
     assert fast.stats().paths == 7 and len(variants[0].guards) == before
+
+
+def test_names_of_instances_and_classes_that_hide_others() -> None:
+    """What is found in a class is looked for in the instance and in the classes before it, at every call."""
+
+    class Base:
+        weights = np.ones(3)
+        offset = property(lambda self: 2.0)
+
+        def scaled(self, x: Any) -> Any:
+            return x * self.weights
+
+        @classmethod
+        def tripled(cls, x: Any) -> Any:
+            return x * 3.0
+
+        def __mul__(self, x: Any) -> Any:
+            return x + 1.0
+
+    class Model(Base):
+        def __getattr__(self, name: str) -> Any:
+            return 3.0
+
+    def shared(self: Any, x: Any) -> Any:
+        return x * x
+
+    Base.shared = shared  # type: ignore[attr-defined]
+    model: Any = Model()
+
+    def f(x: Any) -> Any:
+        return np.sum(model.scaled(x) * model.made_up + model.offset * model.tripled(x) + model * x + shared(None, x) * model.shared(x))
+
+    changes: list[tuple[Any, str, Any]] = [
+        (model, "made_up", 5.0), (Base, "offset", property(lambda self: 7.0)), (Base, "tripled", classmethod(lambda cls, x: x)),
+        (Model, "offset", property(lambda self: 11.0)), (Base, "__mul__", lambda self, x: x - 4.0), (Model, "__mul__", lambda self, x: x),
+        (Model, "weights", np.arange(3.0)), (model, "weights", 5.0), (model, "scaled", lambda x: x), (Base, "shared", lambda self, x: x),
+        (model, "shared", lambda x: x * 4.0), (Model, "__getattr__", lambda self, name: 9.0),
+    ]  # fmt: skip
+    fast, slope = irgrad.jit(f, compile_after=1), irgrad.jit(irgrad.grad(f), compile_after=1)
+    for holder, name, value in [(Base, "weights", Base.weights), *changes]:
+        setattr(holder, name, value)
+        for _ in range(2):
+            assert np.isclose(fast(X), f(X), rtol=1e-12), name
+            np.testing.assert_allclose(slope(X), irgrad.grad(f)(X), rtol=1e-12, err_msg=name)
+    for name in ("shared", "scaled", "weights", "made_up"):
+        delattr(model, name)
+        assert np.isclose(fast(X), f(X), rtol=1e-12), name
