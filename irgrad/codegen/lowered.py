@@ -72,3 +72,5 @@ class Lowered:
     exports: list[Export]
     changed: frozenset[int]
     counts: dict[str, int] = field(default_factory=dict)
+    uses: int = 0  # how often it was bound
+    bind: Any = None  # what is made of it once that is often (`runtime.binding`)

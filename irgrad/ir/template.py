@@ -55,7 +55,7 @@ class Instance:
     __slots__ = ("externals", "literals", "starts", "template", "values")
 
     def __init__(
-        self, template: Template, values: list[int], externals: list[int], literals: list[Data], starts: list[tuple[int, ...]]
+        self, template: Template, values: Sequence[int], externals: list[int], literals: list[Data], starts: list[tuple[int, ...]]
     ) -> None:
         self.template = template
         self.values = values

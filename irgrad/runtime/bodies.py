@@ -65,10 +65,10 @@ class _Lending(Linker):
         for number, result in self.lent.items():
             value = outputs[result]
             place = places[value]
-            home = (FIRST_INPUT + number, 0, contiguous(self.arguments[number].shape))
-            if (place.base, place.offset, place.strides) == home and outputs.count(value) == 1:
+            home = (FIRST_INPUT + number, contiguous(self.arguments[number].shape))
+            if (place.ref, place.strides) == home and outputs.count(value) == 1:
                 self.kept.add(number)
-                places[value] = Place(FIRST_INPUT + self.num_inputs + result, 0, place.strides)  # there is nothing to copy
+                places[value] = Place(FIRST_INPUT + self.num_inputs + result, place.strides)  # there is nothing to copy
         super().leaf(node, places, outputs)
 
 

@@ -224,12 +224,13 @@ def _instance(marks: _Marks, run: list[int], table: TemplateTable) -> Instance:
 class _Form:
     """The instance of a block of some kind with some live values, in terms of the block."""
 
-    __slots__ = ("exports", "externals", "literals", "offsets", "starts", "template")
+    __slots__ = ("count", "exports", "externals", "literals", "offsets", "starts", "template")
 
     def __init__(self, template: Template, block: Block, instance: Instance, path: Sequence[Record]) -> None:
         first = block.first
         self.template = template
         self.offsets = [value - first for value in instance.values]
+        self.count = len(self.offsets) if self.offsets == list(range(len(self.offsets))) else 0  # of all records from the first on
         numbers = {x: n for n, x in enumerate(block.externals)}
         self.externals = [numbers[x] for x in instance.externals]
         found: dict[Any, tuple[int, int]] = {}
@@ -275,7 +276,7 @@ def _block_instance(marks: _Marks, block: Block, table: TemplateTable) -> Instan
         instance = table.instance(path, [first + offset for offset in offsets])
         form = table.forms[kind, live, pattern] = _Form(instance.template, block, instance, path)
     externals = block.externals
-    values = [first + offset for offset in form.offsets]
+    values = range(first, first + form.count) if form.count else [first + offset for offset in form.offsets]
     literals = [path[first + p].operands[k] for p, k in form.literals]
     made = Instance(
         form.template, values, [externals[n] for n in form.externals], literals, [path[first + p].params["start"] for p in form.starts]

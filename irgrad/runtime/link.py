@@ -7,6 +7,7 @@ and appends references. Nothing is compiled for a template that any function of 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +16,15 @@ import numpy as np
 from irgrad.codegen.compile import LIBRARY
 from irgrad.codegen.layout import OP_HOST, OP_RETURN
 from irgrad.codegen.loops import find_linked
-from irgrad.codegen.lowered import HostRow, Lowered, Ref, Row
-from irgrad.codegen.program import ARENA, FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
+from irgrad.codegen.lowered import HostRow, Lowered, Row
+from irgrad.codegen.program import FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
 from irgrad.codegen.scalar import conversion_kernel
 from irgrad.codegen.split import CALLED, CALLED_CHUNK, table
 from irgrad.codegen.team import TEAM, prepare
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.template import Instance, Template, TemplateTable
+from irgrad.runtime.binding import bind
 from irgrad.runtime.lowering import LinkCounts, lowered_template
 from irgrad.runtime.memory import Arena, Buffer, Place, copied
 from irgrad.runtime.recompute import Schedule, plan
@@ -35,14 +37,26 @@ _GUARDED = {"bool": np.dtype(bool), "int": np.dtype(np.int64), "bits": np.dtype(
 
 @dataclass(slots=True)
 class Use:
-    """An instance while it is linked: where its external values are, as places, (base, offset) of its slots, and arena buffers."""
+    """An instance while it is linked: where its external values are, as places, references of its slots, and arena buffers."""
 
     instance: Instance
     path: list[Record]
     places: dict[int, Place]
     bound: list[Place]
-    slots: list[tuple[int, int]]
+    slots: list[int]
     buffers: list[Buffer | None]
+
+
+class Symbols(dict[str, int]):
+    """References of routines by name, `find` for those that are new."""
+
+    def __init__(self, find: Callable[[str], int]) -> None:
+        super().__init__()
+        self.find = find
+
+    def __missing__(self, name: str) -> int:
+        found = self[name] = self.find(name)
+        return found
 
 
 @dataclass
@@ -82,7 +96,8 @@ class Linker:
     def reset(self) -> None:
         self.tables = Tables()
         self.numbers = Numbers()
-        self.symbols: dict[str, int] = {}
+        self.literals: dict[tuple[int, Any], tuple[int, Any]] = {}  # (id, dtype) of a float -> its reference, itself
+        self.symbols = Symbols(self.symbol)
         self.symbol_addresses: list[int] = []
         self.leaves: dict[int, Any] = {}
         self.leaf_rows: dict[int, int] = {}
@@ -177,12 +192,12 @@ class Linker:
         number = record.params["input"]
         aval = INTERNED.avals[record.aval]
         if number >= 0:
-            return Place(FIRST_INPUT + number, 0, tuple([stride // aval.dtype.itemsize for stride in self.arguments[number].strides]))
+            return Place(FIRST_INPUT + number, tuple([stride // aval.dtype.itemsize for stride in self.arguments[number].strides]))
         base = self.constant_bases.get(number)
         if base is None:
             base = self.constant_bases[number] = self.first_symbol + len(self.symbol_addresses)
             self.symbol_addresses.append(self.constants[~number].ctypes.data)
-        return Place(base, 0, contiguous(aval.shape))
+        return Place(base, contiguous(aval.shape))
 
     @property
     def num_rows(self) -> int:
@@ -197,10 +212,9 @@ class Linker:
             self.leave(limb.nodes[place - 1], places, arena)
         if not self.silent:
             self.begin(node)
-        for index in range(node.start, node.end):
-            record = node.path[index]
-            if record.op is None:
-                places[index] = self.input(record)
+        start = node.start
+        for offset in [k for k, record in enumerate(node.path[start : node.end]) if record.op is None]:
+            places[start + offset] = self.input(node.path[start + offset])
         outputs: list[int] = [o for o in node.outputs if type(o) is int] if node.outputs is not None else []
         schedule = self.schedule(node, outputs)
         direct = self.direct_outputs(node, outputs) if node.is_leaf else {}
@@ -283,47 +297,51 @@ class Linker:
             self.used[template] = bytes(template.exported)
         bound = [places[value] for value in instance.externals]
         lowered = lowered_template(template, instance, path, tuple([p.strides for p in bound]), self.counts)
-        slots = [(p.base, p.offset) for p in bound]
+        slots = [p.ref for p in bound]
         for data in instance.literals:
-            slots.append((NUMBERS, self.numbers.offset(data.value, data.dtype)))
+            slots.append(self.literal(data.value, data.dtype))
         slot_buffers: list[Buffer | None] = [p.buffer for p in bound]
         if lowered.changed:
             use = Use(instance, path, places, bound, slots, slot_buffers)
             for slot in sorted(lowered.changed):
                 self.own(slot, use, arena, dying)
-        buffers = self.buffers(instance, lowered, arena, direct)
-        starts = instance.starts
-        for row in lowered.rows:
-            if self.silent:
-                break
-            if isinstance(row, HostRow):
-                self.host(row, slots, buffers, starts)
-            else:
-                self.row(row, slots, buffers, starts)
-        for value, export in zip(instance.results(), lowered.exports, strict=True):
+        memory, buffers = self.buffers(instance, lowered, arena, direct)
+        rows, exports = bind(lowered, slots, memory, instance.starts, self.symbols)
+        if not self.silent:
+            for row, refs in zip(lowered.rows, rows, strict=True):
+                if isinstance(row, HostRow):
+                    self.host(row, refs)
+                else:
+                    self.row(row, refs)
+        for value, export, ref in zip(instance.results(), lowered.exports, exports, strict=True):
             if value not in kept:
                 continue
-            if export.ref is None:
-                dtype = INTERNED.avals[path[value].aval].dtype
-                places[value] = Place(NUMBERS, self.numbers.offset(export.number, dtype), ())
+            if ref is None:
+                places[value] = Place(self.literal(export.number, INTERNED.avals[path[value].aval].dtype), ())
                 continue
-            base, offset = self.address(export.ref, slots, buffers, starts)
-            kind, index = export.ref.home
-            buffer = (
-                slot_buffers[index] if kind == "slot" and index < len(slot_buffers) else buffers[index][2] if kind == "buffer" else None
-            )
+            kind, index = export.ref.home  # type: ignore[union-attr]
+            buffer = buffers[index] if kind == "buffer" else slot_buffers[index] if index < len(slot_buffers) else None
             if buffer is not None:
                 buffer.values += 1
                 buffer.holders.add(value)
-            places[value] = Place(base, offset, export.strides, buffer)
-        for _, _, buffer in buffers:
+            places[value] = Place(ref, export.strides, buffer)
+        for buffer in buffers:
             if buffer is not None:
                 buffer.values -= 1
                 if buffer.values == 0:
                     arena.release(buffer)
 
-    def buffers(self, instance: Instance, lowered: Lowered, arena: Arena, direct: dict[int, int]) -> list[tuple[int, int, Buffer | None]]:
-        """(base, offset, arena buffer) of each local buffer; results in their fresh arrays."""
+    def literal(self, value: Any, dtype: np.dtype[Any]) -> int:
+        """The reference of a number; a float of the user's program is asked for in every iteration."""
+        if type(value) is not float:
+            return reference(NUMBERS, self.numbers.offset(value, dtype))
+        known = self.literals.get((id(value), dtype))
+        if known is None:
+            known = self.literals[id(value), dtype] = (reference(NUMBERS, self.numbers.offset(value, dtype)), value)
+        return known[0]
+
+    def buffers(self, instance: Instance, lowered: Lowered, arena: Arena, direct: dict[int, int]) -> tuple[list[int], list[Buffer | None]]:
+        """References of local buffers, and those of the arena among them; results in their fresh arrays."""
         chosen: dict[int, int] = {}
         if direct:
             for value, export, output in zip(instance.results(), lowered.exports, lowered.graph.outputs, strict=True):
@@ -333,16 +351,19 @@ class Linker:
                 index = ref.home[1]
                 if index not in chosen and export.strides == contiguous(aval.shape) and aval.nbytes == lowered.buffers[index]:
                     chosen[index] = direct[value]
-        made: list[tuple[int, int, Buffer | None]] = []
+        memory: list[int] = []
+        made: list[Buffer | None] = []
         for index, nbytes in enumerate(lowered.buffers):
             base = chosen.get(index)
             if base is not None:
-                made.append((base, 0, None))
+                memory.append(base)
+                made.append(None)
             else:
                 buffer = arena.allocate(nbytes)
                 buffer.values = 1
-                made.append((ARENA, buffer.offset, buffer))
-        return made
+                memory.append(buffer.ref)
+                made.append(buffer)
+        return memory, made
 
     def own(self, slot: int, use: Use, arena: Arena, dying: list[int]) -> None:
         """Give a slot that is changed in place memory that nobody else reads: its own if it dies here, a copy otherwise.
@@ -359,8 +380,8 @@ class Linker:
                 return
         aval = INTERNED.avals[use.path[value].aval]
         fresh = arena.allocate(aval.nbytes)
-        self.copy_row(use.slots[slot], place.strides, (ARENA, fresh.offset), aval.shape, aval.dtype)
-        use.slots[slot], use.buffers[slot] = (ARENA, fresh.offset), fresh
+        self.copy_row(use.slots[slot], place.strides, fresh.ref, aval.shape, aval.dtype)
+        use.slots[slot], use.buffers[slot] = fresh.ref, fresh
 
     def move_parts(self, value: int, buffer: Buffer, use: Use, arena: Arena) -> None:
         """Copy what other values have of a buffer elsewhere, if that is at most half of it."""
@@ -374,17 +395,15 @@ class Linker:
             return  # the instance's kernels are of these strides
         for part, aval in zip(parts, avals, strict=True):
             place, fresh = use.places[part], arena.allocate(aval.nbytes)
-            self.copy_row((place.base, place.offset), place.strides, (ARENA, fresh.offset), aval.shape, aval.dtype)
+            self.copy_row(place.ref, place.strides, fresh.ref, aval.shape, aval.dtype)
             self.drop(part, place, arena)
             fresh.values, fresh.holders = 1, {part}
-            use.places[part] = made = Place(ARENA, fresh.offset, contiguous(aval.shape), fresh)
+            use.places[part] = made = Place(fresh.ref, contiguous(aval.shape), fresh)
             if part in used:
                 k = used[part]
-                use.bound[k], use.slots[k], use.buffers[k] = made, (ARENA, fresh.offset), fresh
+                use.bound[k], use.slots[k], use.buffers[k] = made, fresh.ref, fresh
 
-    def copy_row(
-        self, source: tuple[int, int], strides: tuple[int, ...], target: tuple[int, int], shape: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> None:
+    def copy_row(self, source: int, strides: tuple[int, ...], target: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         from irgrad.codegen.nest import Nest, NestText
 
         nest = Nest(shape, ())
@@ -395,39 +414,9 @@ class Linker:
         name = dtype.name if dtype.name != "float16" else "int16"  # bits of a dtype that kernels do not compute with
         head = ["def kernel(p, n):", f"    x = pointer_{name}(p, 0)", f"    o = pointer_{name}(p, 1)"]
         text = "\n".join([*head, *[line if line.startswith("    ") else f"    {line}" for line in lines], "    return 0", ""])
-        self.emit(text, [reference(*source), reference(*target)], sizes)
+        self.emit(text, [source, target], sizes)
 
-    def address(
-        self, ref: Ref, slots: list[tuple[int, int]], buffers: list[tuple[int, int, Buffer | None]], starts: list[tuple[int, ...]]
-    ) -> tuple[int, int]:
-        kind, index = ref.home
-        if kind == "slot":
-            base, offset = slots[index]
-        else:
-            base, offset, _ = buffers[index]
-        offset += ref.offset
-        for k, strides in ref.terms:
-            for start, stride in zip(starts[k], strides, strict=True):
-                offset += start * stride
-        return base, offset
-
-    def row(
-        self, row: Any, slots: list[tuple[int, int]], buffers: list[tuple[int, int, Buffer | None]], starts: list[tuple[int, ...]]
-    ) -> None:
-        refs: list[int] = []
-        for pointer in row.pointers:
-            if isinstance(pointer, str):
-                refs.append(self.symbol(pointer))
-            elif not pointer.terms:
-                kind, index = pointer.home
-                if kind == "slot":
-                    base, offset = slots[index]
-                else:
-                    base, offset, _ = buffers[index]
-                refs.append(base | ((offset + pointer.offset) << 16))
-            else:
-                base, offset = self.address(pointer, slots, buffers, starts)
-                refs.append(base | (offset << 16))
+    def row(self, row: Any, refs: list[int]) -> None:
         self.flops += row.flops
         if row.chunks is None:
             self.emit(row.source, refs, row.sizes)
@@ -462,35 +451,28 @@ class Linker:
         self.tables.kernel(kernel, refs, sizes)
 
     def symbol(self, name: str) -> int:
-        known = self.symbols.get(name)
-        if known is None:
-            linked = find_linked(name)
-            if linked is not None:  # the body of a loop: what it calls, this program calls
-                self.kernels.update({kernel.name: kernel for kernel in linked.program.kernels})
-                self.bodies.append(linked)
-            address = symbol_address(name, self.numbers)
-            if isinstance(address, tuple):
-                known = reference(*address)
-            else:
-                known = reference(self.first_symbol + len(self.symbol_addresses), 0)
-                self.symbol_addresses.append(address)
-            self.symbols[name] = known
-        return known
+        """The reference of a library routine, or of the body of a loop."""
+        linked = find_linked(name)
+        if linked is not None:  # what the body calls, this program calls
+            self.kernels.update({kernel.name: kernel for kernel in linked.program.kernels})
+            self.bodies.append(linked)
+        address = symbol_address(name, self.numbers)
+        if isinstance(address, tuple):
+            return reference(*address)
+        self.symbol_addresses.append(address)
+        return reference(self.first_symbol + len(self.symbol_addresses) - 1, 0)
 
-    def host(
-        self, row: HostRow, slots: list[tuple[int, int]], buffers: list[tuple[int, int, Buffer | None]], starts: list[tuple[int, ...]]
-    ) -> None:
+    def host(self, row: HostRow, refs: list[int]) -> None:
+        given = iter(refs)
         operands: list[Any] = []
         for operand in row.operands:
             if isinstance(operand, tuple):
-                ref, aval, strides = operand
-                operands.append((reference(*self.address(ref, slots, buffers, starts)), aval.shape, strides, aval.dtype))
+                _, aval, strides = operand
+                operands.append((next(given), aval.shape, strides, aval.dtype))
             else:
                 operands.append(operand)
-        ref, aval = row.result
-        self.hosts[self.num_rows] = HostCall(
-            row.op, row.params, operands, (reference(*self.address(ref, slots, buffers, starts)), aval.shape, aval.dtype)
-        )
+        aval = row.result[1]
+        self.hosts[self.num_rows] = HostCall(row.op, row.params, operands, (next(given), aval.shape, aval.dtype))
         self.tables.row(OP_HOST)
 
     def guard(self, node: PathNode, places: dict[int, Place], arena: Arena) -> None:
@@ -498,14 +480,14 @@ class Linker:
         assert guard is not None
         value = guard.operands[0]
         place = places[value]
-        at = reference(place.base, place.offset)
+        at = place.ref
         have = INTERNED.avals[node.path[value].aval].dtype
         want = _GUARDED[guard.params["kind"]]
         if have != want:
             buffer = arena.allocate(8)  # free again behind the guard
             text = conversion_kernel(have, want)
-            self.emit(text, [at, reference(ARENA, buffer.offset)], [])
-            at = reference(ARENA, buffer.offset)
+            self.emit(text, [at, buffer.ref], [])
+            at = buffer.ref
             arena.release(buffer)
         if not self.silent:
             self.guards[self.num_rows] = node
@@ -523,8 +505,8 @@ class Linker:
             aval = INTERNED.avals[node.path[output].aval]
             base = FIRST_INPUT + self.num_inputs + number
             place = places[output]
-            if (place.base, place.offset) != (base, 0):
-                self.copy_row((place.base, place.offset), place.strides, (base, 0), aval.shape, aval.dtype)
+            if place.ref != base:
+                self.copy_row(place.ref, place.strides, base, aval.shape, aval.dtype)
             described.append(Output(aval.shape, aval.dtype))
             number += 1
         self.leaves[self.num_rows] = (node, described)

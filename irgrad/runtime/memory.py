@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from irgrad.codegen.program import REF_BITS
 
 
 @dataclass(slots=True)
 class Place:
-    """Where a value is: base and byte offset, strides in elements, and the arena buffer that it lives in."""
+    """Where a value is: its reference (base and byte offset), strides in elements, and the arena buffer that it lives in."""
 
-    base: int
-    offset: int
+    ref: int
     strides: tuple[int, ...]
     buffer: Buffer | None = None
 
 
-@dataclass(slots=True, eq=False)
 class Buffer:
-    """A piece of the arena; free when its last value is dead."""
+    """A piece of the arena; free when its last value is dead. `holders` are the values in it; others are of the instance at hand.
 
-    offset: int
-    size: int
-    values: int = 0
-    holders: set[int] = field(default_factory=set)  # the values among them; others are of the instance at hand
-    lent: bool = False  # memory of someone else, which the program may change
+    A `lent` one is memory of someone else, which the program may change.
+    """
+
+    __slots__ = ("holders", "lent", "offset", "size", "values")
+
+    def __init__(self, offset: int, size: int, values: int = 0, holders: set[int] | None = None, lent: bool = False) -> None:
+        self.offset = offset
+        self.size = size
+        self.values = values
+        self.holders = set() if holders is None else holders
+        self.lent = lent
+
+    @property
+    def ref(self) -> int:
+        """Where it begins."""
+        return self.offset << REF_BITS  # the arena is base 0
 
 
 class Arena:
@@ -63,5 +74,5 @@ def copied(places: dict[int, Place]) -> dict[int, Place]:
             if buffer not in buffers:
                 buffers[buffer] = Buffer(buffer.offset, buffer.size, buffer.values, set(buffer.holders), buffer.lent)
             buffer = buffers[buffer]
-        made[value] = Place(place.base, place.offset, place.strides, buffer)
+        made[value] = Place(place.ref, place.strides, buffer)
     return made

@@ -60,30 +60,35 @@ def _follow(instances: list[Instance], path: Sequence[Record], ending: Sequence[
     dying: list[list[int]] = [[] for _ in range(count + 1)]
     kept: list[set[int]] = [set() for _ in range(count)]
     needed: set[int] = set()
-    met: set[int] = set()
-
-    def need(value: int, position: int) -> None:
-        meet(value)
-        if value not in needed:
-            needed.add(value)
-            dying[position].append(value)
-
-    def meet(value: int) -> None:
-        if value not in met:
-            met.add(value)
-            if survives(value):
-                needed.add(value)
+    met: set[int] = set()  # those that survive are needed from the start
 
     for value in ending:
-        need(value, count)
+        if value not in met:
+            met.add(value)
+            if not survives(value):
+                dying[count].append(value)
+            needed.add(value)
     for position in range(count - 1, -1, -1):
-        for value in instances[position].results():
-            meet(value)
+        instance = instances[position]
+        for value in instance.results():
+            if value not in met:
+                met.add(value)
+                if not survives(value):
+                    continue
+            elif value not in needed:
+                continue
+            needed.discard(value)
+            kept[position].add(value)
+        for value in instance.externals:
             if value in needed:
-                needed.discard(value)
-                kept[position].add(value)
-        for value in instances[position].externals:
-            need(value, position)
+                continue
+            if value in met:
+                dying[position].append(value)
+            else:
+                met.add(value)
+                if not survives(value):
+                    dying[position].append(value)
+            needed.add(value)
     return Schedule(instances, dying, kept)
 
 

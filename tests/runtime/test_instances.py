@@ -39,7 +39,7 @@ def described(recording: Recording, blocks: list[Block], table: TemplateTable) -
         found.append((node.start, node.end, sorted(node.uses), sorted(node.asked), sorted(node.limb.external)))
         for i in node.instances:
             literals = [(d.value, d.dtype) for d in i.literals]
-            found.append((i.template.key, bytes(i.template.exported), i.values, i.externals, literals, i.starts, i.results()))
+            found.append((i.template.key, bytes(i.template.exported), list(i.values), i.externals, literals, i.starts, i.results()))
     return found
 
 
