@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import library, split
+from irgrad.codegen import library, split, streams
 from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.folds import fold, folded
-from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row
+from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row, Streamed
 from irgrad.codegen.nest import Nest, NestText, Reduction, Stage
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
 from irgrad.ir.aval import dtype_name
@@ -51,6 +51,7 @@ class _Lowering:
                 rows.append(library.row(self, cluster.inside[0], cluster.kind))
         exports = [self.export(output) for output in self.graph.outputs]
         counts = {"clusters": len(rows), "nodes": len(self.graph)}
+        streams.keep_what_is_read(rows)
         return Lowered(self.graph, rows, share_buffers(rows, self.buffers, exports), exports, frozenset(self.changed), counts)
 
     def writer(self, cluster: Cluster, apart: bool = False) -> _Writer:
@@ -146,6 +147,8 @@ class _Writer:
         self.flops = 0
         self.written: NestText | None = None
         self.scalars: set[str] = set()  # pointers that scalar code reads or writes
+        self.streamed: tuple[list[str], set[tuple[str, int]]] | None = None  # the nest past the caches, and where it writes
+        self.nest_lines = (0, 0)
 
     def write(self) -> Row | None:
         for node in self.cluster.before:
@@ -156,10 +159,20 @@ class _Writer:
             self.scalar(node)
         if not self.table:
             return None
-        head = [line.replace("{scopes}", str(len(self.scopes))) for line in self.head]
-        source = "def kernel(p, n):\n" + "".join(f"    {line}\n" for line in [*head, *self.lines, "return 0"])
+        source = self.source(self.lines)
         what = " ".join(dict.fromkeys(node.op.name for node in self.cluster.nodes if node.op is not None))
-        return Row(source, self.table, self.sizes, what, self.flops)
+        return Row(source, self.table, self.sizes, what, self.flops, streamed=self.streamed_text())
+
+    def streamed_text(self) -> Streamed | None:
+        if self.streamed is None:
+            return None
+        lines, homes = self.streamed
+        first, end = self.nest_lines
+        return Streamed(self.source([*self.lines[:first], *lines, *self.lines[end:]]), homes)
+
+    def source(self, lines: list[str]) -> str:
+        head = [line.replace("{scopes}", str(len(self.scopes))) for line in self.head]
+        return "def kernel(p, n):\n" + "".join(f"    {line}\n" for line in [*head, *lines, "return 0"])
 
     def fresh(self) -> str:
         self.count += 1
@@ -399,7 +412,9 @@ class _Writer:
         text = self.written = NestText(nest, len(self.sizes))
         lines, sizes = text.write()
         self.sizes.extend(sizes)
-        self.lines.extend(lines and [line.removeprefix("    ") if line.startswith("    ") else line for line in lines])
+        self.nest_lines = (len(self.lines), len(self.lines) + len(lines))
+        self.lines.extend([line.removeprefix("    ") for line in lines])
+        self.streamed = streams.streamed(self, nest, text)
         self.flops += math.prod(cluster.space) * len(cluster.inside)
         for node in cluster.inside:
             total = self.inside.get(node.index)

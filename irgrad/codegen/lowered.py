@@ -31,6 +31,14 @@ class Chunks:
 
 
 @dataclass(slots=True)
+class Streamed:
+    """The text of a row for when what it writes to `homes` are results of the program: past the caches (`irgrad.codegen.streams`)."""
+
+    source: str
+    homes: set[tuple[str, int]]
+
+
+@dataclass(slots=True)
 class Row:
     """One kernel call: source text, pointer table entries (references, or names of library routines) and the size table."""
 
@@ -40,6 +48,7 @@ class Row:
     what: str
     flops: int = 0
     chunks: Chunks | None = None  # `sizes` are then those of a chunk
+    streamed: Streamed | None = None
 
 
 @dataclass(slots=True)

@@ -191,6 +191,39 @@ def _scratch_intrinsic(element: Any) -> Any:
     return scratch
 
 
+@intrinsic
+def line(typing_context: Any, pointer: Any) -> Any:
+    """128 elements on the stack, of a pointer's kind."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return cgutils.alloca_once(builder, context.get_data_type(pointer.dtype), size=ll.Constant(I64, 128))
+
+    return types.CPointer(pointer.dtype)(pointer), codegen
+
+
+@intrinsic
+def stream(typing_context: Any, pointer: Any, index: Any, line: Any, count: Any) -> Any:
+    """Copy the first elements of a line buffer to pointer[index:]."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        width = context.get_abi_sizeof(context.get_data_type(pointer.dtype))
+        cgutils.raw_memcpy(builder, builder.gep(args[0], [args[1]]), args[2], args[3], width)
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, line, types.int64), codegen
+
+
+@intrinsic
+def fence(typing_context: Any) -> Any:
+    """Stores before it are seen before those behind it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 SCRATCH = {name: _scratch_intrinsic(type_) for name, type_ in TYPES.items() if type_ in (
     types.float32, types.float64, types.complex64, types.complex128, types.int64, types.uint64)}  # fmt: skip
 
@@ -279,7 +312,7 @@ def names() -> dict[str, Any]:
         **special.names(),
         "load": load, "store": store, "size": size, "put": put, "select": select, "add_any_order": add_any_order,
         "count_ones": count_ones, "byte_at": byte_at, "half_at": half_at, "stack": stack,
-        "call_blas": call_blas, "half_put": half_put, "call_kernel": call_kernel,
+        "call_blas": call_blas, "half_put": half_put, "call_kernel": call_kernel, "line": line, "stream": stream, "fence": fence,
     }  # fmt: skip
     for name, type_ in TYPES.items():
         found[f"pointer_{name}"] = POINTERS[name]

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 BLOCK = 128
+LINE = 64  # elements of a line buffer that a loop fills; it has room for a block
 NARROW = 3  # totals side by side that have variables (more make a vector), in nests of at least
 MANY = 1024  # elements; what else is kept inside of the loops that add up has at most
 FEW = 16  # elements, and all of it
@@ -100,8 +101,9 @@ class Nest:
 class NestText:
     """Writes a nest: lines of Python, and the sizes its text reads in order from `first` on."""
 
-    def __init__(self, nest: Nest, first: int) -> None:
+    def __init__(self, nest: Nest, first: int, streamed: dict[int, str] | None = None) -> None:
         self.nest = nest
+        self.streamed = streamed or {}  # accesses, and their pointers, that are written by lines of the cache
         self.first = first
         self.sizes: list[int] = []
         self.head: list[str] = []
@@ -139,7 +141,15 @@ class NestText:
             axes.sort(key=lambda a: a[1])
         return axes
 
+    @property
+    def can_stream(self) -> bool:
+        """Is the innermost loop one that may fill lines of the cache (`irgrad.codegen.streams`)?"""
+        in_memory = self.nest.num_reductions and self.inner_kept and not self.nest.has_rows
+        return bool(self.axes) and not self.nest.unrolled and not in_memory
+
     def write(self) -> tuple[list[str], list[int]]:
+        for pointer in self.streamed.values():
+            self.head.append(f"line_{pointer} = line({pointer})")
         if self.nest.unrolled:
             self._loops(range(len(self.axes)), 1, {}, self._unrolled)
         elif self.nest.num_reductions and self.inner_kept and not self.nest.has_rows:
@@ -151,6 +161,8 @@ class NestText:
             self._accumulate_in_registers()
         else:
             self._loops(range(len(self.axes)), 1, {}, self._body)
+        if self.streamed:
+            self.lines.append("    fence()")
         return self.head + self.lines, self.sizes
 
     # -- loops -------------------------------------------------------------------------------------------------------
@@ -167,9 +179,33 @@ class NestText:
             return
         axis = axes[0]
         last = len(axes) == 1
+        streamed = self._streamed(axis, only)
+        if streamed:
+            self._in_lines(axis, depth, bases, streamed, lambda d: body(d, self._advance(axis, d, bases, True, only)))
+            return
         self._line(depth, f"for i{axis} in range({self.extents[axis]}):")
         body_bases = self._advance(axis, depth + 1, bases, last, only)
         self._loops(axes[1:], depth + 1, body_bases, body, only)
+
+    def _streamed(self, axis: int, only: set[int] | None) -> list[int]:
+        """The accesses that the loop over an axis writes by lines of the cache."""
+        if axis != len(self.axes) - 1:
+            return []
+        return [number for number in self.streamed if only is None or number in only]
+
+    def _in_lines(self, axis: int, depth: int, bases: dict[int, str], streamed: list[int], body: Callable[[int], None]) -> None:
+        """The innermost loop, in parts that fit into the line buffers."""
+        extent = self.extents[axis]
+        self._line(depth, f"for j{axis} in range(0, {extent}, {LINE}):")
+        self._line(depth + 1, f"for i{axis} in range(j{axis}, min(j{axis} + {LINE}, {extent})):")
+        body(depth + 2)
+        self._move_lines(axis, depth + 1, bases, streamed, LINE)
+
+    def _move_lines(self, axis: int, depth: int, bases: dict[int, str], streamed: list[int], length: int) -> None:
+        for number in streamed:
+            pointer = self.streamed[number]
+            at = f"{bases[number]} + j{axis}" if number in bases else f"j{axis}"
+            self._line(depth, f"stream({pointer}, {at}, line_{pointer}, min({length}, {self.extents[axis]} - j{axis}))")
 
     def _advance(self, axis: int, depth: int, bases: dict[int, str], last: bool, only: set[int] | None) -> dict[int, str]:
         new = dict(bases)
@@ -217,6 +253,9 @@ class NestText:
 
     def _fill(self, line: str, bases: dict[int, str]) -> str:
         parts = line.split("@")
+        if self.streamed and line.startswith("store(") and int(parts[1]) in self.streamed:
+            innermost = len(self.axes) - 1
+            return f"store(line_{self.streamed[int(parts[1])]}, i{innermost} - j{innermost}{parts[2]}"
         for k in range(1, len(parts), 2):
             parts[k] = bases.get(int(parts[k]), "0")
         return "".join(parts)
@@ -418,15 +457,24 @@ class NestText:
         only: set[int] | None,
     ) -> None:
         extent = self.extents[axis]
+        streamed = self._streamed(axis, stage.accesses())
+
+        def fold(depth: int) -> None:
+            self._fold(stage, depth, self._advance(axis, depth, bases, True, only), sums)
+
+        if not blocked and streamed:
+            self._in_lines(axis, depth, bases, streamed, fold)
+            return
         if not blocked:
             self._line(depth, f"for i{axis} in range({extent}):")
-            self._fold(stage, depth + 1, self._advance(axis, depth + 1, bases, True, only), sums)
+            fold(depth + 1)
             return
         self._line(depth, f"for j{axis} in range(0, {extent}, {BLOCK}):")
         for r in blocked:
             self._line(depth + 1, f"{r.name} = {r.initial}")
         self._line(depth + 1, f"for i{axis} in range(j{axis}, min(j{axis} + {BLOCK}, {extent})):")
-        self._fold(stage, depth + 2, self._advance(axis, depth + 2, bases, True, only), sums)
+        fold(depth + 2)
+        self._move_lines(axis, depth + 1, bases, streamed, BLOCK)
         self._line(depth + 1, "count += 1")
         for r in blocked:
             self._line(depth + 1, f"push(part_{r.name}, count, {r.name})")

@@ -124,10 +124,20 @@ def _complex_of(re: Any, im: Any) -> Any:
     return (np.complex64 if np.asarray(re).dtype == np.float32 else np.complex128)(complex(re, im))
 
 
+def line(pointer: Pointer) -> Any:
+    """A line buffer for what `stream` moves to a pointer."""
+    return _scratch(pointer.dtype.name)(0, 128)
+
+
+def stream(pointer: Pointer, index: int, line: Any, count: int) -> None:
+    for k in range(count):
+        store(pointer, index + k, load(line, k))
+
+
 def _scratch(name: str) -> Any:
     class Scratch:
-        def __init__(self, unused: int) -> None:
-            self.data = np.empty(64, name)
+        def __init__(self, unused: int, count: int = 64) -> None:
+            self.data = np.empty(count, name)
 
         def at(self, index: int) -> Any:
             return self.data[index : index + 1]
@@ -160,7 +170,7 @@ def names() -> dict[str, Any]:
         "hurwitz_zeta": _hurwitz_zeta, **{f"call_real{n}": _call_real for n in (1, 2, 3, 4)},
         "greatest": np.maximum, "least": np.minimum, "complex_of": _complex_of, "divide_complex": np.divide,
         "reciprocal_complex": np.reciprocal, "stack": stack, "put": put, "half_put": put, "call_blas": call_blas,
-        "call_kernel": call_kernel,
+        "call_kernel": call_kernel, "line": line, "stream": stream, "fence": lambda: None,
     }  # fmt: skip
     for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",
                  "floor", "ceil", "trunc", "rint", "fabs", "fmod", "hypot", "copysign", "nextafter", "maximum", "minimum", "fmax", "fmin",

@@ -418,19 +418,22 @@ class Linker:
 
     def row(self, row: Any, refs: list[int]) -> None:
         self.flops += row.flops
+        source = row.source
+        if row.streamed is not None and all(buffers[index][2] is None for _, index in row.streamed.homes):
+            source = row.streamed.source
         if row.chunks is None:
-            self.emit(row.source, refs, row.sizes)
+            self.emit(source, refs, row.sizes)
         else:
-            self.emit_chunks(row, refs)
+            self.emit_chunks(row, source, refs)
 
-    def emit_chunks(self, row: Row, refs: list[int]) -> None:
+    def emit_chunks(self, row: Row, source: str, refs: list[int]) -> None:
         """A row whose chunks the team may share."""
         if self.silent:
             return
         self.runs.settle()
-        kernel = LIBRARY.ask(row.source, self.counts.kernels)
+        kernel = LIBRARY.ask(source, self.counts.kernels)
         run, chunk = prepare()
-        self.kernels[row.source] = kernel
+        self.kernels[source] = kernel
         self.runners = [run, chunk]
         self.parallel_rows += 1
         sizes = table(TEAM.address, self.parallel_entries.ctypes.data, row)

@@ -28,7 +28,7 @@ from irgrad.codegen.llvm.writer import DOUBLE, I8, I32, I64, POINTER, Value, Wri
 from irgrad.codegen.scalar import LONE
 
 Call = Callable[..., Any]  # of a writer and operands
-SLOTS, SCRATCH = 512, 64
+SLOTS, SCRATCH, LINE = 512, 64, 128
 
 
 def _word(w: Writer, x: Number) -> Value:
@@ -71,6 +71,25 @@ def _scratch(kind: str, w: Writer, unused: Number) -> Pointer:
 
 
 # ---- elements ----
+
+
+def _line(w: Writer, pointer: Pointer) -> Pointer:
+    """Memory on the stack for what `stream` moves to a pointer."""
+    kind = pointer.element
+    return Pointer(kind, w.on_stack(MEMORY[kind], LINE * (2 if kind in COMPLEX else 1), 64))
+
+
+def _stream(w: Writer, pointer: Pointer, index: Number, line: Pointer, count: Number) -> None:
+    """Move elements of a line buffer, past the caches by whole lines."""
+    kind = pointer.element
+    width = MEMORY[kind].width // 8
+    target = _places(w, pointer, index)[0]
+    nbytes = w.mul(_word(w, count), I64(width * (2 if kind in COMPLEX else 1)))
+    w.line(f"call void @{w.module.stream(width)}(ptr {target.text}, ptr {line.address.text}, i64 {nbytes.text})")
+
+
+def _fence(w: Writer) -> None:
+    w.line("fence seq_cst")
 
 
 def _pointer(kind: str, w: Writer, table: Number, index: Number) -> Pointer:
@@ -302,7 +321,8 @@ def calls() -> dict[str, Call]:
     found: dict[str, Call] = {
         "size": _size, "put": _put, "half_put": _half_put, "half_at": _half_at, "byte_at": _byte_at, "stack": _stack, "load": _load,
         "store": _store, "call_kernel": _call_kernel, "call_blas": _call_blas, "select": _select, "add_any_order": _add_any_order,
-        "count_ones": _count_ones, "sign": _sign, "signbit": _signbit, "square": _square, "real": _real, "imag": _imag, "conj": _conj,
+        "line": _line, "stream": _stream, "fence": _fence, "count_ones": _count_ones, "sign": _sign, "signbit": _signbit,
+        "square": _square, "real": _real, "imag": _imag, "conj": _conj,
         "complex_of": _complex_of, "complex": _complex_of, "abs": _abs, "int": partial(_as, "int64"), "float": partial(_as, "float64"),
         "max": partial(_most, ">"), "min": partial(_most, "<"),
         "divide_complex": partial(_of_complex, formulas.divide_complex, False),

@@ -52,6 +52,14 @@ class Module:
         self.declare(symbol, f"{type_.name} {symbol}({', '.join([type_.name] * arity)})", PURE)
         return symbol
 
+    # -- memory past the caches --
+
+    def stream(self, width: int) -> str:
+        """The symbol that moves numbers of so many bytes past the caches."""
+        symbol = f"irgrad_stream{width}"
+        self.defined[symbol] = _STREAM.format(symbol=symbol, bits=8 * width, width=width)
+        return symbol
+
     # -- overlapping memory --
 
     def note(self, scope: int, scopes: int) -> str:
@@ -72,6 +80,57 @@ class Module:
             others = ", ".join([f"!{first + 1 + j}" for j in range(scopes) if j != k])
             self.notes.append(f"!{first + 1 + 2 * scopes + k} = !{{{others}}}")
         return [f", !alias.scope !{first + 1 + scopes + k}, !noalias !{first + 1 + 2 * scopes + k}" for k in range(scopes)]
+
+
+# Whole lines of the cache without reading them; single numbers in front of the first and behind the last. The loads are volatile so that
+# no call of memcpy takes their place.
+_STREAM = """define internal void @{symbol}(ptr %to, ptr %from, i64 %bytes) nounwind {{
+entry:
+  %address = ptrtoint ptr %to to i64
+  %negative = sub i64 0, %address
+  %odd = and i64 %negative, 63
+  %few = icmp ult i64 %odd, %bytes
+  %first = select i1 %few, i64 %odd, i64 %bytes
+  %left = sub i64 %bytes, %first
+  %lines = and i64 %left, -64
+  %end = add i64 %first, %lines
+  br label %head
+head:
+  %h = phi i64 [0, %entry], [%h1, %number]
+  %hm = icmp ult i64 %h, %first
+  br i1 %hm, label %number, label %whole
+number:
+  %hf = getelementptr i8, ptr %from, i64 %h
+  %ht = getelementptr i8, ptr %to, i64 %h
+  %hv = load volatile i{bits}, ptr %hf, align {width}
+  store i{bits} %hv, ptr %ht, align {width}
+  %h1 = add i64 %h, {width}
+  br label %head
+whole:
+  %k = phi i64 [%first, %head], [%k1, %line]
+  %km = icmp ult i64 %k, %end
+  br i1 %km, label %line, label %rest
+line:
+  %kf = getelementptr i8, ptr %from, i64 %k
+  %kt = getelementptr i8, ptr %to, i64 %k
+  %kv = load <16 x i32>, ptr %kf, align {width}
+  store <16 x i32> %kv, ptr %kt, align 64, !nontemporal !{{i32 1}}
+  %k1 = add i64 %k, 64
+  br label %whole
+rest:
+  %r = phi i64 [%end, %whole], [%r1, %last]
+  %rm = icmp ult i64 %r, %bytes
+  br i1 %rm, label %last, label %done
+last:
+  %rf = getelementptr i8, ptr %from, i64 %r
+  %rt = getelementptr i8, ptr %to, i64 %r
+  %rv = load volatile i{bits}, ptr %rf, align {width}
+  store i{bits} %rv, ptr %rt, align {width}
+  %r1 = add i64 %r, {width}
+  br label %rest
+done:
+  ret void
+}}"""
 
 
 @cache

@@ -160,11 +160,12 @@ class Writer:
     def element(self, type_: Type, pointer: Value, index: Value) -> Value:
         return self.emit(f"getelementptr {type_.name}, ptr {pointer.text}, i64 {index.text}", POINTER)
 
-    def on_stack(self, type_: Type, count: int = 1) -> Value:
+    def on_stack(self, type_: Type, count: int = 1, alignment: int = 0) -> Value:
         """Memory of the function's own, for elements of a type."""
         self.count += 1
         name = f"%s{self.count}"
-        self.first.append(f"  {name} = alloca {type_.name}, i64 {count}" if count > 1 else f"  {name} = alloca {type_.name}")
+        number = f", i64 {count}" if count > 1 else ""
+        self.first.append(f"  {name} = alloca {type_.name}{number}" + (f", align {alignment}" if alignment else ""))
         return Value(POINTER, name)
 
     # -- blocks --
