@@ -94,7 +94,7 @@ def of_primitive(text: str | None, ufunc: np.ufunc, op: Primitive) -> str:
     runs = "Compiled: it has a kernel." if op.emit and not op.host else "Compiled code calls Python for it."
     if isinstance(rules, NonDiff):
         return f"The derivative is 0: {rules.reason}. {runs}"
-    each = [rules[k] if isinstance(rules, tuple) and k < len(rules) else rules for k in range(ufunc.nin)]
+    each: list[Any] = [rules[k] if isinstance(rules, tuple) and k < len(rules) else rules for k in range(ufunc.nin)]
     missing = {name: rule.reason for name, rule in zip(names, each, strict=True) if hasattr(rule, "reason")}
     flat = [name for name, rule in zip(names, each, strict=True) if rule is None]
     moving = [name for name in names if name not in missing and name not in flat]

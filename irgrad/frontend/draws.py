@@ -23,6 +23,7 @@ from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT, Primitive, nondiff
 from irgrad.pytree import Structure, flatten, unflatten
 
+_numpy_random: Any = np.random  # numpy does not declare all that it exports
 _NUMPY = (np.random.RandomState, np.random.Generator)
 
 
@@ -228,7 +229,7 @@ def _refuse_derivative(method: str, leaves: Sequence[Any]) -> None:
 
 def fingerprint() -> bytes | None:
     """The state of numpy's global generator, but for a normal number that it may have kept; None where it is not to be seen."""
-    generator = np.random.get_bit_generator()
+    generator = _numpy_random.get_bit_generator()
     return ctypes.string_at(generator.ctypes.state_address, 625 * 4) if type(generator) is np.random.MT19937 else None
 
 

@@ -35,8 +35,8 @@ class Foreign:
         self._generator = generator
         self._where = where
 
-    @property
-    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  (isinstance holds as for the generator)
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # isinstance holds as for the generator
         return type(self._generator)
 
     def __getattr__(self, name: str) -> Any:

@@ -18,7 +18,7 @@ from numpy.lib.array_utils import byte_bounds
 from irgrad.ir.primitive import REGISTRY
 from irgrad.pytree import flatten, unflatten
 
-WORK = 100_000  # of the exact test for common elements; beyond, bounds decide
+WORK: Any = 100_000  # of the exact test for common elements; beyond, bounds decide
 Step = tuple[str, dict[str, Any]]  # a primitive and its params
 _Array = np.ndarray[Any, Any]
 

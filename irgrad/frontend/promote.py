@@ -18,7 +18,7 @@ Loop: TypeAlias = "tuple[Callable[..., Any], tuple[np.dtype[Any], ...] | None]" 
 
 # Correctly rounded: on numbers Python's operator gives the bits of numpy's function, at a tenth of its cost.
 _EXACT = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
-_FITTING = {float: np.dtype(np.float64), int: np.dtype(np.int64)}  # literals that stay as they are
+_FITTING: dict[Any, np.dtype[Any]] = {float: np.dtype(np.float64), int: np.dtype(np.int64)}  # literals that stay as they are
 LOOPS: dict[tuple[Any, ...], Loop] = {}  # (op, *kinds of its operands) -> loop, as `find_loop` found it
 
 

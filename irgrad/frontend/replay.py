@@ -188,7 +188,8 @@ class Replays:
         trace, records = self.trace, self.records
         start, segment = len(trace.tape), trace.segment
         before = [_state(walk, x) for x in run.targets]
-        trace.primals = visited = {}
+        visited: dict[int, int] = {}
+        trace.primals = visited
         try:
             stretch(run.first, run.last)
         finally:

@@ -278,7 +278,7 @@ def source_of(site: Site | None) -> Source | None:
 
 def user_source(frame: FrameType | None = None) -> Source | None:
     """File and line of the nearest frame of the user's; of an installed package's where there is none."""
-    walk = frame if frame is not None else sys._getframe(1)
+    walk: FrameType | None = frame if frame is not None else sys._getframe(1)
     nearest: Source | None = None
     while walk is not None:
         code = walk.f_code

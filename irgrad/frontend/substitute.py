@@ -518,7 +518,7 @@ class Substitution:
     def unwrapped(self, value: Any) -> Any:
         """The value as it is outside the run: originals for copies and views, concrete values for tracers."""
         if self._originals is None:
-            made = [(copy, f) for f, copy in self._functions.items()]
+            made: list[tuple[Any, Any]] = [(copy, f) for f, copy in self._functions.items()]
             made += [(copy, original) for original, copy, _ in self._memo.values()]
             made += [(view, original) for original, view in self._views.values()]
             made += [(view, module) for module, view in self._modules.items()]

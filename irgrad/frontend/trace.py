@@ -132,17 +132,18 @@ class EagerTrace(Trace):
 
     def __init__(self) -> None:
         super().__init__()
-        self.frozen: list[np.ndarray[Any, Any]] = []  # plain arrays that rules will read
+        self.frozen: list[Any] = []  # plain arrays that rules will read
 
-    def freeze(self, array: np.ndarray[Any, Any]) -> None:
+    def freeze(self, array: Any) -> None:
         """Let nobody write into a plain operand until the trace ends: the derivative needs the bits that it had."""
         base = array.base
-        owner = base.base if type(base) is _ndarray else base
+        viewed = type(base) is _ndarray
+        owner = base.base if viewed else base
         if owner is not None and type(owner) is not _ndarray:
             return  # a view that numpy does not make writable again, as broadcast_arrays gives them
-        if type(base) is _ndarray and not base.flags.writeable and not any(each is base for each in self.frozen):
+        if viewed and not base.flags.writeable and not any(each is base for each in self.frozen):
             return  # nor one of an array that others made read-only since
-        if type(base) is _ndarray and base.flags.writeable:
+        if viewed and base.flags.writeable:
             base.setflags(False)
             self.frozen.append(base)
         array.setflags(False)

@@ -24,6 +24,7 @@ from irgrad.ir.value import Value
 from irgrad.pytree import declare_leaf
 
 if TYPE_CHECKING:
+    from irgrad.frontend.sites import Site
     from irgrad.frontend.trace import Trace
 
 UFUNCS: dict[Any, Callable[..., Any]] = {}  # numpy ufunc -> handler, filled by frontend.handlers
@@ -38,6 +39,8 @@ class Tracer(Value):
 
     __slots__ = ("__weakref__", "_trace", "index", "op", "operands", "params", "segment", "site", "value")
     __array_priority__ = 1000.0
+    segment: int  # of a value in a graph: which one it is in, and where the user's code is
+    site: Site | None
 
     def __init__(
         self, trace: Trace, value: Any, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], index: int
@@ -51,8 +54,8 @@ class Tracer(Value):
 
     # -- what it looks like ------------------------------------------------------------------------------------------
 
-    @property
-    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  (isinstance holds as for the value)
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # isinstance holds as for the value
         return type(self.value)
 
     @property
@@ -323,6 +326,7 @@ def _unary(name: str, fn: Callable[..., Any], dunder: str) -> None:
     setattr(Tracer, f"__{dunder}__", lambda self: self._trace.apply(op, fn, self))
 
 
+_fn: Callable[..., Any]
 for _name, _fn, _dunder in (
     ("add", operator.add, "add"), ("sub", operator.sub, "sub"), ("mul", operator.mul, "mul"), ("div", operator.truediv, "truediv"),
     ("floor_divide", operator.floordiv, "floordiv"), ("remainder", operator.mod, "mod"), ("bitwise_and", operator.and_, "and"),

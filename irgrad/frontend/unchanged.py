@@ -62,7 +62,7 @@ def is_unchanged(f: FunctionType, names: Mapping[int, Any]) -> bool:
         space = each.__globals__
         if wanted is None or type(space) is not dict or each.__kwdefaults__ or each.__dict__:
             return False
-        values = [space[name] if name in space else _BUILTINS.get(name) for name in wanted]
+        values: list[Any] = [space[name] if name in space else _BUILTINS.get(name) for name in wanted]
         values.extend(each.__defaults__ or ())
         for cell in each.__closure__ or ():
             try:
@@ -83,7 +83,7 @@ def is_unchanged(f: FunctionType, names: Mapping[int, Any]) -> bool:
     return True
 
 
-def _is_left_alone(kind: type[Any], value: Any) -> bool:
+def _is_left_alone(kind: Any, value: Any) -> bool:
     """Is an object of another kind the same in a run?"""
     if kind is ModuleType:
         return not is_user_module(value) and not is_foreign(value)

@@ -289,6 +289,6 @@ def view_class(cls: type) -> type | None:
 
 def make_view(cls: type, substitution: Substitution, original: Any, label: Origin) -> Any:
     """A view of `original`, of the class that `view_class` made; `label` is where it was found."""
-    view = object.__new__(cls)
+    view: Any = object.__new__(cls)
     object.__setattr__(view, _STATE, State(substitution, original, label))
     return view

@@ -218,8 +218,8 @@ class PyUfunc:
         self.function = function
         self.__name__ = ufunc.__name__
 
-    @property
-    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # isinstance holds as for numpy's
         return np.ufunc
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -82,11 +82,11 @@ def matmul(trace: Trace, a: Any, b: Any) -> Any:
         return reshape(trace, made, (*lead, *shape_of(y)[1:]))
     if left == 1:
         x = reshape(trace, x, (1, *shape_of(x)))
-    lead = np.broadcast_shapes(shape_of(x)[:-2], shape_of(y)[:-2])
-    x = broadcast(trace, x, (*lead, *shape_of(x)[-2:]))
-    y = broadcast(trace, y, (*lead, *shape_of(y)[-2:]))
+    stack = np.broadcast_shapes(shape_of(x)[:-2], shape_of(y)[:-2])
+    x = broadcast(trace, x, (*stack, *shape_of(x)[-2:]))
+    y = broadcast(trace, y, (*stack, *shape_of(y)[-2:]))
     made = call(trace, "batch_dot", x, y)
-    return reshape(trace, made, (*lead, shape_of(y)[-1])) if left == 1 else made
+    return reshape(trace, made, (*stack, shape_of(y)[-1])) if left == 1 else made
 
 
 def _matmul(self: Tracer, other: Any) -> Any:

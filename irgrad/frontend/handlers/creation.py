@@ -93,6 +93,7 @@ def array_of(trace: Trace, function: Callable[..., Any], a: Any, dtype: Any = No
     return reshape(trace, made, (1,) * missing + shape_of(made)) if missing > 0 else made
 
 
+_function: Callable[..., Any]
 for _function in (np.asanyarray, np.ascontiguousarray, np.asfortranarray):
     _converter(_function)
 

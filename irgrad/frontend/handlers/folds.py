@@ -16,7 +16,6 @@ import numpy as np
 
 from irgrad.frontend.handlers.callbacks import python_function
 from irgrad.frontend.handlers.core import (
-    FUNCTIONS,
     NO_VALUE,
     NP,
     PUBLIC,
@@ -41,7 +40,7 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.handlers.writing import add_at, ufunc_at
 from irgrad.frontend.trace import Trace
-from irgrad.frontend.tracer import UFUNCS
+from irgrad.frontend.tracer import FUNCTIONS, UFUNCS
 
 _REDUCTIONS = {
     np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_or: "any", np.logical_and: "all",

@@ -196,7 +196,11 @@ def basic_plan(shape: Shape, items: list[Any]) -> Plan:
 
     Raises IndexError for an integer out of range.
     """
-    start, count, step, drop, new = [], [], [], [], []
+    start: list[int] = []
+    count: list[int] = []
+    step: list[int] = []
+    drop: list[int] = []
+    new: list[int] = []
     has_ellipsis = False
     for item in items:
         if item is None:

@@ -133,8 +133,8 @@ def poly(trace: Trace, seq_of_zeros: Any) -> Any:
         root = take_slice(trace, roots, 0, i, 1)
         made = NP.convolve(made, join(trace, [full(trace, (1,), 1, dtype_of(roots)), NP.negative(root)], 0))
     if dtype_of(made).kind == "c":
-        ordered = [np.sort(unwrap(r)) for r in (roots, NP.conjugate(roots))]
-        if bool(NP.array_equal(NP.sort(roots), NP.sort(NP.conjugate(roots)))) and np.array_equal(*ordered):
+        first, second = (np.sort(unwrap(r)) for r in (roots, NP.conjugate(roots)))
+        if bool(NP.array_equal(NP.sort(roots), NP.sort(NP.conjugate(roots)))) and np.array_equal(first, second):
             made = NP.real(made)
     return made
 

@@ -16,7 +16,6 @@ from irgrad.errors import UnsupportedError
 from irgrad.frontend.context import current
 from irgrad.frontend.documented import of_primitive, of_samples, qualified, with_section
 from irgrad.frontend.handlers.core import (
-    FUNCTIONS,
     PUBLIC,
     alias,
     apply,
@@ -35,7 +34,7 @@ from irgrad.frontend.handlers.core import (
     weak_of,
 )
 from irgrad.frontend.trace import Trace, here
-from irgrad.frontend.tracer import UFUNCS, Tracer
+from irgrad.frontend.tracer import FUNCTIONS, UFUNCS, Tracer
 from irgrad.ir.primitive import REGISTRY, Primitive
 
 _PLAIN_KEYWORDS = {"casting": "same_kind", "order": "K", "subok": True, "where": True, "out": None, "dtype": None, "signature": None}
@@ -55,7 +54,7 @@ class Ufunc:
         return with_section(text, [known]) if known else text
 
     def __init_subclass__(cls) -> None:
-        cls.__doc__ = Ufunc.__dict__["__doc__"]
+        setattr(cls, "__doc__", Ufunc.__dict__["__doc__"])
 
     def __init__(self, ufunc: np.ufunc, op: Primitive | None, compose: Callable[..., Any] | None = None) -> None:
         self.ufunc = ufunc
@@ -63,8 +62,8 @@ class Ufunc:
         self.compose = compose
         self.__name__ = ufunc.__name__
 
-    @property
-    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (isinstance(np.add, np.ufunc) holds)
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # isinstance(np.add, np.ufunc) holds
         return np.ufunc
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -276,6 +275,7 @@ def _scaled(ufunc: np.ufunc, factor: float) -> None:
         return apply(trace, "mul", lambda v, _: ufunc(v), x, factor)
 
 
+_ufunc: np.ufunc
 for _ufunc in (np.deg2rad, np.radians):
     _scaled(_ufunc, np.pi / 180.0)
 for _ufunc in (np.rad2deg, np.degrees):
