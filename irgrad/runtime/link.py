@@ -312,7 +312,7 @@ class Linker:
                 if isinstance(row, HostRow):
                     self.host(row, refs)
                 else:
-                    self.row(row, refs)
+                    self.row(row, refs, buffers)
         for value, export, ref in zip(instance.results(), lowered.exports, exports, strict=True):
             if value not in kept:
                 continue
@@ -416,10 +416,10 @@ class Linker:
         text = "\n".join([*head, *[line if line.startswith("    ") else f"    {line}" for line in lines], "    return 0", ""])
         self.emit(text, [source, target], sizes)
 
-    def row(self, row: Any, refs: list[int]) -> None:
+    def row(self, row: Any, refs: list[int], buffers: list[Buffer | None]) -> None:
         self.flops += row.flops
         source = row.source
-        if row.streamed is not None and all(buffers[index][2] is None for _, index in row.streamed.homes):
+        if row.streamed is not None and all(buffers[index] is None for _, index in row.streamed.homes):
             source = row.streamed.source
         if row.chunks is None:
             self.emit(source, refs, row.sizes)
