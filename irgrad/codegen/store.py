@@ -17,7 +17,7 @@ from pathlib import Path
 
 from irgrad.config import CONFIG
 
-_MAGIC = b"irgrad1\n"
+_MAGIC = b"irgrad2\n"
 
 
 class Store:
@@ -65,7 +65,7 @@ class Store:
         except OSError:
             return None
         head, digest, body = data[: len(_MAGIC)], data[len(_MAGIC) : len(_MAGIC) + 32], data[len(_MAGIC) + 32 :]
-        if head != _MAGIC or hashlib.sha256(body).digest() != digest or b"\0" not in body:
+        if head != _MAGIC or _digest(key, body) != digest or b"\0" not in body:
             return None
         symbol, code = body.split(b"\0", 1)
         return symbol.decode(), code
@@ -77,9 +77,18 @@ class Store:
         body = symbol.encode() + b"\0" + code
         with contextlib.suppress(OSError):
             handle, temporary = tempfile.mkstemp(dir=self.folder)
-            with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-            os.replace(temporary, self.folder / key)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(_MAGIC + _digest(key, body) + body)
+                os.replace(temporary, self.folder / key)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+
+
+def _digest(key: str, body: bytes) -> bytes:
+    """An entry under another one's name is not valid."""
+    return hashlib.sha256(key.encode() + b"\0" + body).digest()
 
 
 def _is_own(path: Path) -> bool:

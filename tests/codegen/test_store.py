@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 import irgrad
 from irgrad.codegen.compile import LIBRARY
+from irgrad.codegen.store import Store
 from irgrad.config import CONFIG
 
 X = np.array([0.3, -1.2, 2.0])
@@ -44,7 +46,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def entries(store: Path) -> list[Path]:
-    found = [path for path in store.rglob("*") if path.is_file()]
+    found = [path for path in store.rglob("*") if path.is_file() and not path.name.startswith("enter_")]  # the driver has one too
     assert found
     return found
 
@@ -83,12 +85,19 @@ def link(path: Path) -> None:
     path.symlink_to(other)
 
 
+def take_another(path: Path) -> None:
+    """An entry that is valid under its own name."""
+    other = Store(path.parent.parent, "another")
+    other.put("other", "kernel", b"the object file of another kernel")
+    (other.folder / "other").replace(path)
+
+
 def block(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
 
-@pytest.mark.parametrize("spoil", [cut, flip, empty, replace_by_text, let_others_write, link])
+@pytest.mark.parametrize("spoil", [cut, flip, empty, replace_by_text, let_others_write, link, take_another])
 def test_bad_entry_is_compiled_again(store: Path, spoil: Callable[[Path], None]) -> None:
     count = len(entries(store))
     for path in entries(store):
@@ -97,6 +106,16 @@ def test_bad_entry_is_compiled_again(store: Path, spoil: Callable[[Path], None])
     assert (found.kernels_compiled, found.kernels_loaded) == (count, 0)
     found = compile_once()  # and the entry was replaced
     assert (found.kernels_compiled, found.kernels_loaded) == (0, count)
+
+
+def test_a_full_disk_leaves_nothing_behind(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    kept = Store(store, "full")
+    monkeypatch.setattr(os, "replace", refuse)
+    kept.put("key", "kernel", b"code")
+    assert kept.get("key") is None and list(kept.folder.iterdir()) == []
 
 
 def test_entry_that_cannot_be_replaced(store: Path) -> None:
