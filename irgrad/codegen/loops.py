@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
 FAILED_ROW, TOO_MANY = 2, 3
-DESCRIPTOR = 6  # words: rows, references, rows to run, number of bases, first bases, offset of the arena in the work memory
+# words of a body's descriptor: rows, references, rows to run, number of bases, first bases, offset of the arena in the work memory
 
 _BASES = """    for k in range(size({d}, 3)):
         put({work}, k, size(size({d}, 4), k))

@@ -36,9 +36,6 @@ class Access:
     pointer: str
     strides: tuple[int, ...]
 
-    def placeholder(self, number: int) -> str:
-        return f"@{number}@"
-
 
 @dataclass(slots=True)
 class Reduction:

@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from irgrad.ir.aval import Aval, aval_of
-from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import GUARD, Primitive
-from irgrad.ir.value import Number, Static, Value
+from irgrad.ir.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from irgrad.ir.source import Source
 
 PRIMAL = "primal"
@@ -422,71 +419,6 @@ def _same_operands(a: Iterable[Operand], b: Iterable[Operand], places: dict[int,
     return True
 
 
-class GraphBuilder(Builder):
-    """Appends what a rule builds to a graph, or inserts it in front of `before`.
-
-    A Python number in a rule becomes a static literal; arrays and numpy scalars become data. `source`, `primal` and
-    `section` are what the new nodes carry.
-    """
-
-    def __init__(
-        self,
-        graph: Graph,
-        *,
-        source: Source | None = None,
-        primal: int | None = None,
-        section: str | None = None,
-        before: Node | None = None,
-    ) -> None:
-        self.graph = graph
-        self.source = source
-        self.primal = primal
-        self.section = section
-        self.before = before
-
-    def bind(self, op: Primitive) -> Callable[..., Node]:
-        def call(*operands: Any, **params: Any) -> Node:
-            return self.graph.add(op, literals(operands), params, None, self.source, self.primal, self.section, self.before)
-
-        return call
-
-    def shape(self, x: Any) -> tuple[int, ...]:
-        if isinstance(x, (Static, Number)):
-            x = x.value
-        return x.aval.shape if isinstance(x, (Node, Literal)) else np.shape(x)
-
-    def dtype(self, x: Any) -> np.dtype[Any]:
-        if isinstance(x, (Static, Number)):
-            x = x.value
-        return x.aval.dtype if isinstance(x, (Node, Literal)) else aval_of(x).dtype
-
-    def number(self, value: Any) -> Literal:
-        return Literal(value)
-
-    def at(self, node: Value) -> None:
-        """What is added next belongs to the derivative of `node`."""
-        self.primal = node.index
-        self.source = getattr(node, "source", None)
-
-    def update(self, op: Primitive, buffer: Any, *operands: Any, **params: Any) -> Node:
-        """An update of a buffer that no one else reads."""
-        return self.bind(op)(buffer, *operands, **params)
-
-    def zeros_like(self, x: Any) -> Node:
-        return self.zeros(shape=self.shape(x), dtype=self.dtype(x).name)
-
-
-def literals(operands: tuple[Any, ...]) -> tuple[Operand, ...]:
-    """The operands of a rule as operands of a graph: numbers, static numbers and arrays as literals."""
-    for operand in operands:
-        if not isinstance(operand, (Node, Literal)):
-            break
-    else:
-        return operands
-    beside = [operand for operand in operands if not isinstance(operand, (Static, Number)) and not _is_number(operand)]
-    return tuple([_literal(operand, beside) for operand in operands])
-
-
 def static_literal(value: Any, beside: Iterable[Any]) -> Literal:
     """A static number with the dtype that numpy would give it beside these operands."""
     if not _is_number(value):
@@ -494,16 +426,6 @@ def static_literal(value: Any, beside: Iterable[Any]) -> Literal:
     dtypes = [operand.aval.dtype if isinstance(operand, (Node, Literal)) else operand.dtype for operand in beside]
     dtype = np.result_type(*dtypes, value) if dtypes else aval_of(value).dtype
     return Literal(value, Aval((), dtype, "python"), static=True)
-
-
-def _literal(operand: Any, beside: list[Any]) -> Operand:
-    if isinstance(operand, (Node, Literal)):
-        return operand
-    if isinstance(operand, Static):
-        return static_literal(operand.value, beside)
-    if isinstance(operand, Number):
-        return Literal(operand.value)
-    return static_literal(operand, beside) if _is_number(operand) else Literal(operand)
 
 
 def _is_number(value: Any) -> bool:

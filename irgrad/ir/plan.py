@@ -84,10 +84,6 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    return all(n == 1 or s == c for n, s, c in zip(shape, strides, contiguous(shape), strict=True))
-
-
 def view_through(node: Node, source: View) -> View | None:
     """The view that a VIEW node gives over its operand's memory; None where its elements have to be copied."""
     assert node.op is not None

@@ -144,10 +144,6 @@ def is_dynamic(op: Primitive, operand: Aval) -> bool:
 DYNAMIC = frozenset({"slice", "slice_add", "slice_update"})
 
 
-def params_key(params: dict[str, Any]) -> Any:
-    return tuple(sorted(params.items())) if params else ()
-
-
 def is_guard(record: Record) -> bool:
     return record.op is not None and bool(record.op.traits & GUARD)
 

@@ -27,6 +27,3 @@ class Source:
 
     def __str__(self) -> str:
         return f"{os.path.basename(self.file)}:{self.line}" if self.is_known else self.file
-
-
-UNKNOWN = Source("unknown", 0, "")

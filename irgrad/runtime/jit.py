@@ -87,7 +87,6 @@ class Jitted:
         self._recent: Variant | None = None  # whose program ran last
         self._lock = threading.RLock()
         self._table = TemplateTable()
-        self._link_counts: Any = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)

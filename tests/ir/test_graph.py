@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from irgrad.ir.aval import Aval, aval_of
-from irgrad.ir.graph import Graph, GraphBuilder, Literal, Node, same_param
+from irgrad.ir.graph import Graph, Literal, Node, same_param, static_literal
 from irgrad.ir.parser import parse
 from irgrad.ir.primitive import REGISTRY
-from irgrad.ir.value import Number, Static
 
 VECTOR = Aval((3,), np.dtype(np.float64))
 
@@ -169,40 +168,14 @@ def test_literals_compare_by_bits() -> None:
     ("dtype", "number", "expected"),
     [(np.float32, 2.0, np.float32), (np.int64, 0.5, np.float64), (np.complex64, 1.0, np.complex64), (np.int8, 3, np.int8)],
 )
-def test_builder_gives_numbers_the_dtype_of_the_other_operand(dtype: type, number: float, expected: type) -> None:
+def test_numbers_have_the_dtype_of_the_other_operand(dtype: type, number: float, expected: type) -> None:
     graph = Graph()
-    b = GraphBuilder(graph, section="adjoint", primal=0)
     x = graph.add_input("x", Aval((3,), np.dtype(dtype)))
-    for operand in (number, Static(number)):
-        node = b.t_any(x, operand)
-        literal = node.operands[1]
+    for beside in ((x,), (np.zeros(3, dtype),)):
+        literal = static_literal(number, beside)
         assert literal.static
         assert literal.value is number
         assert literal.aval == Aval((), np.dtype(expected), "python")
-        assert (node.section, node.primal) == ("adjoint", 0)
-
-
-def test_builder_keeps_data_apart() -> None:
-    graph = Graph()
-    b = GraphBuilder(graph)
-    x = graph.add_input("x", VECTOR)
-    array = np.ones(3)
-    for operand in (b.number(3), Number(3), array, np.float64(3)):
-        literal = b.t_any(x, operand).operands[1]
-        assert not literal.static
-    assert b.shape(array) == b.shape(x) == (3,)
-    assert b.shape(2.0) == b.shape(Static(2.0)) == ()
-    assert b.dtype(2) == np.dtype(np.int64)
-    assert b.dtype(x) == b.dtype(Number(1.0)) == np.dtype(np.float64)
-
-
-def test_builder_follows_the_node_it_differentiates() -> None:
-    graph, x, y, s = square()
-    b = GraphBuilder(graph, before=s)
-    b.at(y)
-    node = b.update(REGISTRY["t_any"], x, 1.0)
-    assert node.primal == y.index
-    assert graph.nodes() == [y, node, s]
 
 
 def test_literal_aval_defaults_to_that_of_its_value() -> None:
