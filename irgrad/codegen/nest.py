@@ -22,6 +22,7 @@ BLOCK = 128
 LINE = 64  # elements of a line buffer that a loop fills; it has room for a block
 NARROW = 3  # totals side by side that have variables (more make a vector), in nests of at least
 MANY = 1024  # elements; what else is kept inside of the loops that add up has at most
+VECTORS = (4, 8, 16)  # elements along an innermost loop that are a few vectors
 FEW = 16  # elements, and all of it
 STATEMENTS = 320
 NEAR = 256  # strides up to this are text where rows are unrolled
@@ -108,7 +109,8 @@ class NestText:
         self.axes = self._merged()
         self.extents = [self._size(f"n{i}", extent) for i, (extent, _, _) in enumerate(self.axes)]
         self.inner_kept = bool(self.axes) and not self.axes[-1][1]
-        if self._is_short():
+        self.is_vector = self._is_vector()
+        if self.is_vector or self._is_short():
             self.extents[-1] = str(self.axes[-1][0])
         self.strides: dict[tuple[int, int], str] = {}
 
@@ -180,7 +182,7 @@ class NestText:
         if streamed:
             self._in_lines(axis, depth, bases, streamed, lambda d: body(d, self._advance(axis, d, bases, True, only)))
             return
-        self._line(depth, f"for i{axis} in range({self.extents[axis]}):")
+        self._line(depth, f"for i{axis} in {self._range(axis)}:")
         body_bases = self._advance(axis, depth + 1, bases, last, only)
         self._loops(axes[1:], depth + 1, body_bases, body, only)
 
@@ -321,7 +323,16 @@ class NestText:
 
     def _is_short(self) -> bool:
         """Is the innermost of several loops no vector, and worth writing with its length, so that LLVM does away with it?"""
-        return len(self.axes) > 1 and self.axes[-1][0] <= NARROW and self.inner_kept and math.prod(n for n, _, _ in self.axes) >= MANY
+        limit = FEW if self.nest.unrolled else NARROW
+        return len(self.axes) > 1 and self.axes[-1][0] <= limit and self.inner_kept and math.prod(n for n, _, _ in self.axes) >= MANY
+
+    def _is_vector(self) -> bool:
+        """Is the innermost of several loops whole vectors, and worth writing with its length, so that LLVM makes them of it?"""
+        many = len(self.axes) > 1 and math.prod(n for n, _, _ in self.axes) >= MANY
+        return many and self.axes[-1][0] in VECTORS and self.inner_kept and not self.nest.unrolled
+
+    def _range(self, axis: int) -> str:
+        return f"{'lanes' if self.is_vector and axis == len(self.axes) - 1 else 'range'}({self.extents[axis]})"
 
     def _is_narrow(self) -> bool:
         """Are there a few totals side by side along the innermost axis, and few others that are added up together?"""
@@ -389,7 +400,7 @@ class NestText:
             body(depth, bases)
             return
         axis = axes[0]
-        self._line(depth, f"for i{axis} in range({self.extents[axis]}):")
+        self._line(depth, f"for i{axis} in {self._range(axis)}:")
         self._chosen_loops(axes[1:], depth + 1, self._advance(axis, depth + 1, bases, len(axes) == 1, only), body, only)
 
     def _accumulate_in_registers(self) -> None:

@@ -172,3 +172,32 @@ def test_answers_do_not_depend_on_how_an_array_is_stored(rng: np.random.Generato
             np.testing.assert_array_equal(got, w)
         for got, w in zip(f(a, y), want, strict=True):
             np.testing.assert_array_equal(got, w)
+
+
+@pytest.mark.parametrize("backend", ["llvm", "numba"])
+@pytest.mark.parametrize("width", [4, 7, 8, 16])
+def test_short_vectors_are_written_with_their_length(backend: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CONFIG, "backend", backend)
+    rng = np.random.default_rng(width)
+    points, centres, weights = rng.standard_normal((300, width)), rng.standard_normal((5, width)), rng.standard_normal((300, 5))
+
+    def f(points: Any, centres: Any, weights: Any) -> Any:
+        return np.sum(weights[:, :, None] * np.sin(points[:, None, :] - centres[None, :, :]), axis=0)
+
+    jitted = irgrad.jit(f).compile(points, centres, weights)
+    wanted = f(points, centres, weights)
+    assert np.allclose(jitted(points, centres, weights), wanted, rtol=1e-12, atol=1e-12)
+    found = [kernel.source.count(f"in lanes({width})") for kernel in jitted.kernels]
+    assert (sum(found) > 0) == (width != 7)
+
+
+def test_few_rows_side_by_side_of_rows_without_loops_are_written_with_their_number() -> None:
+    rng = np.random.default_rng(0)
+    points, centres = rng.standard_normal((200, 6)), rng.standard_normal((10, 6))
+
+    def f(points: Any, centres: Any) -> Any:
+        return np.sum((points[:, None, :] - centres[None, :, :]) ** 2, axis=2)
+
+    jitted = irgrad.jit(f).compile(points, centres)
+    assert np.allclose(jitted(points, centres), f(points, centres), rtol=1e-14)
+    assert sum("in range(10)" in kernel.source for kernel in jitted.kernels) == 1

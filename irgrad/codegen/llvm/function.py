@@ -261,7 +261,7 @@ class Function:
         """A loop over a range with a constant step upwards."""
         if statement.orelse or not isinstance(statement.target, ast.Name):
             raise Unsupported("this loop")
-        start, stop, step = self._range(statement.iter)
+        start, stop, step, note = self._range(statement.iter)
         name, w = statement.target.id, self.w
         if name not in self.kept and (name in self.loop_names or name in self.assigned):
             self.kept.add(name)
@@ -286,12 +286,14 @@ class Function:
         self.names = outer
         w.start(following)
         w.line(f"{count}n = add nsw i64 {count}, {step}")
-        w.jump(head)
+        w.jump(head, note)
         w.start(after)
         self.loop_names.remove(name)
 
-    def _range(self, found: ast.expr) -> tuple[Value, Value, int]:
-        if not isinstance(found, ast.Call) or not isinstance(found.func, ast.Name) or found.func.id != "range" or found.keywords:
+    def _range(self, found: ast.expr) -> tuple[Value, Value, int, str]:
+        """First value, end and step of a range, and what LLVM is told of the loop."""
+        names = ("range", "lanes")  # the latter is for vectors, not to be unrolled into numbers before
+        if not isinstance(found, ast.Call) or not isinstance(found.func, ast.Name) or found.func.id not in names or found.keywords:
             raise Unsupported("a loop over something else than a range")
         step = 1
         if len(found.args) == 3:
@@ -304,7 +306,8 @@ class Function:
             raise Unsupported("a range of such numbers")
         if len(ends) == 1:
             ends.insert(0, whole(0))
-        return cast(self.w, ends[0], "int64").re, cast(self.w, ends[1], "int64").re, step
+        note = self.w.module.kept_loop() if found.func.id == "lanes" else ""
+        return cast(self.w, ends[0], "int64").re, cast(self.w, ends[1], "int64").re, step, note
 
     # -- expressions --
 

@@ -60,6 +60,14 @@ class Module:
         self.defined[symbol] = _STREAM.format(symbol=symbol, bits=8 * width, width=width)
         return symbol
 
+    # -- loops --
+
+    def kept_loop(self) -> str:
+        """What the end of a loop says that LLVM is not to unroll."""
+        first = len(self.notes)
+        self.notes += [f"!{first} = distinct !{{!{first}, !{first + 1}}}", f'!{first + 1} = !{{!"llvm.loop.unroll.disable"}}']
+        return f", !llvm.loop !{first}"
+
     # -- overlapping memory --
 
     def note(self, scope: int, scopes: int) -> str:

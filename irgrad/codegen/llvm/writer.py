@@ -182,9 +182,9 @@ class Writer:
         self.block = block
         self.open = True
 
-    def jump(self, block: str) -> None:
+    def jump(self, block: str, note: str = "") -> None:
         if self.open:
-            self.lines.append(f"  br label %{block}")
+            self.lines.append(f"  br label %{block}{note}")
             self.open = False
 
     def branch(self, condition: Value, yes: str, no: str) -> None:
