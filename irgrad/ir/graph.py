@@ -230,6 +230,18 @@ class Graph:
         self._link(node, before)
         return node
 
+    def add_from(
+        self,
+        origin: Node,
+        op: Primitive,
+        operands: Iterable[Operand],
+        params: dict[str, Any],
+        aval: Aval | None = None,
+        before: Node | None = None,
+    ) -> Node:
+        """Insert a node that comes from where `origin` comes from, in front of it or of `before`."""
+        return self.add(op, operands, params, aval, origin.source, origin.primal, origin.section, before or origin)
+
     def set_outputs(self, outputs: Iterable[Operand]) -> None:
         self.outputs = list(outputs)
 

@@ -117,7 +117,7 @@ class Again:
             for o in node.operands
         ]
         assert node.op is not None
-        copy = c.graph.add(node.op, operands, dict(node.params), node.aval, node.source, node.primal, node.section, before=user)
+        copy = c.graph.add_from(node, node.op, operands, dict(node.params), node.aval, before=user)
         target.inside.insert(target.inside.index(user), copy)
         target.stage[copy.index] = target.stage[user.index]
         c.place[copy.index] = (number, "inside")

@@ -99,7 +99,7 @@ class _Clustering:
         return known
 
     def copy_before(self, node: Node, source: Node) -> Node:
-        made = self.graph.add(REGISTRY["identity"], (source,), {}, source.aval, node.source, node.primal, node.section, before=node)
+        made = self.graph.add_from(node, REGISTRY["identity"], (source,), {}, source.aval)
         self.position[made.index] = self.position[node.index] - 0.5
         return made
 

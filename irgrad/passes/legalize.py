@@ -63,7 +63,7 @@ def legalize(graph: Graph) -> PassResult:
 
 def _add(graph: Graph, node: Node, name: str, operands: tuple[Operand, ...], params: dict[str, object]) -> Node:
     """A node in front of `node`, with its provenance."""
-    return graph.add(REGISTRY[name], operands, params, None, node.source, node.primal, node.section, before=node)
+    return graph.add_from(node, REGISTRY[name], operands, params)
 
 
 def _convert(graph: Graph, node: Node, positions: range, result: PassResult) -> None:

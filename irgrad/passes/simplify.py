@@ -95,9 +95,8 @@ def _broadcast_last(graph: Graph, node: Node) -> Operand | None:
     pairs = list(zip(sources, node.operands, strict=True))
     if all(s is o for s, o in pairs) or any(s.aval.shape or s.aval.dtype != o.aval.dtype for s, o in pairs):
         return None
-    place = (node.source, node.primal, node.section)
-    number = graph.add(op, sources, node.params, Aval((), node.aval.dtype), *place, before=node)
-    return graph.add(REGISTRY["broadcast_to"], (number,), {"shape": node.aval.shape}, node.aval, *place, before=node)
+    number = graph.add_from(node, op, sources, node.params, Aval((), node.aval.dtype))
+    return graph.add_from(node, REGISTRY["broadcast_to"], (number,), {"shape": node.aval.shape}, node.aval)
 
 
 def _unspread(operand: Operand) -> Operand:
@@ -119,7 +118,7 @@ def _mul(graph: Graph, node: Node) -> Operand | None:
         if _is(one, 1.0):
             return other
         if _is(one, -1.0) and other.aval.same_array(node.aval):
-            return graph.add(REGISTRY["neg"], (other,), {}, node.aval, node.source, node.primal, node.section, before=node)
+            return graph.add_from(node, REGISTRY["neg"], (other,), {}, node.aval)
     return None
 
 
@@ -132,7 +131,7 @@ def _add(graph: Graph, node: Node) -> Operand | None:
     x, y = node.operands
     for one, other in ((y, x), (x, y)):
         if isinstance(one, Node) and one.op is not None and one.op.name == "neg":
-            return graph.add(REGISTRY["sub"], (other, one.operands[0]), {}, node.aval, node.source, node.primal, node.section, before=node)
+            return graph.add_from(node, REGISTRY["sub"], (other, one.operands[0]), {}, node.aval)
     return None
 
 
@@ -141,7 +140,7 @@ def _sub(graph: Graph, node: Node) -> Operand | None:
     if _is(y, 0.0):
         return x
     if isinstance(y, Node) and y.op is not None and y.op.name == "neg":
-        return graph.add(REGISTRY["add"], (x, y.operands[0]), {}, node.aval, node.source, node.primal, node.section, before=node)
+        return graph.add_from(node, REGISTRY["add"], (x, y.operands[0]), {}, node.aval)
     return None
 
 
@@ -164,7 +163,7 @@ def _reshape(graph: Graph, node: Node) -> Operand | None:
         inner = x.operands[0]
         if inner.aval.shape == node.aval.shape:
             return inner
-        return graph.add(REGISTRY["reshape"], (inner,), node.params, node.aval, node.source, node.primal, node.section, before=node)
+        return graph.add_from(node, REGISTRY["reshape"], (inner,), node.params, node.aval)
     return None
 
 
@@ -177,9 +176,7 @@ def _transpose(graph: Graph, node: Node) -> Operand | None:
         composed = tuple(x.params["axes"][a] for a in axes)
         if composed == tuple(range(len(composed))):
             return x.operands[0]
-        return graph.add(
-            REGISTRY["transpose"], (x.operands[0],), {"axes": composed}, node.aval, node.source, node.primal, node.section, before=node
-        )
+        return graph.add_from(node, REGISTRY["transpose"], (x.operands[0],), {"axes": composed}, node.aval)
     return None
 
 
@@ -200,7 +197,7 @@ def _whole_add(graph: Graph, node: Node) -> Operand | None:
     buffer, x = node.operands
     if not _is_whole(node) or x.aval.dtype != buffer.aval.dtype:
         return None
-    return graph.add(REGISTRY["add"], (buffer, x), {}, node.aval, node.source, node.primal, node.section, before=node)
+    return graph.add_from(node, REGISTRY["add"], (buffer, x), {}, node.aval)
 
 
 def _whole_update(graph: Graph, node: Node) -> Operand | None:
