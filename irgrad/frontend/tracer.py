@@ -118,13 +118,13 @@ class Tracer(Value):
         return len(self.value)
 
     def __repr__(self) -> str:
-        return f"<traced {self.aval}: {_present(self).value!r}>"
+        return f"<traced {self.aval}: {_shown(self)!r}>"
 
     def __str__(self) -> str:
-        return str(_present(self).value)
+        return str(_shown(self))
 
     def __format__(self, spec: str) -> str:
-        return format(_present(self).value, spec)
+        return format(_shown(self), spec)
 
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
@@ -295,6 +295,14 @@ def depends_on_mark(tracer: Tracer) -> bool:
 def _present(tracer: Tracer) -> Tracer:
     """What a handle holds now: arrays change in place."""
     return INDEXING["present"](tracer) if tracer._trace.storages else tracer
+
+
+def _shown(tracer: Tracer) -> Any:
+    """The value as text is made of it; what becomes of the text is not seen, so that one trace is no evidence."""
+    substitution = tracer._trace.substitution
+    if substitution is not None:
+        substitution.doubt = substitution.doubt or "the text of a traced value"
+    return _present(tracer).value
 
 
 def _binary(name: str, fn: Callable[..., Any], dunder: str) -> None:

@@ -101,10 +101,10 @@ class Recording:
 
 
 class Interned:
-    """Small integers for avals and operation identities, the same for one whole process."""
+    """Small positive integers for avals and operation identities, the same for one whole process."""
 
     def __init__(self) -> None:
-        self.avals: list[Aval] = []
+        self.avals: list[Aval] = [Aval((), np.dtype(bool))]  # 0 is the aval of records that have none: guards
         self._aval_ids: dict[Any, int] = {}
         self._codes: dict[Any, int] = {}
         self._statics: dict[Any, int] = {}
@@ -120,7 +120,7 @@ class Interned:
     def code(self, key: Any) -> int:
         found = self._codes.get(key)
         if found is None:
-            found = self._codes[key] = len(self._codes)
+            found = self._codes[key] = len(self._codes) + 1
         return found
 
     def static(self, value: Any) -> int:

@@ -3,8 +3,9 @@
 A call looks for a program of its signature and runs it. Where there is none, or a guard goes a way that no recorded path went,
 the function is traced on the call's own arguments: that gives the right answer and a recording. A recording that agrees with
 an earlier one of the same path is attached to the signature's path tree and linked; one that does not shows an impure
-function, which keeps running eagerly. Where it is evident that a second trace would be the same (`frontend.purity`), the call after
-the first links its recording.
+function, which keeps running eagerly. Where it is evident that a second trace would be the same (`frontend.purity`), the first call
+is traced and the next one links its recording, and of the calls that leave the program at some guard the first runs eagerly and
+the second is traced and linked.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from irgrad.frontend.trace import here
 from irgrad.ir.effects import Effects
 from irgrad.ir.recording import Recording, guard_outcome
 from irgrad.ir.template import TemplateTable
-from irgrad.runtime.run import direct, interrupted, run
+from irgrad.runtime.run import direct, interrupted, leave, left, run
 from irgrad.runtime.signature import CallForm, call_form, normalise
 from irgrad.runtime.stats import Stats
 from irgrad.runtime.tracing import Traced, trace_call
@@ -109,6 +110,7 @@ class Jitted:
 
     def _dispatch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         effects = interrupted()
+        tried, answer = left()
         trace = current()
         if trace is not None:
             fun = self.fun if trace.substitution is None else trace.substitution.function(self.fun)
@@ -120,32 +122,35 @@ class Jitted:
         leaves = form.leaves
         variants = self._variants(form)
         reasons: list[str] = []
-        left: Variant | None = None  # whose program was left on a path of its own
+        new: Variant | None = None  # whose program was left on a path of its own
         for variant in variants:
             if not variant.check():
                 if CONFIG.explain:
                     reasons += [f"{g.describe()} no longer holds" for g in variant.guards if not g.holds()]
                 continue
             if variant.program is None and not self._link_believed(variant):
-                left = variant
+                new, variant.exit = variant, None
                 reasons.append("the path was seen once")
                 continue
             if not all(form.given[n].flags.writeable for n in variant.written):
                 continue  # a trace raises numpy's error
-            captured = variant.read()
-            objects = (*leaves, *map(normalise, captured)) if captured else leaves
-            done, result = run(variant, tuple(objects), self._stats, effects)
+            if variant.program is tried:
+                done, result = False, answer
+            else:
+                captured = variant.read()
+                objects = (*leaves, *map(normalise, captured)) if captured else leaves
+                done, result = run(variant, tuple(objects), self._stats, effects)
             if done:
                 self._recent = variant
                 if not form.members:
                     self._install(variant, args, kwargs, leaves)
                 return result
             if result & 15 == NEW_PATH:
-                left = variant
+                new = variant
             if CONFIG.explain:
                 reasons.append(reason_of(variant, result))
         self._stats.eager_calls += 1
-        if left is not None and not effects.log and not left.may_trace():
+        if new is not None and not effects.log and not new.may_trace(self.compile_after):
             return self._eager(args, kwargs)
         if CONFIG.explain:
             report(f"{self.__name__} is traced: {'; '.join(reasons) or 'a new signature'}")
@@ -223,7 +228,11 @@ class Jitted:
             if len(args) != count or (check is not None and not check()):
                 return _MISS
             done, result = run(variant, args if read is None else args + read(), stats)
-            return result if done else _MISS
+            if done:
+                return result
+            if result & 15 == NEW_PATH:
+                leave(variant.program, result)
+            return _MISS
 
         return fast
 
@@ -286,7 +295,10 @@ class Jitted:
         earlier = variant.seen.pop(outcome, None)
         full = self._is_full(variant)
         if needed > 1 and earlier is None:
-            leaf = None if full or contradiction else variant.adopt(recording, self._table)
+            leaf = None
+            if not full and not contradiction:
+                believed = not traced.doubt and variant.program is not None
+                leaf = variant.tree.attach(recording) if believed else variant.adopt(recording, self._table)
             if leaf is not None:
                 self._link(variant, leaf, recording, traced.structure)
                 return
@@ -534,7 +546,7 @@ def jit(
     As a function, ``jit(f)``, or a decorator, with or without options. The result computes what `fun` computes (docs/semantics.md
     says what is traced, guarded, re-read and refused). Arrays and floats are data; bools, strings and other objects are static,
     as are `static_argnums` and `static_argnames`. A path of `fun` is compiled when it has been seen `compile_after` times and
-    both traces agree, the first path by the second call without another trace where it is evident that this would be the same.
+    both traces agree, with one trace where it is evident that another would be the same.
 
     `memory_budget` (bytes) bounds what a call keeps between its forward part and the adjoint: above it, values are computed a second time
     in blocks of iterations instead of kept. `explain` and ``stats().arena_bytes`` say what was planned; a budget that cannot be met

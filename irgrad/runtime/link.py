@@ -22,8 +22,9 @@ from irgrad.codegen.scalar import conversion_kernel
 from irgrad.codegen.split import CALLED, CALLED_CHUNK, table
 from irgrad.codegen.team import TEAM, prepare
 from irgrad.ir.plan import contiguous
+from irgrad.ir.primitive import GUARD, PURE
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
-from irgrad.ir.template import Instance, Template, TemplateTable
+from irgrad.ir.template import Instance, TemplateTable
 from irgrad.runtime.binding import bind
 from irgrad.runtime.lowering import LinkCounts, lowered_template
 from irgrad.runtime.memory import Arena, Buffer, Place, copied
@@ -109,7 +110,6 @@ class Linker:
         self.runners: list[Any] = []  # of rows in chunks
         self.costs: dict[PathNode, tuple[int, int]] = {}  # rows and operations up to the end of a node
         self.schedules: dict[PathNode, Schedule] = {}
-        self.used: dict[Template, bytes] = {}  # templates, with what they exported when they were linked
         self.arena_top = 0
         self.flops = 0  # of the node at hand
         self.parallel_rows = 0
@@ -152,16 +152,28 @@ class Linker:
             return False
         if not limb.is_analysed:
             analyse_limb(limb, self.table)
-        same = all(bytes(template.exported) == exported for template, exported in self.used.items())
-        return same and extends(limb, parent)
+        return extends(limb, parent)
+
+    def restarts(self, limb: Limb) -> bool:
+        """Let a limb that does not fit start from the arguments, if it may: its rows do what lies before it once more."""
+        parent = limb.parent
+        if not limb.is_analysed or parent is None:
+            return False
+        if not all(record.op is None or record.op.traits & (PURE | GUARD) for record in limb.nodes[0].path[: limb.start]):
+            return False
+        limb.restart()
+        analyse_limb(limb, self.table)
+        return True
 
     def extend(self, limb: Limb, counts: LinkCounts) -> Program | None:
-        """The program with one more limb: its rows are added to what is there, unless it asks for more than that.
+        """The program with one more limb: its rows are added to what is there.
 
-        Then all of it is built again, if there are few paths; else some of them wait for each other (None), so that the cost of
-        a path stays bounded. The prefix of the limb is followed without writing rows, to know where its values are.
+        Where it asks for values that are not there any more, it starts from the arguments. Where that will not do, because results have
+        another form or something impure lies before it, all of the program is built again, if there are few paths; else some of
+        them wait for each other (None), so that the cost of a path stays bounded. The prefix of the limb is followed without writing
+        rows, to know where its values are.
         """
-        if not self.fits(limb):
+        if not self.fits(limb) and not self.restarts(limb):
             self.num_waiting += 1
             return self.link(counts) if self.num_waiting > self.tree.num_paths / 8 - 2 else None
         limb.is_linked, self.num_added = True, 1
@@ -228,7 +240,10 @@ class Linker:
             for value in schedule.dying[-1]:
                 self.forget(value, places, arena)
         elif not self.silent:
-            self.leaf(node, places, outputs)
+            if node.is_leaf:
+                self.leaf(node, places, outputs)
+            else:
+                self.settle(node)
         self.arena_top = max(self.arena_top, arena.top)
 
     def schedule(self, node: PathNode, outputs: list[int]) -> Schedule:
@@ -248,7 +263,9 @@ class Linker:
         self.num_before, self.flops = self.num_rows, 0
         self.above = (0, 0)
         if parent is not None:
-            self.tables.go_on(parent, guard_outcome(node.path[node.start - 1]), self.num_rows)
+            if not parent.is_prefix:
+                guard = node.end if node.is_prefix else node.start
+                self.tables.go_on(parent, guard_outcome(node.path[guard - 1]), self.num_rows)
             self.above = self.costs[parent]
 
     def settle(self, node: PathNode) -> None:
@@ -293,10 +310,12 @@ class Linker:
         direct: dict[int, int],
     ) -> None:
         template, path = instance.template, node.path
-        if not self.silent:
-            self.used[template] = bytes(template.exported)
+        shown = node.limb.exports.get(template)
+        if shown is None:  # another limb may add to them
+            shown = node.limb.exports[template] = bytes(template.exported), template.positions
+        results = [instance.values[k] for k in shown[1]]
         bound = [places[value] for value in instance.externals]
-        lowered = lowered_template(template, instance, path, tuple([p.strides for p in bound]), self.counts)
+        lowered = lowered_template(template, shown[0], instance, path, tuple([p.strides for p in bound]), self.counts)
         slots = [p.ref for p in bound]
         for data in instance.literals:
             slots.append(self.literal(data.value, data.dtype))
@@ -305,7 +324,7 @@ class Linker:
             use = Use(instance, path, places, bound, slots, slot_buffers)
             for slot in sorted(lowered.changed):
                 self.own(slot, use, arena, dying)
-        memory, buffers = self.buffers(instance, lowered, arena, direct)
+        memory, buffers = self.buffers(results, lowered, arena, direct)
         rows, exports = bind(lowered, slots, memory, instance.starts, self.symbols)
         if not self.silent:
             for row, refs in zip(lowered.rows, rows, strict=True):
@@ -313,7 +332,7 @@ class Linker:
                     self.host(row, refs)
                 else:
                     self.row(row, refs, buffers)
-        for value, export, ref in zip(instance.results(), lowered.exports, exports, strict=True):
+        for value, export, ref in zip(results, lowered.exports, exports, strict=True):
             if value not in kept:
                 continue
             if ref is None:
@@ -340,11 +359,11 @@ class Linker:
             known = self.literals[id(value), dtype] = (reference(NUMBERS, self.numbers.offset(value, dtype)), value)
         return known[0]
 
-    def buffers(self, instance: Instance, lowered: Lowered, arena: Arena, direct: dict[int, int]) -> tuple[list[int], list[Buffer | None]]:
+    def buffers(self, results: list[int], lowered: Lowered, arena: Arena, direct: dict[int, int]) -> tuple[list[int], list[Buffer | None]]:
         """References of local buffers, and those of the arena among them; results in their fresh arrays."""
         chosen: dict[int, int] = {}
         if direct:
-            for value, export, output in zip(instance.results(), lowered.exports, lowered.graph.outputs, strict=True):
+            for value, export, output in zip(results, lowered.exports, lowered.graph.outputs, strict=True):
                 ref, aval = export.ref, output.aval
                 if value not in direct or ref is None or ref.home[0] != "buffer" or ref.terms or ref.offset:
                     continue

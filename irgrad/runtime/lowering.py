@@ -29,10 +29,10 @@ _lowered: dict[Any, Lowered] = {}
 
 
 def lowered_template(
-    template: Template, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
+    template: Template, exported: bytes, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
 ) -> Lowered:
-    """The rows of a template for inputs with these strides, from cache or by passes and lowering."""
-    use = (bytes(template.exported), strides)
+    """The rows of a template that gives away what is exported, for inputs with these strides, from cache or by passes and lowering."""
+    use = (exported, strides)
     found: Lowered | None = template.lowered.get(use)
     if found is not None:  # the key of a template is long
         return found
@@ -41,7 +41,7 @@ def lowered_template(
     if found is None:
         start = time.perf_counter()
         graph, nodes = template_graph(instance, records, f"template_{template.number}")
-        graph.set_outputs([node for node, exported in zip(nodes, template.exported, strict=True) if exported])
+        graph.set_outputs([node for node, given in zip(nodes, exported, strict=True) if given])
         for name, result in optimize(graph):
             for what, count in result.counts.items():
                 counts.pass_counts[f"{name} {what}"] = counts.pass_counts.get(f"{name} {what}", 0) + count

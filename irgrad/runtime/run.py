@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.layout import DONE, FAILED, HOST, MISMATCH, NUMBER
+from irgrad.codegen.layout import DONE, FAILED, HOST, MISMATCH, NEW_PATH, NUMBER, ROW_WORDS
 from irgrad.codegen.pool import LARGE, maker
 from irgrad.codegen.program import ARENA, FIRST_INPUT, Context, HostCall, Program
 from irgrad.errors import RuntimeGuardError
@@ -103,6 +103,8 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats, effects: Effects |
             stats.host_calls += 1
             host(program.hosts[row], context)
             code = native.drive(program.address, context.address, row + 1)
+        if code & 15 == NEW_PATH:
+            _note_exit(variant, program, context, code)
     except (RuntimeGuardError, np.linalg.LinAlgError):  # a trace raises it again, with the line
         code = FAILED
     finally:
@@ -119,6 +121,24 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats, effects: Effects |
 
 
 _INTERRUPTED = threading.local()
+
+
+def _note_exit(variant: Any, program: Program, context: Context, code: int) -> None:
+    """Note the guard where a program was left, and what it saw."""
+    row = code >> 4
+    ref, width = (int(word) for word in program.rows[ROW_WORDS * row + 1 : ROW_WORDS * row + 3])
+    found = np.asarray(_Memory(int(context.bases[ref & 65535]) + (ref >> 16), (), None, np.dtype(np.int8 if width == 1 else np.int64)))
+    variant.exit = (program.guards[row], int(found))
+
+
+def leave(program: Program, code: int) -> None:
+    """Note that the call at hand has tried this program: `left` tells."""
+    _INTERRUPTED.left = (program, code)
+
+
+def left() -> tuple[Program | None, int]:
+    """The program that the call at hand has left on a new path, with what the driver answered; once."""
+    return vars(_INTERRUPTED).pop("left", None) or (None, 0)
 
 
 def interrupted() -> Effects:
@@ -186,8 +206,14 @@ def direct(
         objects = (*args, out) if read is None else (*args, *read(), out)
         context = contexts.pop() if contexts else make()
         code = enter(address, context.address, objects)
+        if code & 15 == DONE:
+            contexts.append(context)
+            return out
+        if code & 15 == NEW_PATH:
+            _note_exit(variant, program, context, code)
+            leave(program, code)
         contexts.append(context)
-        return out if code & 15 == DONE else miss
+        return miss
 
     return fast
 

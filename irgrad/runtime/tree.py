@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.ir.recording import Block, Record, Recording, guard_outcome, is_guard
-from irgrad.ir.template import Instance, TemplateTable
+from irgrad.ir.template import Instance, Template, TemplateTable
 from irgrad.runtime.instances import analyse_node
 
 
@@ -32,6 +32,7 @@ class PathNode:
         "form",
         "guard",
         "instances",
+        "is_prefix",
         "limb",
         "number",
         "outputs",
@@ -55,6 +56,7 @@ class PathNode:
         self.asked: set[int] = set()  # values of this node that later nodes use
         self.uses: set[int] = set()  # values of earlier nodes that this one uses
         self.number = -1
+        self.is_prefix = False  # what a limb that starts from the arguments does before its own nodes
         self.form: Any = None
         self.calls = np.zeros(1, np.int64)  # of a leaf: counted by the driver
 
@@ -74,23 +76,28 @@ class PathNode:
 
     @property
     def is_leaf(self) -> bool:
-        return self.guard is None
+        return self.guard is None and not self.is_prefix
 
 
 class Limb:
     """The nodes that one path added, below `parent`.
 
-    `last` tells for each value that is needed in the limb, or in limbs that start from it, until when: k is inside its k-th node,
-    k + 0.5 behind that node's guard, where another limb starts that needs it. `external` are those from before the limb.
+    Its program goes on from the values at `parent`, or, where these are not all there, starts from the arguments: its first node is then
+    a *prefix*, the records up to there without their guards, which have been asked.
+
+    `exports` has what the templates of its instances gave away when it was linked, as flags and positions. `last` tells for each value
+    that is needed in the limb, or in limbs that start from it, until when: k is inside its k-th node, k + 0.5 behind that node's guard,
+    where another limb starts that needs it. `external` are those from before the limb.
     """
 
-    __slots__ = ("external", "is_analysed", "is_linked", "kept", "last", "nodes", "parent")
+    __slots__ = ("exports", "external", "is_analysed", "is_linked", "kept", "last", "nodes", "parent")
 
     def __init__(self, parent: PathNode | None) -> None:
         self.parent = parent
         self.nodes: list[PathNode] = []
         self.last: dict[int, float] = {}
         self.external: set[int] = set()
+        self.exports: dict[Template, tuple[bytes, tuple[int, ...]]] = {}
         self.kept: dict[int, list[int]] | None = None
         self.is_analysed = False
         self.is_linked = False
@@ -111,11 +118,39 @@ class Limb:
     def ancestry(self) -> list[PathNode]:
         """The nodes of the path from the root to the end of this limb."""
         parts: list[list[PathNode]] = [self.nodes]
-        parent = self.parent
-        while parent is not None:
-            parts.append(parent.limb.nodes[: parent.place + 1])
-            parent = parent.limb.parent
+        limb = self
+        while limb.parent is not None and not limb.is_restarted:
+            parent = limb.parent
+            limb = parent.limb
+            parts.append(limb.nodes[: parent.place + 1])
         return [node for part in reversed(parts) for node in part]
+
+    @property
+    def is_restarted(self) -> bool:
+        return self.nodes[0].is_prefix
+
+    def restart(self) -> None:
+        """Start from the arguments, with a prefix."""
+        line = self.ancestry()
+        prefix = PathNode(0, self.start, self)
+        prefix.place, prefix.is_prefix, prefix.path = 0, True, self.nodes[0].path
+        prefix.blocks = [block for node in line[: -len(self.nodes)] for block in node.blocks]
+        for node in self.nodes:
+            node.place += 1
+        self.nodes.insert(0, prefix)
+        self.forget()
+
+    def go_on(self) -> None:
+        """Go on from the parent's values, without a prefix."""
+        del self.nodes[0]
+        for node in self.nodes:
+            node.place -= 1
+
+    def forget(self) -> None:
+        """Leave what was found out about it."""
+        self.last, self.external, self.kept, self.exports = {}, set(), None, {}
+        for node in self.nodes:
+            node.asked = set()
 
 
 class PathTree:
@@ -231,9 +266,9 @@ def describe_difference(mine: Record, other: Record) -> str:
 def analyse(tree: PathTree, table: TemplateTable) -> None:
     """Cut every node into instances of templates, mark what templates export, and work out how long values are needed."""
     for limb in tree.limbs:
-        limb.last, limb.external, limb.kept = {}, set(), None
-        for node in limb.nodes:
-            node.asked = set()
+        if limb.is_restarted:
+            limb.go_on()
+        limb.forget()
     for limb in reversed(tree.limbs):  # a limb starts from an earlier one
         analyse_limb(limb, table)
         _ask_parent(limb)
@@ -313,7 +348,7 @@ def _expected(limb: Limb, line: list[PathNode]) -> Iterator[tuple[int, int, Path
     first = len(line) - len(limb.nodes)
     for at, node in enumerate(line):
         if node.guard is None:
-            break
+            continue
         form = (node.end - node.start, node.guard.code)
         before = known.get(form)
         known[form] = at

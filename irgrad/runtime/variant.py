@@ -17,7 +17,10 @@ from irgrad.runtime.tracing import Traced
 from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse_limb
 
 FREE = 16  # traces of new paths before any of them is called again
+RARE = 64  # calls on new paths for one more
+WORTH = 6  # compiled calls that are worth one: about what a trace and its linking cost in eager calls
 TRUSTED = 3  # paths to be traced twice before one is believed at first sight
+SEEN_EXITS = 256  # guards and outcomes that calls left the program at, once so far
 
 
 class Variant:
@@ -38,7 +41,9 @@ class Variant:
         self.check: Callable[[], bool] = lambda: True
         self.read: Callable[[], tuple[Any, ...]] = tuple
         self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
-        self.is_evident = False  # the one path seen so far needs no second look, and has no guards
+        self.is_evident = False  # one trace of a path is enough
+        self.exit: Any = None  # where the last call left the program: a guard's node, and the outcome
+        self.exits: OrderedDict[Any, None] = OrderedDict()  # where calls left it once
         self.results: Any = None
         self.declined = ""
         self.written: set[int] = set()  # leaves that the function writes into
@@ -68,16 +73,33 @@ class Variant:
             self.arguments.append(argument(normalise(tracer.value)))
         return known
 
-    def may_trace(self) -> bool:
-        """Is a call on a new path to be traced? Where most paths are seen once, few are: a trace costs a few times what the call does."""
+    def may_trace(self, needed: int) -> bool:
+        """Is a call on a new path to be traced?
+
+        Not the first one that leaves the program where it does, if a trace of the second is enough: it costs what an eager call does.
+        Where most paths are seen once, few are traced at all: a trace costs a few times what the call does.
+        """
         if self.declined:
             return False
         self.num_new += 1
-        used = sum(limb.nodes[-1].calls[0] > 0 for limb in self.tree.limbs)  # paths that were worth their trace
-        if self.num_traced >= FREE + self.num_new / 16 + 2 * used:
+        if needed > 1 and (self.is_evident or self.num_repeated >= TRUSTED) and not self.left_before():
+            return False
+        if self.num_traced >= FREE + self.num_new / RARE + self.num_calls / WORTH:
             return False
         self.num_traced += 1
         return True
+
+    def left_before(self) -> bool:
+        """Has a call left the program where the last one did? Notes where that was, and forgets it at the second."""
+        if self.exit is None:
+            return True
+        if self.exit in self.exits:
+            del self.exits[self.exit]
+            return True
+        self.exits[self.exit] = None
+        if len(self.exits) > SEEN_EXITS:
+            self.exits.popitem(last=False)
+        return False
 
     def adopt(self, recording: Recording, table: TemplateTable) -> PathNode | None:
         """Attach a path that was seen once, if it is made of nothing new; its leaf, or None.

@@ -206,7 +206,17 @@ def test_a_new_branch_is_traced_and_then_known() -> None:
     for x in (1.0, 1.0, 2.0, -1.0, -2.0, -3.0, 4.0):
         assert jitted(x) == (x * 2 if x > 0 else x * 3)
     assert jitted.stats().paths == 2
-    assert jitted.stats().traces == 3
+    assert jitted.stats().traces == 2  # one each: that the function is pure is evident
+
+
+def test_what_is_made_of_text_is_looked_at_twice() -> None:
+    """The text of a traced value leaves no guard: one trace shows nothing, and two with other texts show that there is something."""
+    for f in (lambda x: x * len(str(x)), lambda x: x * 1.0 if x > 0 else x * float(f"{x}")):
+        jitted = irgrad.jit(f)
+        with pytest.warns(RuntimeWarning, match="two traces of one path differ"):
+            found = [jitted(x) for x in (1.5, -22.25, -122.5, -1.5, -2.25, 1.5, 100.25)]
+        assert found[-1] == f(100.25)
+        assert jitted.impure
 
 
 GUARDED_VALUES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import irgrad
+from irgrad.runtime import variant
 from irgrad.runtime.explain import explanation
 from irgrad.runtime.link import Linker
+from irgrad.runtime.variant import FREE, RARE, WORTH
 
 
 def series(x: Any, tolerance: Any) -> Any:
@@ -61,6 +63,9 @@ def test_a_new_trip_count_costs_one_trace_and_rebuilds_nothing(num_links: list[i
     new = [n for n in range(4, 40) if n not in (12, 5, 8)][:10]
     for count in new:
         np.testing.assert_allclose(jitted(0.9, tolerance(count)), eager(0.9, tolerance(count)), rtol=1e-13)
+    assert jitted.stats().traces == traces  # the first call is an eager one
+    for count in new:
+        np.testing.assert_allclose(jitted(0.9, tolerance(count)), eager(0.9, tolerance(count)), rtol=1e-13)
     assert jitted.stats().traces == traces + len(new)
     assert num_links[0] == links
     assert jitted.stats().kernels == kernels
@@ -94,10 +99,106 @@ def test_paths_that_are_seen_once_are_mostly_not_traced(rng: np.random.Generator
     for x in points:
         np.testing.assert_allclose(jitted(x), eager(x), rtol=1e-9, atol=1e-12)
     stats = jitted.stats()
-    used = sum(bool(limb.nodes[-1].calls[0]) for variant in jitted.variants for limb in variant.tree.limbs)
-    assert stats.traces <= 2 + 16 + stats.eager_calls / 16 + 2 * used
+    assert stats.traces <= 2 + FREE + stats.eager_calls / RARE + stats.calls / WORTH
+    assert stats.traces < stats.eager_calls / 4
     for x in points:  # compiled and not
         np.testing.assert_allclose(jitted(x), eager(x), rtol=1e-9, atol=1e-12)
+
+
+def test_exits_seen_once_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is traced at the second call that leaves the program where it does, unless too many others came between."""
+    monkeypatch.setattr(variant, "SEEN_EXITS", 4)
+    jitted = irgrad.jit(irgrad.grad(series))
+    for count in (30, 30):
+        jitted(0.9, tolerance(count))
+    (found,) = jitted.variants
+    for count in range(2, 12):
+        jitted(0.9, tolerance(count))
+        assert len(found.exits) <= 4
+    assert jitted.stats().traces == 1
+    jitted(0.9, tolerance(2))  # forgotten
+    assert jitted.stats().traces == 1
+    jitted(0.9, tolerance(11))
+    jitted(0.9, tolerance(2))
+    assert jitted.stats().traces == jitted.stats().paths == 3
+    assert len(found.exits) <= 4
+
+
+def test_outcomes_of_one_guard_are_exits_of_their_own() -> None:
+    jitted = irgrad.jit(lambda x, n: x * float(int(np.floor(x))) + n)
+    for x in (1.5, 1.5, 2.5, 3.5, 4.5, 5.5):
+        assert jitted(x, 1.0) == x * np.floor(x) + 1.0
+    assert (jitted.stats().traces, jitted.stats().eager_calls) == (1, 5)
+    for x in (2.5, 3.5, 2.5, 3.5):
+        assert jitted(x, 1.0) == x * np.floor(x) + 1.0
+    assert (jitted.stats().traces, jitted.stats().eager_calls) == (3, 7)
+
+
+def test_a_new_path_runs_what_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that leaves the program is not run natively a second time to find that out."""
+    runs: list[int] = []
+    jitted = irgrad.jit(irgrad.grad(series))
+    for count in (5, 5, 9, 9, 9):
+        jitted(0.9, tolerance(count))
+    (found,) = jitted.variants
+    inner = found.program.context
+    monkeypatch.setattr(found.program, "context", lambda: runs.append(1) or inner())
+    jitted(0.9, tolerance(7))
+    assert len(runs) == 1
+
+
+def test_a_path_that_needs_more_than_is_kept_starts_from_the_arguments(num_links: list[int]) -> None:
+    def f(x: Any) -> Any:
+        parts = [np.sin(x * k) for k in range(1, 6)]
+        total = parts[0] * 1.0
+        for k in range(4):
+            if total > 0.5:
+                total = total * 0.8
+            elif x > k:
+                return np.exp(parts[k] * parts[k + 1]) + total
+            else:
+                total = total + 0.1 * x
+        return total
+
+    jitted = irgrad.jit(irgrad.grad(f))
+    points = np.linspace(-3.0, 4.0, 57)
+    for _ in range(4):
+        for x in points:
+            np.testing.assert_allclose(jitted(float(x)), irgrad.grad(f)(float(x)), rtol=1e-12, atol=1e-13)
+    stats = jitted.stats()
+    (found,) = jitted.variants
+    assert sum(limb.is_restarted for limb in found.tree.limbs) >= 2
+    assert stats.paths >= 6
+    assert num_links == [1]
+    before = stats.eager_calls
+    for x in points:
+        np.testing.assert_allclose(jitted(float(x)), irgrad.grad(f)(float(x)), rtol=1e-12, atol=1e-13)
+    assert jitted.stats().eager_calls == before
+    assert "path 0" in explanation(jitted)
+
+
+def test_draws_before_a_branch_are_not_repeated(num_links: list[int]) -> None:
+    """A path behind a draw does not start from the arguments."""
+
+    def f(x: Any) -> Any:
+        noise = irgrad.numpy.random.normal(0.0, 1.0)
+        parts = [np.sin(x * k) for k in range(1, 4)]
+        total = parts[0] + 0.0 * noise
+        for k in range(2):
+            if total < 0.0:
+                return parts[k] * parts[k + 1] + noise
+            total = total - 0.5
+        return total + noise
+
+    jitted = irgrad.jit(f)
+    rng = np.random.default_rng(0)
+    for x in rng.uniform(-3, 3, 60):
+        irgrad.numpy.random.seed(5)
+        found = jitted(float(x)), irgrad.numpy.random.normal()
+        irgrad.numpy.random.seed(5)
+        np.testing.assert_allclose(found, (f(float(x)), irgrad.numpy.random.normal()), rtol=1e-13)
+    assert not jitted.impure
+    assert not any(limb.is_restarted for v in jitted.variants for limb in v.tree.limbs)
 
 
 def test_a_long_chain_of_guards_is_no_recursion() -> None:
