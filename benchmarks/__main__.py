@@ -31,7 +31,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--threads", type=int, default=1, metavar="N", help="threads for every peer (default 1)")
     add("--cold", action=argparse.BooleanOptionalAction, help="fresh processes for time to compiled and memory (on without --smoke)")
-    add("--runs", type=int, default=3, metavar="N", help="fresh processes of each kind, the median counts (default 3)")
+    add("--runs", type=int, default=3, metavar="N", help="fresh processes of each kind, the fastest counts (default 3)")
     add("--smoke", action="store_true", help="three small cases in this process: does everything run and agree")
     add("--json", type=Path, metavar="FILE", help="write everything there, case by case")
     add("--plot", type=Path, metavar="FILE.svg", help="draw the ratios (needs matplotlib)")

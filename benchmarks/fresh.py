@@ -1,5 +1,8 @@
 """Time to compiled and peak memory: one case and peer in a process of its own.
 
+Times are those of the clock on the wall, in processes with all cores of the machine: what a user waits for. As others may be using
+them, the least of several processes counts, for all peers alike.
+
 ``python -m benchmarks.fresh CASE PEER SIZE`` prints a line of JSON; `run` starts it with the caches it is to find. Importing the peer and
 making the arguments are the baseline, not part of the figures. Memory is the process's own peak (VmHWM, set back before the first call,
 where the system has it: ru_maxrss of a child begins at its parent's).
@@ -15,14 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.machine import thread_settings
+
 MAX_CALLS = 10  # to compiled
 EXTRA_CALLS = 2  # with memory still watched
 TIMEOUT = 900
-MEDIANS = ("import_seconds", "seconds", "wall_seconds", "peak_bytes", "total_bytes")
+MEDIANS = ("peak_bytes", "total_bytes")
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []  # of this process at its start, before it is pinned
 
 
 def compile_driver(scratch: Path) -> None:
@@ -34,37 +41,43 @@ def compile_driver(scratch: Path) -> None:
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=Path(__file__).parent.parent, timeout=TIMEOUT, check=True)
 
 
-def runs(case: str, peer: str, size: str, scratch: Path, count: int) -> dict[str, Any]:
-    """Figures by what a process finds on disk, each the median of `count` processes; peers that keep nothing there have one kind.
+def runs(case: str, peers: Sequence[str], size: str, scratch: Path, count: int) -> dict[str, dict[str, Any]]:
+    """Figures of each peer, by what a process finds on disk: of `count` processes each, all peers in turn.
 
-    `cold` finds nothing, `new` irgrad's driver but no kernel, `warm` both. `scratch` is the benchmark's own folder.
+    Others than irgrad keep nothing there. `cold` finds nothing, `new` irgrad's driver but no kernel, `warm` both. `scratch` is the
+    benchmark's own folder.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {peer: {} for peer in peers}
     for _ in range(count):
-        empty = Path(tempfile.mkdtemp(dir=scratch))
-        found.setdefault("cold", []).append(run(case, peer, size, empty / "store"))
-        if peer == "irgrad":
-            shutil.copytree(scratch / "driver", empty / "other")
-            found.setdefault("new", []).append(run(case, peer, size, empty / "other"))
-            found.setdefault("warm", []).append(run(case, peer, size, empty / "store"))
-    return {kind: _middle(several) for kind, several in found.items()}
+        for peer in peers:
+            empty, kinds = Path(tempfile.mkdtemp(dir=scratch)), found[peer]
+            kinds.setdefault("cold", []).append(run(case, peer, size, empty / "store"))
+            if peer == "irgrad":
+                shutil.copytree(scratch / "driver", empty / "other")
+                kinds.setdefault("new", []).append(run(case, peer, size, empty / "other"))
+                kinds.setdefault("warm", []).append(run(case, peer, size, empty / "store"))
+    return {peer: {kind: _of_several(several) for kind, several in kinds.items()} for peer, kinds in found.items()}
 
 
-def _middle(several: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians, with the calls and counts of the run in the middle and the times of all; the first that failed, where one did."""
+def _of_several(several: list[dict[str, Any]]) -> dict[str, Any]:
+    """The process that took least, with medians of memory and the times of all; the first that failed, where one did."""
     for figures in several:
         if "failed" in figures:
             return figures
-    ranked = sorted(several, key=lambda figures: float(figures["seconds"]))
     middles = {name: median(figures[name] for figures in several) for name in MEDIANS}
-    return {**ranked[(len(several) - 1) // 2], **middles, "all_seconds": [figures["seconds"] for figures in several]}
+    least = min(several, key=lambda figures: float(figures["seconds"]))
+    return {**least, **middles, "all_seconds": [figures["seconds"] for figures in several]}
 
 
 def run(case: str, peer: str, size: str, store: Path) -> dict[str, Any]:
-    """Figures of a fresh process, or `{"failed": why}`; the environment has the thread settings."""
-    environment = {**os.environ, "IRGRAD_STORE": str(store)}
+    """Figures of a fresh process, or `{"failed": why}`.
+
+    It has the machine's cores, and every peer the threads that it takes by itself, whatever this process was given.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in thread_settings(1)}
+    environment["IRGRAD_STORE"] = str(store)
     root = Path(__file__).parent.parent
-    command = [sys.executable, "-m", "benchmarks.fresh", case, peer, size]
+    command = [sys.executable, "-m", "benchmarks.fresh", case, peer, size, *map(str, CORES)]
     try:
         done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
@@ -79,33 +92,31 @@ def measure(case: str, peer: str, size: str) -> dict[str, Any]:
     """What `run` returns, measured in this process."""
     from benchmarks import peers
     from benchmarks.cases import CASES
-    from benchmarks.machine import clock
 
-    now = clock()
-    start = now()
+    start = time.perf_counter()
     peers.load(peer)
-    import_seconds = now() - start
+    import_seconds = time.perf_counter() - start
     call = peers.prepare(peer, CASES[case], size)
     baseline = _peak_bytes(reset=True)
     seconds: list[float] = []
-    begin = time.perf_counter()
+    begin = time.process_time()
     for _ in range(MAX_CALLS):
         before = call.num_eager
-        start = now()
+        start = time.perf_counter()
         call()
-        seconds.append(now() - start)
+        seconds.append(time.perf_counter() - start)
         if call.num_eager == before:
             break
     else:
         raise RuntimeError(f"no call of {MAX_CALLS} was served by compiled code")
-    wall_seconds = time.perf_counter() - begin
+    processor_seconds = time.process_time() - begin
     for _ in range(EXTRA_CALLS if seconds[-1] < 5.0 else 0):
         call()
     peak = _peak_bytes()
     return {
         "import_seconds": import_seconds,
         "seconds": sum(seconds),
-        "wall_seconds": wall_seconds,
+        "processor_seconds": processor_seconds,
         "calls": seconds,
         "peak_bytes": peak - baseline,
         "total_bytes": peak,
@@ -129,4 +140,6 @@ def _peak_bytes(reset: bool = False) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[4:]:
+        os.sched_setaffinity(0, map(int, sys.argv[4:]))
     print(json.dumps(measure(*sys.argv[1:4])))

@@ -33,7 +33,8 @@ anything is timed.
 - **JAX**: x64 enabled, arguments and result on the device, `block_until_ready`; the better of `jax.jit(jax.grad(f))` and, marked *lax*, the
   loop rewritten by hand with `lax.scan` and its relatives. **Numba**: the gradient written by hand as explicit loops.
 - **To compiled**: all calls up to and including the first that compiled code served, in a fresh process: with nothing on disk (*cold*),
-  with irgrad's driver but no kernel (*new*: every function after an installation's first), with both (*warm*). JAX: its first call.
+  with irgrad's driver but no kernel (*new*: every function after an installation's first), with both (*warm*). JAX: its first call. The
+  clock on the wall, the least of several processes, none of them pinned: all cores of the machine, and each peer's own number of threads.
 - **Memory**: peak of a fresh process above what it held after the import, with the arguments made.
 
 A row is of one run; cases that a change of irgrad concerned were measured again with it.
@@ -80,7 +81,7 @@ def _machine(run: Mapping[str, Any]) -> list[str]:
     limits = machine["limits"]
     return [
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}; {versions}. "
-        f"All peers on {threads} (irgrad, OpenMP, OpenBLAS, Numba, XLA), pinned to as many cores; {clock}. "
+        f"Calls: all peers on {threads} (irgrad, OpenMP, OpenBLAS, Numba, XLA), pinned to as many cores; {clock}. "
         f"Measured on one core: {limits['bytes'] / 1e9:.1f} GB/s of a large copy, {limits['flops'] / 1e9:.0f} Gflop/s of a large product."
     ]
 

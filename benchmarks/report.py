@@ -31,7 +31,7 @@ def header(machine: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         [
             f"{machine['processor']}, {machine['cores']} cores{load}; {machine['system']}; Python {machine['python']}",
             versions,
-            f"size {settings['size']}; {threads}{pinned}; fresh processes: median of {settings['runs']}",
+            f"size {settings['size']}; {threads}{pinned}; fresh processes: least wall time of {settings['runs']}",
             LEGEND,
         ]
     )

@@ -28,10 +28,9 @@ def case_result(case: Case, peers: list[str], settings: dict[str, Any], named: b
             if converted is not None:
                 found[peer]["to_numpy"] = _steady(converted)
     if settings["cold"]:
-        for peer in calls:
-            if peer == "eager":  # nothing to compile; its memory is autograd's question
-                continue
-            found[peer] |= fresh.runs(case.name, peer, size, scratch, settings["runs"])
+        fresh_peers = [peer for peer in calls if peer != "eager"]  # nothing to compile; its memory is autograd's question
+        for peer, kinds in fresh.runs(case.name, fresh_peers, size, scratch, settings["runs"]).items():
+            found[peer] |= kinds
     counts = calls["irgrad"].counts() if "irgrad" in calls else None
     flops = case.flops(case.size(size)) if case.flops is not None else None
     return {"case": case.name, "size": size, "peers": found, "counts": counts, "moved": moved, "flops": flops}

@@ -18,7 +18,7 @@ FASTCALL = 0x80  # METH_FASTCALL
 TARGET = "irgrad_target"
 SYMBOL = "irgrad_call"
 INTERPRETER = ("PyLong_AsLongLong", "PyLong_FromLongLong", "PyEval_SaveThread", "PyEval_RestoreThread")
-CALLS = {("enter", False): "irgrad_enter", ("enter", True): "irgrad_enter_released", ("drive", False): "irgrad_drive"}
+CALLS = {"enter": "irgrad_enter", "drive": "irgrad_drive"}  # symbols of the callables of the driver
 _kept: list[Any] = []  # method definitions that callables point into
 
 Stored = Callable[[str, Callable[[], tuple[str, bytes]]], tuple[str, bytes]]
@@ -43,11 +43,17 @@ class _MethodDef(ctypes.Structure):
 
 
 def _builtin(address: int, tuple_last: bool, release: bool, stored: Stored) -> Callable[[int, int, Any], int]:
-    symbol, code = stored(f"{SYMBOL}_{tuple_last:d}{release:d}", lambda: (SYMBOL, _code(tuple_last, release)))
-    return builtin(symbol, code, {TARGET: address})
+    symbol, code = stored(f"{SYMBOL}_{tuple_last:d}", lambda: (SYMBOL, _code(tuple_last)))
+    function = builtin(symbol, code, {TARGET: address})
+    return releasing(function) if release else function
 
 
-def builtin(symbol: str, code: bytes, names: Mapping[str, int]) -> Callable[[int, int, Any], int]:
+def releasing(function: Callable[..., int]) -> Callable[[int, int, Any], int]:
+    """A builtin function of `_wrapper` that lets other threads run meanwhile."""
+    return lambda a, b, c: function(a, b, c, None)
+
+
+def builtin(symbol: str, code: bytes, names: Mapping[str, int]) -> Callable[..., int]:
     """The builtin function around the METH_FASTCALL function `symbol` of an object file; `names` are addresses of what it calls.
 
     Raises RuntimeError or AttributeError where this interpreter, or linking, does not allow it.
@@ -65,14 +71,15 @@ def builtin(symbol: str, code: bytes, names: Mapping[str, int]) -> Callable[[int
     return make(ctypes.byref(method), None, None)  # type: ignore[no-any-return]
 
 
-def wrapper(symbol: str, target: str, tuple_last: bool, release: bool) -> str:
-    """LLVM's text of the METH_FASTCALL function `symbol` around the native function `target`."""
+def _wrapper(symbol: str, target: str, tuple_last: bool) -> str:
+    """LLVM's text of the METH_FASTCALL function `symbol` around the native function `target`.
+
+    With a fourth argument, whatever it is, it gives up the interpreter lock meanwhile.
+    """
     last = "ptrtoint ptr %o2 to i64" if tuple_last else "call i64 @PyLong_AsLongLong(ptr %o2)"
-    before, behind = (
-        ("  %state = call ptr @PyEval_SaveThread()\n", "  call void @PyEval_RestoreThread(ptr %state)\n") if release else ("", "")
-    )
     return f"""
 define ptr @{symbol}(ptr %self, ptr %given, i64 %count) nounwind {{
+entry:
   %p1 = getelementptr i64, ptr %given, i64 1
   %p2 = getelementptr i64, ptr %given, i64 2
   %o0 = load ptr, ptr %given
@@ -81,14 +88,22 @@ define ptr @{symbol}(ptr %self, ptr %given, i64 %count) nounwind {{
   %a = call i64 @PyLong_AsLongLong(ptr %o0)
   %b = call i64 @PyLong_AsLongLong(ptr %o1)
   %c = {last}
-{before}  %r = call i64 @{target}(i64 %a, i64 %b, i64 %c)
-{behind}  %o = call ptr @PyLong_FromLongLong(i64 %r)
+  %release = icmp sgt i64 %count, 3
+  br i1 %release, label %save, label %run
+save:
+  %saved = call ptr @PyEval_SaveThread()
+  br label %run
+run:
+  %state = phi ptr [ null, %entry ], [ %saved, %save ]
+  %r = call i64 @{target}(i64 %a, i64 %b, i64 %c)
+  br i1 %release, label %restore, label %answer
+restore:
+  call void @PyEval_RestoreThread(ptr %state)
+  br label %answer
+answer:
+  %o = call ptr @PyLong_FromLongLong(i64 %r)
   ret ptr %o
 }}
-"""
-
-
-DECLARED = """
 declare i64 @PyLong_AsLongLong(ptr) nounwind
 declare ptr @PyLong_FromLongLong(i64) nounwind
 declare ptr @PyEval_SaveThread() nounwind
@@ -96,19 +111,17 @@ declare void @PyEval_RestoreThread(ptr) nounwind
 """
 
 
-def around(name: str) -> str:
-    """LLVM's text of the callables of a function of the driver (`CALLS`), for its own module."""
+def around(name: str, text: str) -> str:
+    """LLVM's text of a function of the driver together with that of its callable (`CALLS`), which it becomes a part of."""
     if sys.implementation.name != "cpython":
-        return ""
-    return DECLARED + "".join(
-        wrapper(symbol, name, name == "enter", release) for (function, release), symbol in CALLS.items() if function == name
-    )
+        return text
+    inner = text.replace(f"define i64 @{name}(", f"define internal i64 @{name}(").replace(") nounwind {", ") alwaysinline nounwind {")
+    return inner + _wrapper(CALLS[name], name, name == "enter")
 
 
-def _code(tuple_last: bool, release: bool) -> bytes:
+def _code(tuple_last: bool) -> bytes:
     """An object file with the METH_FASTCALL function around one that linking finds."""
     from irgrad.codegen.llvm.binding import LIGHT
     from irgrad.codegen.llvm.machine import object_code
 
-    declared = f"{DECLARED}declare i64 @{TARGET}(i64, i64, i64) nounwind\n"
-    return object_code(declared + wrapper(SYMBOL, TARGET, tuple_last, release), LIGHT)
+    return object_code(f"declare i64 @{TARGET}(i64, i64, i64) nounwind\n{_wrapper(SYMBOL, TARGET, tuple_last)}", LIGHT)

@@ -162,10 +162,10 @@ class Library:
         """What makes the object code of a kernel. Raises Unsupported where its text is not understood."""
         from irgrad.codegen.llvm import machine
 
-        ir = machine.ir(name, text)
+        ir, effort = machine.ir(name, text), machine.effort(text)
         if CONFIG.dump in ("llvm", "all"):
-            print(machine.optimised(ir))  # noqa: T201
-        return partial(machine.object_code, ir)
+            print(machine.optimised(ir, effort))  # noqa: T201
+        return partial(machine.object_code, ir, effort)
 
     def ask_driver(self, name: str) -> Job[bytes]:
         """The object code of a function of `irgrad.codegen.driver`, with its callables, as a job that may be on: see `driver`."""
@@ -194,7 +194,7 @@ class Library:
         from irgrad.codegen.llvm import machine
         from irgrad.codegen.llvm.binding import LIGHT
 
-        made = machine.object_code(machine.ir(name, text, _LAYOUT) + callables.around(name), LIGHT)
+        made = machine.object_code(callables.around(name, machine.ir(name, text, _LAYOUT)), LIGHT)
         self.num_objects += 1
         self.store.put(key, name, made)
         return made

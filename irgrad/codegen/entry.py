@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.callables import CALLS, builtin, callable_of
+from irgrad.codegen.callables import CALLS, builtin, callable_of, releasing
 from irgrad.codegen.compile import LIBRARY
 from irgrad.codegen.llvm.kinds import Unsupported
 from irgrad.config import CONFIG
@@ -40,7 +40,8 @@ def _callable(name: str, release: bool) -> Callable[[int, int, Any], int]:
     """A function of the driver: code around it is in its object file, or made for its address."""
     if CONFIG.backend == "llvm":
         with suppress(AttributeError, RuntimeError, Unsupported):
-            return builtin(CALLS[name, release], LIBRARY.driver(name), {})
+            function = builtin(CALLS[name], LIBRARY.driver(name), {})
+            return releasing(function) if release else function
     return callable_of(LIBRARY.driver_address(name), name == "enter", release, LIBRARY.stored)
 
 

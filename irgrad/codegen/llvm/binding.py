@@ -27,16 +27,26 @@ FILES = {"linux": "libllvmlite.so", "darwin": "libllvmlite.dylib"}
 
 
 class Effort(NamedTuple):
-    """How much LLVM is to do: its level of optimisation (0 to 3), or the named passes of `Direct`; and what loops are worth."""
+    """How much LLVM is to do: its pipeline of a level (1 to 3), or `PASSES` alone (0); and what loops are worth."""
 
     level: int
     vectorise: bool = False
     unroll: bool = False
 
+    def passes(self) -> tuple[str, ...]:
+        return tuple(name for name in PASSES if self.unroll or name != "LoopUnroll")
+
 
 FULL = Effort(3, vectorise=True, unroll=True)
-LIGHT = Effort(0)  # a few passes over what runs between kernels
-PASSES = ("SROA", "SimplifyCFG", "InstCombine", "NewGVN", "SimplifyCFG")  # those of LIGHT
+LIGHT = Effort(0)  # of code whose work is done by what it calls: a fifth of the time
+LIGHT_LOOPS = Effort(0, unroll=True)  # the same, called by a loop of its own
+PASSES = ("AlwaysInliner", "SROA", "SimplifyCFG", "InstCombine", "LoopRotate", "LoopUnroll", "NewGVN", "InstCombine", "SimplifyCFG")
+
+
+_PUBLIC = {
+    "AlwaysInliner": "always_inliner", "SROA": "sroa", "SimplifyCFG": "simplify_cfg", "InstCombine": "instruction_combine",
+    "LoopRotate": "loop_rotate", "LoopUnroll": "loop_unroll", "NewGVN": "new_gvn",
+}  # fmt: skip
 
 
 class Compiler(Protocol):
@@ -208,7 +218,7 @@ class Direct:
             manager = self.buildPerModuleDefaultPipeline(builder, effort.level)
         else:
             manager = self.CreateNewModulePassManager()
-            for name in PASSES:
+            for name in effort.passes():
                 getattr(self, f"module_Add{name}Pass")(manager)
         self.RunNewModulePassManager(manager, module, builder)
         self.DisposeNewModulePassManger(manager)
@@ -256,8 +266,8 @@ class Public:
             manager = builder.getModulePassManager()
         else:
             manager = llvm.create_new_module_pass_manager()
-            for add in ("sroa", "simplify_cfg", "instruction_combine", "new_gvn", "simplify_cfg"):
-                getattr(manager, f"add_{add}_pass")()
+            for name in effort.passes():
+                getattr(manager, f"add_{_PUBLIC[name]}_pass")()
         manager.run(module, builder)
         return module
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from irgrad.codegen import written
-from irgrad.codegen.llvm.binding import FULL, Effort, compiler
+from irgrad.codegen.llvm.binding import FULL, LIGHT, LIGHT_LOOPS, Effort, compiler
 from irgrad.codegen.llvm.function import Space, define
 from irgrad.codegen.llvm.kinds import Number
 from irgrad.codegen.llvm.module import Module
@@ -41,6 +41,11 @@ def ir(name: str, text: str, constants: dict[str, Any] | None = None) -> str:
     operands = [Number("int64", Value(I64, "")) for _ in definition.args.args]
     define(module, space, definition, name, operands, "int64", "")
     return module.text()
+
+
+def effort(text: str) -> Effort:
+    """What a kernel's text is worth: loops around calls gain nothing from vectors."""
+    return LIGHT_LOOPS if "call_kernel(" in text else LIGHT if "call_blas(" in text else FULL
 
 
 def optimised(text: str, effort: Effort = FULL) -> str:

@@ -30,7 +30,7 @@ is_known = isinstance(binding.compiler(), binding.Direct)
 
 
 @pytest.mark.skipif(not is_known, reason="another version of llvmlite")
-@pytest.mark.parametrize("effort", [binding.FULL, binding.LIGHT, binding.Effort(1)])
+@pytest.mark.parametrize("effort", [binding.FULL, binding.LIGHT, binding.LIGHT_LOOPS, binding.Effort(1)])
 @pytest.mark.parametrize("source", [KERNEL, loops.SCAN], ids=["loop", "scan"])
 def test_both_ways_to_llvm_make_the_same_code(source: str, effort: binding.Effort) -> None:
     text = machine.ir("kernel", source)
@@ -55,6 +55,13 @@ def test_text_that_llvm_refuses_is_unsupported(way: type[binding.Public], text: 
         with pytest.raises(Unsupported, match="LLVM: "):
             way().object_code(text, binding.FULL)
     assert way().object_code("define i64 @f() { ret i64 0 }", binding.FULL)
+
+
+def test_kernels_around_calls_take_few_passes() -> None:
+    assert machine.effort(KERNEL) == binding.FULL
+    assert machine.effort(loops.SCAN) == binding.LIGHT_LOOPS
+    assert "LoopUnroll" in binding.LIGHT_LOOPS.passes()
+    assert "LoopUnroll" not in binding.LIGHT.passes()
 
 
 PROGRAM = """
