@@ -19,9 +19,9 @@ from irgrad.passes import batch_rules, sparsity
 from irgrad.pytree import flatten
 from tests.ops.samples import SAMPLES
 from tests.support.jacobians import blocks_of, row_by_row
+from tests.support.loop_programs import program as loop_program
+from tests.support.loops import Structured
 from tests.support.programs import generate
-from tests.test_loops import Structured
-from tests.test_loops_fuzz import program as loop_program
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=12)

@@ -11,7 +11,7 @@ import pytest
 
 import irgrad
 from irgrad.frontend.handlers import indexing, writing
-from tests.frontend.test_replay import recorded
+from tests.support.repeated import recorded
 
 X = np.random.default_rng(8).uniform(0.2, 0.9, 12)
 pytestmark = pytest.mark.filterwarnings("ignore:the traced function writes into its argument")

@@ -9,7 +9,7 @@ import pytest
 
 import irgrad
 from irgrad.runtime import binding, lowering
-from tests.frontend.test_replay import PROGRAMS, W, X
+from tests.support.repeated import PROGRAMS, W, X
 
 pytestmark = pytest.mark.filterwarnings("ignore:Output seems independent")
 

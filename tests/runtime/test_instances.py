@@ -16,7 +16,7 @@ from irgrad.runtime import instances
 from irgrad.runtime.signature import call_form
 from irgrad.runtime.tracing import trace_call
 from irgrad.runtime.tree import PathTree, analyse
-from tests.frontend.test_replay import OPERATORS, PROGRAMS, X, carried
+from tests.support.repeated import OPERATORS, PROGRAMS, X, carried
 
 pytestmark = pytest.mark.filterwarnings("ignore:Output seems independent")
 
