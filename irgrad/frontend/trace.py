@@ -16,7 +16,7 @@ import numpy as np
 from irgrad.errors import RuntimeGuardError, TraceError, translate
 from irgrad.frontend.sites import user_source
 from irgrad.frontend.storage import SHARES, is_view, note_view, resolve_all, slice_of, view_of_part
-from irgrad.frontend.tracer import Tracer
+from irgrad.frontend.tracer import Tracer, depends_on_mark
 from irgrad.ir.aval import aval_of
 from irgrad.ir.primitive import PART, VIEW, Primitive
 from irgrad.ir.source import Source
@@ -48,6 +48,7 @@ class Trace:
         self.fixed: set[int] = set()  # views that numpy makes read-only
         self.near = False  # arguments may share memory, or all of them are to be traced
         self.full = False  # all arrays are traced, also where no derivative depends on them
+        self.buffers: set[int] = set()  # arrays that an eager trace traces in any case: they may be written into
         self.views: dict[int, bool] = {}  # reshapes of such memory: do they share it?
         self.suspended = ""  # the loop whose body is being traced: nothing may be written here
         self.saving = 0  # reverse-mode differentiations in progress
@@ -133,6 +134,7 @@ class EagerTrace(Trace):
     def __init__(self) -> None:
         super().__init__()
         self.frozen: list[Any] = []  # plain arrays that rules will read
+        self.needs_full = False  # a full trace, closed: would another one have met plain arrays that are written into?
 
     def freeze(self, array: Any) -> None:
         """Let nobody write into a plain operand until the trace ends: the derivative needs the bits that it had."""
@@ -150,11 +152,22 @@ class EagerTrace(Trace):
         self.frozen.append(array)
 
     def close(self) -> None:
+        if self.full and self.storages:
+            self.needs_full = any(self.is_plain_else(storage) for storage in self.storages.values())
         if self.frozen:
             for array in self.frozen:  # what is viewed comes before its views
                 array.setflags(True)
             self.frozen = []
         super().close()
+
+    def is_plain_else(self, storage: Any) -> bool:
+        """Is written memory of a full trace a plain array in one that is not?"""
+        root = storage.root
+        if root.op is None:
+            return True
+        if root.index in self.buffers or depends_on_mark(root):
+            return False
+        return depends_on_mark(storage.version)
 
     def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
         if self.storages and not self.raw:

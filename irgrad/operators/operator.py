@@ -16,6 +16,7 @@ from irgrad.frontend.context import CURRENT, current
 from irgrad.frontend.names import default_names
 from irgrad.frontend.overlaps import may_share
 from irgrad.frontend.storage import SharedArguments
+from irgrad.frontend.stores import may_write
 from irgrad.frontend.substitute import Substitution
 from irgrad.frontend.trace import EagerTrace, Trace, here
 from irgrad.operators.arguments import Argnum, is_data
@@ -102,11 +103,16 @@ class Operator:
             return self.compute(self, trace, args, kwargs)
         code = self.code
         if _STORING and code in _STORING:
-            return self._run(args, kwargs, True)
+            return self._run(args, kwargs, True)[0]
+        failed: Exception | None = None
+        if not self.plain and code not in _PLAIN and may_write(self.fun):
+            result, failed = self._first(args, kwargs)
+            if failed is None:
+                return result
         arrays = _arrays(args, kwargs)
         kept = _Kept(arrays, not self.plain and code not in _PLAIN)
         try:
-            result = self._run(args, kwargs, False, arrays)
+            result, _ = self._run(args, kwargs, False, arrays)
         except (*_STORES, SharedArguments, ValueError) as error:
             if not isinstance(error, SharedArguments):
                 if not (isinstance(error, _STORES) or isinstance(error.__cause__, _STORES) or "read-only" in str(error)):
@@ -115,28 +121,54 @@ class Operator:
                     self.plain = False
                     _PLAIN.discard(code)  # what it has done to its arguments is not known: the next call begins with a copy of them
                     raise
+            if failed is not None:
+                raise
             return self._again(args, kwargs, error)
         if arrays and kept.changed():
             kept.restore()
+            if failed is not None:
+                raise failed
             return self._again(args, kwargs, None)
         if kept.first and code is not None:
             _PLAIN.add(code)
         self.plain = True
         return result
 
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], full: bool, arrays: Sequence[Any] = ()) -> Any:
-        """Compute in an eager trace of its own; in a `full` one all arrays are traced, from arguments and captured names."""
+    def _first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Exception | None]:
+        """The first call of a function that may write into arrays: all of them traced, which tells whether later calls have to do so.
+
+        The result, or the error where not all of it can be traced: a plain run shows whether it has to be.
+        """
+        state = np.random.get_state(legacy=False)
+        try:
+            result, stores = self._run(args, kwargs, True)
+        except DifferentiationError:
+            raise
+        except (IrgradError, TypeError, ValueError, AttributeError) as error:
+            np.random.set_state(state)
+            return None, error
+        if self.code is not None:
+            (_STORING if stores else _PLAIN).add(self.code)
+        self.plain = not stores
+        return result, None
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], full: bool, arrays: Sequence[Any] = ()) -> tuple[Any, bool]:
+        """Compute in an eager trace of its own; in a `full` one all arrays are traced, from arguments and captured names.
+
+        The result, and whether a full trace was needed.
+        """
         trace = EagerTrace()
         trace.full, trace.near = full, full or may_share(arrays)
         wrap = (lambda value, origin: trace.input(value, origin) if is_data(value) else None) if full else None
         substitution = trace.substitution = Substitution(wrap, default_names())
         token = CURRENT.set(trace)
         try:
-            return self.compute(self, trace, args, kwargs)
+            result = self.compute(self, trace, args, kwargs)
         finally:
             CURRENT.reset(token)
             trace.close()
             substitution.finish()
+        return result, trace.needs_full
 
     def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception | None) -> Any:
         """A second run, where a plain array was to take a traced value or was changed: `u.copy()`, say, of an argument.
@@ -144,7 +176,7 @@ class Operator:
         Raises `error` if it does not help.
         """
         try:
-            result = self._run(args, kwargs, True)
+            result, _ = self._run(args, kwargs, True)
         except DifferentiationError:
             raise
         except IrgradError:

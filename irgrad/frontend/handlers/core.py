@@ -203,9 +203,14 @@ def _public_entry(function: Any, impl: Handler, creates: bool, buffers: bool = F
         elif find_in_call(args, kwargs) is None:
             made = function(*args, **kwargs)
             if type(made) is np.ndarray and not trace.raw and made.dtype.kind in ("biufc" if trace.full else "fc" if buffers else ""):
-                return identity(trace, made)
+                made = identity(trace, made)
+                if buffers and made.value.dtype.kind in "fc":
+                    trace.buffers.add(made.index)
             return made
-        return run(trace, name, impl, args, kwargs)
+        result = run(trace, name, impl, args, kwargs)
+        if buffers and type(result) is Tracer and not trace.is_graph and dtype_of(result).kind in "fc":
+            trace.buffers.add(result.index)
+        return result
 
     public.__name__ = public.__qualname__ = name
     public.__wrapped__ = function  # type: ignore[attr-defined]
