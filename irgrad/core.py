@@ -28,9 +28,9 @@ __all__ = [
 
 def make_vjp(fun: Callable[[Any], Any], x: Any) -> tuple[Callable[[Any], Any], Any]:
     """``(vjp, value)`` of a function of one argument at `x`; `irgrad.make_vjp` takes the function first, the arguments later."""
-    return operators.make_vjp(fun)(x)  # type: ignore[no-any-return]
+    return operators.make_vjp(fun)(x)
 
 
 def make_jvp(fun: Callable[[Any], Any], x: Any) -> Callable[[Any], tuple[Any, Any]]:
     """``jvp(g) -> (value, tangent)`` of a function of one argument at `x`."""
-    return operators.make_jvp(fun)(x)  # type: ignore[no-any-return]
+    return operators.make_jvp(fun)(x)

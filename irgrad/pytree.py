@@ -89,7 +89,7 @@ def register(
     """
     optree.register_pytree_node(
         cls,  # type: ignore[arg-type]
-        lambda x: (tuple((pair := flatten_node(x))[0]), pair[1]),  # type: ignore[arg-type, return-value]
+        lambda x: (tuple((pair := flatten_node(x))[0]), pair[1]),  # type: ignore[arg-type]
         unflatten_node,  # type: ignore[arg-type]
         namespace=_NAMESPACE,
     )

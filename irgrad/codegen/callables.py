@@ -68,7 +68,7 @@ def builtin(symbol: str, code: bytes, names: Mapping[str, int]) -> Callable[...,
     _kept.append(method)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, [ctypes.POINTER(_MethodDef), ctypes.c_void_p, ctypes.c_void_p]
-    return make(ctypes.byref(method), None, None)  # type: ignore[no-any-return]
+    return make(ctypes.byref(method), None, None)
 
 
 def _wrapper(symbol: str, target: str, tuple_last: bool) -> str:

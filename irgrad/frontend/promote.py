@@ -52,7 +52,7 @@ def _resolve(op: Primitive, keys: tuple[Kind, ...]) -> tuple[np.dtype[Any], ...]
     ufunc = next((f for f in op.captures if isinstance(f, np.ufunc)), None)
     plain = tuple(np.dtype(bool) if k is bool else k for k in keys)
     if ufunc is not None and ufunc.nin == len(keys):
-        return _same(ufunc.resolve_dtypes(_strong(plain) + (None,) * ufunc.nout)[: ufunc.nin])  # type: ignore[arg-type]
+        return _same(ufunc.resolve_dtypes(_strong(plain) + (None,) * ufunc.nout)[: ufunc.nin])
     if op.name == "where":
         both = _common(plain[1:])
         return (np.dtype(bool), both, both)

@@ -82,7 +82,7 @@ class _Problem:
         """f(a)."""
         moving = iter(self.of_a(a))
         tree = unflatten(self.structure, [next(moving) if other is None else other for other in self.others])
-        return call_user(self.f, tree)  # type: ignore[no-any-return]
+        return call_user(self.f, tree)
 
     def step(self, a: Any, x: Any) -> Any:
         """f(a)(x) on vectors."""

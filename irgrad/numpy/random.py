@@ -50,7 +50,7 @@ class RandomState(_np.random.RandomState, metaclass=_Recorded):  # type: ignore[
         return cls(seed)
 
     def __reduce__(self) -> Any:
-        return _random_state, (self._bit_generator,), self.get_state(legacy=False)  # type: ignore[attr-defined]
+        return _random_state, (self._bit_generator,), self.get_state(legacy=False)
 
 
 class Generator(_np.random.Generator, metaclass=_Recorded):  # type: ignore[no-redef]
@@ -77,7 +77,7 @@ class Generator(_np.random.Generator, metaclass=_Recorded):  # type: ignore[no-r
 def default_rng(seed: Any = None) -> Generator:  # type: ignore[no-redef]
     """numpy's default generator; its draws are recorded in a traced function."""
     if isinstance(seed, _np.random.Generator):
-        return seed  # type: ignore[return-value]
+        return seed
     made = _of(_unwrap(seed))
     return _made_generator(made, (seed,), {})
 

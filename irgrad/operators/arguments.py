@@ -157,7 +157,7 @@ def share_memory(
     others += [k for k in kwargs if k not in places]
     if not others and len(leaves) < 2:
         return {}
-    values = [args[k] if type(k) is int else kwargs[k] for k in others]  # type: ignore[index, call-overload]
+    values = [args[k] if type(k) is int else kwargs[k] for k in others]  # type: ignore[index]
     plain, structure = flatten(values)
     count = len(leaves)
     if not trace.full:

@@ -56,7 +56,7 @@ class Run:
             single = True
         else:
             places, single, kwargs = find_places(fun, argnum, args, kwargs)
-        picked = [args[p] if type(p) is int else kwargs[p] for p in places]  # type: ignore[index, call-overload]
+        picked = [args[p] if type(p) is int else kwargs[p] for p in places]  # type: ignore[index]
         leaves, self.structure = flatten(picked[0] if single else tuple(picked))
         leaves = [as_inexact(trace, leaf, fun, places, picked, k) for k, leaf in enumerate(leaves)]
         self.tape = trace.tape

@@ -101,7 +101,7 @@ class _Buffers:
 
     def may_change(self, index: int, buffer: Any) -> bool:
         """Is node `index` the last to read the tangent of `buffer`, and is that in a buffer of the walk?"""
-        return isinstance(buffer, Value) and buffer.index in self.owned and self.last[buffer.index] == index  # type: ignore[attr-defined]
+        return isinstance(buffer, Value) and buffer.index in self.owned and self.last[buffer.index] == index
 
     def settle(self, index: int, op: Primitive, t: Any, operands: Sequence[Any], ts: Sequence[Any], mine: bool) -> Any:
         """The tangent of node `index` as it is kept: a buffer of the walk (changed in place: `mine`), or a copy of what it shows of one."""
@@ -111,7 +111,7 @@ class _Buffers:
         if op.in_place is not None and (mine or not shared) and t.flags.writeable:
             self.owned.add(index)
             return t
-        if any(isinstance(o, Value) and o.index in self.owned for o in shared):  # type: ignore[attr-defined]
+        if any(isinstance(o, Value) and o.index in self.owned for o in shared):
             return t.copy(order="K")
         return t
 

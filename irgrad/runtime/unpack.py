@@ -23,7 +23,7 @@ def unpacker(args: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], tuple[Any, ..
     body = "\n    ".join([*lines, f"return ({''.join(f'{leaf}, ' for leaf in leaves)})"])
     space: dict[str, Any] = {"int64": np.int64}
     exec(f"def unpack(args):\n    {body}\n", space)
-    return space["unpack"]  # type: ignore[no-any-return]
+    return space["unpack"]
 
 
 def _write(name: str, value: Any, lines: list[str], leaves: list[str]) -> bool:

@@ -56,7 +56,7 @@ class Equation:
         return self.solver, tuple(sorted(self.options.items())), self.times_move
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.key() == other.key()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self.key() == other.key()
 
     def __hash__(self) -> int:
         return hash((type(self), self.solver, self.times_move))

@@ -36,7 +36,7 @@ def _word(w: Writer, x: Number) -> Value:
 
 
 def _address(w: Writer, x: Number) -> Value:
-    return w.inttoptr(_word(w, x), POINTER)  # type: ignore[no-any-return]
+    return w.inttoptr(_word(w, x), POINTER)
 
 
 # ---- tables and the stack ----

@@ -338,7 +338,7 @@ class Function:
     def _in_double(self, name: str, operands: list[Number]) -> Number:
         made = self.routine(name, [cast(self.w, o, "float64") for o in operands])
         single = all(o.kind == "float32" for o in operands)
-        return cast(self.w, made, "float32") if single else made  # type: ignore[no-any-return]
+        return cast(self.w, made, "float32") if single else made
 
     def routine(self, name: str, operands: list[Any]) -> Any:
         """A call of a function of the text's surroundings, translated for these operands."""

@@ -128,25 +128,25 @@ def _cast_real(w: Writer, x: Value, have: str, kind: str) -> Value:
     type_ = LLVM[kind]
     if have in FLOATS:
         if kind in FLOATS:
-            return w.fpext(x, type_) if type_ is DOUBLE else w.fptrunc(x, type_)  # type: ignore[no-any-return]
+            return w.fpext(x, type_) if type_ is DOUBLE else w.fptrunc(x, type_)
         if kind == "bool":
-            return w.fcmp_unordered("!=", x, x.type(0.0))  # type: ignore[no-any-return]
-        return w.fptosi(x, type_) if kind in SIGNED else w.fptoui(x, type_)  # type: ignore[no-any-return]
+            return w.fcmp_unordered("!=", x, x.type(0.0))
+        return w.fptosi(x, type_) if kind in SIGNED else w.fptoui(x, type_)
     if kind == "bool":
-        return w.icmp_signed("!=", x, x.type(0))  # type: ignore[no-any-return]
+        return w.icmp_signed("!=", x, x.type(0))
     constant = x.text[0] != "%"
     if kind in FLOATS:
         if constant:
             return type_(_number(x, have))
-        return w.sitofp(x, type_) if have in SIGNED else w.uitofp(x, type_)  # type: ignore[no-any-return]
+        return w.sitofp(x, type_) if have in SIGNED else w.uitofp(x, type_)
     if type_.width == x.type.width:
         return x
     if constant:
         number = _number(x, have) & ((1 << type_.width) - 1)
         return type_(number - (1 << type_.width) if kind in SIGNED and number >> (type_.width - 1) else number)
     if type_.width < x.type.width:
-        return w.trunc(x, type_)  # type: ignore[no-any-return]
-    return w.sext(x, type_) if have in SIGNED else w.zext(x, type_)  # type: ignore[no-any-return]
+        return w.trunc(x, type_)
+    return w.sext(x, type_) if have in SIGNED else w.zext(x, type_)
 
 
 def _number(x: Value, have: str) -> int:
@@ -163,8 +163,8 @@ def truth(w: Writer, x: Number) -> Value:
         return x.re
     if x.kind in FLOATS or x.kind in COMPLEX:
         found = w.fcmp_unordered("!=", x.re, x.re.type(0.0))
-        return found if x.im is None else w.or_(found, w.fcmp_unordered("!=", x.im, x.im.type(0.0)))  # type: ignore[no-any-return]
-    return w.icmp_signed("!=", x.re, x.re.type(0))  # type: ignore[no-any-return]
+        return found if x.im is None else w.or_(found, w.fcmp_unordered("!=", x.im, x.im.type(0.0)))
+    return w.icmp_signed("!=", x.re, x.re.type(0))
 
 
 def constant(value: Any) -> Number:

@@ -33,13 +33,13 @@ def binary(w: Writer, operator: type[ast.operator], a: Number, b: Number) -> Num
 
 def _real(w: Writer, operator: type[ast.operator], a: Value, b: Value) -> Value:
     if operator is ast.Div:
-        return w.fdiv(a, b)  # type: ignore[no-any-return]
+        return w.fdiv(a, b)
     if operator is ast.Pow:
         return w.intrinsic("pow", a, b)
     word = WORDS.get(operator)
     if word is None:
         raise Unsupported(f"{operator.__name__} of floats")
-    return getattr(w, f"f{word}")(a, b)  # type: ignore[no-any-return]
+    return getattr(w, f"f{word}")(a, b)
 
 
 def _whole(w: Writer, operator: type[ast.operator], kind: str, a: Value, b: Value) -> Value:
@@ -47,15 +47,15 @@ def _whole(w: Writer, operator: type[ast.operator], kind: str, a: Value, b: Valu
     if word is not None:
         if a.text == "0" and word == "add":  # texts of indices start with 0
             return b
-        return getattr(w, word)(a, b)  # type: ignore[no-any-return]
+        return getattr(w, word)(a, b)
     if operator is ast.LShift:
-        return w.shl(a, b)  # type: ignore[no-any-return]
+        return w.shl(a, b)
     if operator is ast.RShift:
-        return w.ashr(a, b) if kind in SIGNED else w.lshr(a, b)  # type: ignore[no-any-return]
+        return w.ashr(a, b) if kind in SIGNED else w.lshr(a, b)
     if operator is ast.FloorDiv:
-        return formulas.floor_divide(w, letter(kind), a, b)  # type: ignore[no-any-return]
+        return formulas.floor_divide(w, letter(kind), a, b)
     if operator is ast.Mod:
-        return formulas.remainder(w, letter(kind), a, b)  # type: ignore[no-any-return]
+        return formulas.remainder(w, letter(kind), a, b)
     raise Unsupported(f"{operator.__name__} of integers")
 
 
@@ -118,11 +118,11 @@ def compare(w: Writer, operator: type[ast.cmpop], a: Number, b: Number) -> Numbe
 
 def _compare_whole(w: Writer, relation: str, a: Number, b: Number) -> Value:
     if a.kind == b.kind:
-        return (w.icmp_signed if a.kind in SIGNED else w.icmp_unsigned)(relation, a.re, b.re)  # type: ignore[no-any-return]
+        return (w.icmp_signed if a.kind in SIGNED else w.icmp_unsigned)(relation, a.re, b.re)
     first, second, _ = arithmetic(a.kind, b.kind)
     x, y = cast(w, a, first).re, cast(w, b, second).re
     if first == second:
-        return (w.icmp_signed if first == "int64" else w.icmp_unsigned)(relation, x, y)  # type: ignore[no-any-return]
+        return (w.icmp_signed if first == "int64" else w.icmp_unsigned)(relation, x, y)
     signed, zero = (x, y.type(0)) if first == "int64" else (y, x.type(0))
     below = w.icmp_signed("<", signed, zero)
     found = w.icmp_unsigned(relation, x, y)

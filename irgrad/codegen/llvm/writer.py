@@ -140,7 +140,7 @@ class Writer:
 
         value = polynomial.written(self, name, operands)
         if value is not None:
-            return value  # type: ignore[no-any-return]
+            return value
         type_ = operands[0].type
         return self.call(self.module.function_of_libm(name, type_, len(operands)), type_, operands)
 

@@ -257,7 +257,7 @@ class PyUfunc:
 
 def frompyfunc(func: Callable[..., Any], /, nin: int, nout: int, **kwargs: Any) -> Any:
     """The result also takes traced values, and makes arrays of numbers of them."""
-    return PyUfunc(np.frompyfunc(func, nin, nout, **kwargs), func)  # type: ignore[call-overload]
+    return PyUfunc(np.frompyfunc(func, nin, nout, **kwargs), func)
 
 
 def python_function(ufunc: np.ufunc) -> PyUfunc | None:
