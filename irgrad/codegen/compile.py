@@ -226,8 +226,8 @@ class Library:
     @property
     def store(self) -> Store:
         if self._store is None or self._store.root != default_folder():
-            versions = [processor.version_of(package) for package in ("numba", "llvmlite", "numpy")]
-            self._store = Store(default_folder(), environment(*versions, processor.identity() + vector.identity()))
+            numba, llvmlite, numpy = (processor.version_of(package) for package in ("numba", "llvmlite", "numpy"))
+            self._store = Store(default_folder(), environment(numba, llvmlite, numpy, processor.identity() + vector.identity()))
         return self._store
 
     def stored(self, key: str, make: Callable[[], tuple[str, bytes]]) -> tuple[str, bytes]:

@@ -344,7 +344,7 @@ def machine_code(name: str, text: str, constants: dict[str, Any]) -> tuple[int, 
         if isinstance(node, ast.FunctionDef) and node.name != name:
             space[node.name] = njit(inline="always")(space[node.name])  # a call would keep a path for errors, and helpers of Numba
     function = space[name]
-    compiled = cfunc(f"int64({','.join(['int64'] * function.__code__.co_argcount)})", error_model="numpy")(function)
+    compiled: Any = cfunc(f"int64({','.join(['int64'] * function.__code__.co_argcount)})", error_model="numpy")(function)
     code = b""
     with contextlib.suppress(AttributeError, RuntimeError):  # private names of numba: without them nothing is kept on disk
         code = bytes(compiled._library._get_compiled_object())  # noqa: SLF001
