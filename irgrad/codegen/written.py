@@ -94,7 +94,7 @@ def c_pow(z: Any, w: Any, one: Any) -> Any:
     if w.real == 0 and w.imag == 0:
         return one
     if z.real == 0 and z.imag == 0:
-        return one * 0 if w.real > 0 and w.imag == 0 else one * math.nan
+        return one * 0 if w.real > 0 else one * math.nan
     if w.imag == 0 and abs(w.real) < 100 and w.real == math.floor(w.real):
         n = abs(int(w.real))
         power, square = z, z

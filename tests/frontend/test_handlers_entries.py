@@ -282,7 +282,6 @@ ERRORS: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
         TraceIndexError,
         r"index 2 is out of bounds for axis 0 with size 2 \(test_handlers_entries\.py:\d+\)",
     ),
-    (lambda x: x[True], UnsupportedError, r"ndarray indexed by a single bool is not traced yet .*; index with a mask"),
     (
         lambda x: x[2],
         TraceIndexError,

@@ -171,6 +171,48 @@ def masked(np: Any, x: Any, mask: Any) -> Any:
 case("putmask of repeated values", masked, X, MASK)
 
 
+# ---- single bools, numbers that a dtype does not hold, values to begin with ----
+
+
+def by_bools(np: Any, x: Any) -> Any:
+    made = x * 1.0
+    made[True] = 2.0 * x
+    made[False] = 9.0
+    made[True, 1] = x[0]
+    made[made[0, 0] > 0, 0] += 3.0
+    np.add.at(made, (np.array([0, 2]), True), 2.0)
+    alone = np.array(made[1, 1])
+    alone[alone > 0] = 3.0 * x[2, 2]
+    return made, alone, x[True, np.array([0, 2])], x[..., False, :1], x[:, True, 1:], x[np.array([0, 2]), True, :, None], x[x[0, 0] > 9]
+
+
+case("single bools as indices", by_bools, X)
+SMALL, EMPTY = np.arange(4, dtype=np.uint8), np.zeros((0, 3))
+GAPS = np.array([[1.0, np.nan, 3 + 1j], [np.nan, 0.1 + 1j, 0.5], [2.0, 2.2 + 1j, 1.8 - 1j]])
+case(
+    "ints that a dtype does not hold",
+    lambda np, x: (np.clip(x, -1, 2), x.clip(-5, 300), np.where(x > 1, x, -3), np.where(x > 1, 300, x), np.select([x > 1], [x], -3)),
+    SMALL,
+)
+case(
+    "a first value takes the dtype of the rest",
+    lambda np, i, x: (
+        np.max(i, initial=2.7), np.min(i, initial=0.5), np.sum(i, initial=0.5), np.prod(i + 1, initial=1.5), np.max(i > 1, initial=-3),
+        np.max(i, where=i > 0, initial=0.5), np.sum(x.astype(np.float32), initial=np.float64(1e-9)), np.minimum.reduce(i, initial=0.5),
+    ),
+    np.arange(4),
+    V,
+)  # fmt: skip
+case(
+    "a first value of nothing",
+    lambda np, x, v: (np.max(x, axis=0, initial=v), np.min(x, initial=1.0, keepdims=True), np.nanmax(x, axis=(0, 1), initial=2.0)),
+    EMPTY,
+    0.7,
+)
+case("nanmax and nanmin of complex numbers", lambda np, z: (np.nanmax(z, axis=1), np.nanmin(z, axis=0), np.nanmax(z)), GAPS)
+case("geomspace of complex numbers", lambda np, z, a: (np.geomspace(z, 8j * a, 5), np.geomspace(a, z, 4, endpoint=False)), 1.5 + 1j, 1.3)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_agrees_with_numpy(name: str) -> None:
     fn, inputs = CASES[name]
@@ -186,6 +228,14 @@ def test_nan_is_skipped_by_every_method() -> None:
             found = irgrad.jit(lambda x, m=method: inp.nanquantile(x, [0.0, 0.3, 1.0], axis=1, method=m), compile_after=1)
             for _ in range(2):
                 np.testing.assert_allclose(found(HOLES), want, rtol=1e-12)
+
+
+def test_powers_of_complex_zero() -> None:
+    zero, w = np.zeros(5, complex), np.array([1 + 2j, -1 + 1j, 0, 2, 0.5 - 3j])
+    with quiet():
+        for dtype in (np.complex128, np.complex64):
+            fast = irgrad.jit(lambda z, w: z**w).compile(zero.astype(dtype), w.astype(dtype))
+            np.testing.assert_array_equal(fast(zero.astype(dtype), w.astype(dtype)), zero.astype(dtype) ** w.astype(dtype))
 
 
 def test_a_number_of_bins_is_guarded() -> None:

@@ -303,21 +303,23 @@ def logspace(
 
 @handles(np.geomspace, creates=True)
 def geomspace(trace: Trace, start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
-    """Real ends of one sign; the ends themselves are exact."""
+    """Real ends of one sign, or complex ones; the ends themselves are exact."""
     first, last = operand(trace, start), operand(trace, stop)
     if bool(NP.any(NP.logical_or(NP.equal(first, 0), NP.equal(last, 0)))):
         raise ValueError("Geometric sequence cannot include zero")
-    if np.result_type(unwrap(first), unwrap(last)).kind == "c" or bool(NP.any(NP.not_equal(NP.sign(first), NP.sign(last)))):
-        unsupported("geomspace of complex numbers or of ends of two signs", "use np.exp of np.linspace")
+    is_complex = np.result_type(unwrap(first), unwrap(last)).kind == "c"
+    if not is_complex and bool(NP.any(NP.not_equal(NP.sign(first), NP.sign(last)))):
+        unsupported("geomspace of real ends of two signs", "make one of them complex")
     count = operator.index(num)
     found = np.result_type(unwrap(first), unwrap(last), np.float64)
     shape = np.broadcast_shapes(shape_of(first), shape_of(last))
     first, last = (NP.broadcast_to(cast(trace, v, found), shape) for v in (first, last))
-    sign = NP.sign(first)
-    made = logspace(trace, NP.log10(NP.multiply(sign, first)), NP.log10(NP.multiply(sign, last)), count, endpoint)
+    sign = NP.divide(first, NP.absolute(first)) if is_complex else NP.sign(first)
+    turned = [NP.divide(v, sign) if is_complex else NP.multiply(sign, v) for v in (first, last)]
+    made = logspace(trace, NP.log10(turned[0]), NP.log10(turned[1]), count, endpoint)
     if count:
         middle = take_slice(trace, made, 0, 1, count - 1)
-        ends = [reshape(trace, v, (1, *shape)) for v in (NP.multiply(sign, first), NP.multiply(sign, last))]
+        ends = [reshape(trace, v, (1, *shape)) for v in turned]
         if endpoint and count > 1:
             made = join(trace, [ends[0], take_slice(trace, made, 0, 1, count - 2), ends[1]], 0)
         else:

@@ -114,7 +114,18 @@ def where(trace: Trace, condition: Any, x: Any = NO_VALUE, y: Any = NO_VALUE, /)
         return nonzero(trace, condition)
     if x is NO_VALUE or y is NO_VALUE:
         raise ValueError("either both or neither of x and y should be given")
-    return apply(trace, "where", np.where, operand(trace, condition), operand(trace, x), operand(trace, y))
+    x, y = operand(trace, x), operand(trace, y)
+    if type(x) is int or type(y) is int:
+        dtype = np.result_type(weak_of(x), weak_of(y))
+        x, y = _in_range(x, dtype), _in_range(y, dtype)
+    return apply(trace, "where", np.where, operand(trace, condition), x, y)
+
+
+def _in_range(x: Any, dtype: np.dtype[Any]) -> Any:
+    """A Python int that a small dtype does not hold, wrapped around as an assignment from an array does it."""
+    if type(x) is int and dtype.kind in "iu" and not np.iinfo(dtype).min <= x <= np.iinfo(dtype).max:
+        return np.asarray(x).astype(dtype)[()]
+    return x
 
 
 @handles(np.select)
@@ -126,7 +137,7 @@ def select(trace: Trace, condlist: Sequence[Any], choicelist: Sequence[Any], def
     choices = [operand(trace, c) for c in choicelist]
     made = operand(trace, default)
     dtype = np.result_type(*[weak_of(c) for c in (*choices, made)])
-    made = cast(trace, made, dtype)
+    made = cast(trace, _in_range(made, dtype), dtype)
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
         if np.asarray(unwrap(condition)).dtype.kind != "b":
             raise TypeError("invalid entry in condlist: should be boolean ndarray")
@@ -149,6 +160,9 @@ def clip(
     refuse("clip", out=out, **more)
     low, high = (given if given is not NO_VALUE else other for given, other in ((a_min, min), (a_max, max)))
     x = operand(trace, a)
+    if dtype_of(x).kind in "iu":  # bounds that change nothing need not fit the dtype
+        low = None if type(low) is int and low <= np.iinfo(dtype_of(x)).min else low
+        high = None if type(high) is int and high >= np.iinfo(dtype_of(x)).max else high
     low = None if low is None or low is NO_VALUE else operand(trace, low)
     high = None if high is None or high is NO_VALUE else operand(trace, high)
     if low is None and high is None:

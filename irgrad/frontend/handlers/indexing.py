@@ -28,7 +28,6 @@ from irgrad.frontend.handlers.core import (
     run,
     shape_of,
     transpose,
-    unsupported,
     unwrap,
 )
 from irgrad.frontend.handlers.shaping import size_of
@@ -184,7 +183,7 @@ def expand(items: tuple[Any, ...], ndim: int) -> list[Any]:
 
 
 def _axes_of(item: Any) -> int:
-    if item is None or item is Ellipsis:
+    if item is None or item is Ellipsis or type(item) is bool:
         return 0
     if type(item) is Tracer or isinstance(item, np.ndarray):
         return np.ndim(unwrap(item)) if dtype_of(item).kind == "b" else 1
@@ -236,21 +235,21 @@ def basic_plan(shape: Shape, items: list[Any]) -> Plan:
 
 def _general(trace: Trace, x: Tracer, index: Any) -> Any:
     items = [item_of(trace, item) for item in (index if type(index) is tuple else (index,))]
-    items = expand(tuple(items), len(x.shape))
+    x, items = without_bools(trace, x, expand(tuple(items), len(x.shape)))
     if all(type(item) in BASIC for item in items):
         return read(x, basic_plan(x.shape, items))
     return _advanced(trace, x, items)
 
 
 def item_of(trace: Trace, item: Any) -> Any:
-    """One item of an index: a plain integer, a slice of plain integers, None, Ellipsis, or an index or mask array."""
+    """One item of an index: a plain integer, a slice of plain integers, None, Ellipsis, a bool, or an index or mask array."""
     kind = type(item)
     if item is None or item is Ellipsis or kind is int:
         return item
     if kind is slice:
         return slice(*[part if part is None else operator.index(part) for part in (item.start, item.stop, item.step)])
     if isinstance(item, (bool, np.bool_)):
-        unsupported("ndarray indexed by a single bool", "index with a mask of the array's shape, or use np.where")
+        return bool(item)
     if kind is range:
         item, kind = list(item), list
     if kind is not Tracer and not isinstance(item, (list, tuple, np.ndarray)):
@@ -260,9 +259,18 @@ def item_of(trace: Trace, item: Any) -> Any:
         if np.size(unwrap(made)) == 0 and find_tracer((item,)) is None:
             return trace.lift(np.zeros(np.shape(unwrap(made)), np.int64))
         raise IndexError("arrays used as indices must be of integer (or boolean) type")
-    if dtype_of(made).kind == "b" and not shape_of(made):
-        unsupported("ndarray indexed by a single bool", "index with a mask of the array's shape, or use np.where")
-    return made
+    return made if shape_of(made) or dtype_of(made).kind != "b" else bool(made)
+
+
+def without_bools(trace: Trace, x: Any, items: list[Any]) -> tuple[Any, list[Any]]:
+    """For each single bool of an expanded index a new axis of `x`, of which the index takes one entry or none, as numpy does."""
+    if not any(type(item) is bool for item in items):
+        return x, items
+    grown: list[Any] = []
+    for item in items:
+        grown += [None] if type(item) is bool else [slice(None)] * _axes_of(item)
+    chosen = [trace.lift(np.zeros(int(item), np.int64)) if type(item) is bool else item for item in items]
+    return read(x, basic_plan(x.shape, grown)), chosen
 
 
 def _advanced(trace: Trace, x: Any, items: list[Any]) -> Any:

@@ -21,7 +21,6 @@ from irgrad.frontend.handlers.core import (
     reshape,
     shape_of,
     take_slice,
-    unsupported,
     unwrap,
 )
 from irgrad.frontend.handlers.quantiles import ENTRIES, Rows, in_percent, levels_of, place_of, shaped, stacked, weighted
@@ -29,7 +28,7 @@ from irgrad.frontend.handlers.reduction import freedom, mean, prod, reduce, std,
 from irgrad.frontend.trace import Trace
 
 
-def _without_nan(trace: Trace, a: Any, neutral: float) -> tuple[Any, Any]:
+def _without_nan(trace: Trace, a: Any, neutral: complex) -> tuple[Any, Any]:
     """`a` with `neutral` for nan, and the mask of numbers (None if its dtype has no nan)."""
     x = operand(trace, a)
     if dtype_of(x).kind not in "fc":
@@ -140,16 +139,15 @@ def _extreme(name: str, pick: str, neutral: float, function: Any) -> None:
         trace: Trace, a: Any, axis: Any = None, out: Any = None, keepdims: Any = NO_VALUE, initial: Any = NO_VALUE, where: Any = NO_VALUE
     ) -> Any:
         refuse(name, out=out)
-        x, mask = _without_nan(trace, a, neutral)
-        if mask is not None and dtype_of(x).kind == "c":
-            unsupported(f"{name} of complex numbers", "choose by their absolute values")
+        is_complex = dtype_of(operand(trace, a)).kind == "c"
+        x, mask = _without_nan(trace, a, complex(neutral, neutral) if is_complex else neutral)
         if initial is not NO_VALUE or where is not NO_VALUE:
             return _bounded_extreme(trace, pick, x, mask, neutral, axis, keepdims, initial, where)
         made = reduce(trace, pick, x, axis, keepdims)
         if mask is None:
             return made
         found = reduce(trace, "reduce_any", mask, axis, keepdims)
-        out_value = apply(trace, "where", np.where, found, made, dtype_of(made).type(np.nan))
+        out_value = apply(trace, "where", np.where, found, made, dtype_of(made).type(complex(np.nan, np.nan) if is_complex else np.nan))
         return out_value if shape_of(x) and (shape_of(made) or _keeps(keepdims)) else alias(out_value, unwrap(out_value)[()])
 
 

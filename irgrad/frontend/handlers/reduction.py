@@ -11,6 +11,7 @@ import numpy as np
 
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
+    NP,
     Handler,
     Shape,
     apply,
@@ -94,7 +95,7 @@ def _folding(name: str, primitive: str, neutral: int, joint: str, ufunc: np.ufun
         refuse(name, out=out)
         x = _selected(trace, numbers(trace, a, dtype), where, neutral)
         made = reduce(trace, primitive, x, axis, keepdims)
-        return apply(trace, joint, ufunc, made, operand(trace, initial)) if _given(initial) else made
+        return apply(trace, joint, ufunc, made, cast(trace, operand(trace, initial), dtype_of(made))) if _given(initial) else made
 
     return folded
 
@@ -110,14 +111,18 @@ def _extreme(name: str, primitive: str, pick: str, ufunc: np.ufunc, *functions: 
     ) -> Any:
         refuse(name, out=out)
         x = operand(trace, a)
+        first = cast(trace, operand(trace, initial), dtype_of(x)) if _given(initial) else None
         if _given(where) and where is not True:
-            if not _given(initial):
+            if first is None:
                 raise ValueError(
                     f"reduction operation '{name}imum' does not have an identity, so to use a where mask one has to specify 'initial'"
                 )
-            x = apply(trace, "where", np.where, operand(trace, where), x, operand(trace, initial))
+            x = apply(trace, "where", np.where, operand(trace, where), x, first)
+        if first is not None and 0 in shape_of(x):  # an entry to begin with, so that there is one
+            axes = axis_tuple(axis, len(shape_of(x)))
+            x = NP.broadcast_to(first, tuple(1 if i in axes else n for i, n in enumerate(shape_of(x))))
         made = reduce(trace, primitive, x, axis, keepdims)
-        return apply(trace, pick, ufunc, made, operand(trace, initial)) if _given(initial) else made
+        return made if first is None else apply(trace, pick, ufunc, made, first)
 
 
 _extreme("max", "reduce_max", "maximum", np.maximum, np.max, np.amax)

@@ -36,7 +36,7 @@ from irgrad.frontend.handlers.core import (
     unsupported,
     unwrap,
 )
-from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember
+from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember, without_bools
 from irgrad.frontend.handlers.ordering import check_kth
 from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.storage import advance, identity, present, resolve, resolve_tree, slice_of, update_all, write
@@ -97,15 +97,15 @@ def _set(trace: Trace, x: Tracer, index: Any, value: Any) -> None:
         if not _is_repeat(trace, x, plan, value):
             _set_region(trace, x, plan, stored(trace, value, x.dtype))
         return
-    items = [item_of(trace, item) for item in (index if type(index) is tuple else (index,))]
-    mask = items[0]
-    if len(items) == 1 and type(mask) not in BASIC and dtype_of(mask).kind == "b" and shape_of(mask) == x.shape:
+    given = index if type(index) is tuple else (index,)
+    if len(given) == 1 and isinstance(mask := given[0], (Tracer, np.ndarray)) and mask.dtype == bool and mask.shape == x.shape:
         content = stored(trace, value, x.dtype)
         if shape_of(content) == ():
             write(trace, x, None, apply(trace, "where", np.where, mask, content, resolve(trace, x)))
             return
         value = content
-    items = expand(tuple(items), len(x.shape))
+    items = [item_of(trace, item) for item in given]
+    x, items = without_bools(trace, x, expand(tuple(items), len(x.shape)))
     if all(type(item) in BASIC for item in items):
         _set_region(trace, x, basic_plan(x.shape, items), stored(trace, value, x.dtype))
     else:
@@ -461,7 +461,7 @@ def add_at(trace: Trace, ufunc: Any, x: Any, index: Any, value: Any) -> None:
     if ufunc is np.subtract:
         content = apply(trace, "neg", np.negative, content)
     items = [item_of(trace, item) for item in (resolve_tree(trace, index) if type(index) is tuple else (resolve_tree(trace, index),))]
-    items = expand(tuple(items), len(x.shape))
+    x, items = without_bools(trace, x, expand(tuple(items), len(x.shape)))
     if all(type(item) in BASIC for item in items):
         read = INDEXING["get"](x, index)
         _set(trace, x, index, apply(trace, "add", np.add, read, content))
