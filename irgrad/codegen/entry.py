@@ -17,6 +17,7 @@ import numpy as np
 from irgrad.codegen.callables import CALLS, builtin, callable_of, releasing
 from irgrad.codegen.compile import LIBRARY
 from irgrad.codegen.llvm.kinds import Unsupported
+from irgrad.codegen.marks import expect
 from irgrad.config import CONFIG
 
 
@@ -45,10 +46,12 @@ def _callable(name: str, release: bool) -> Callable[[int, int, Any], int]:
     return callable_of(LIBRARY.driver_address(name), name == "enter", release, LIBRARY.stored)
 
 
-def prepare() -> None:
-    """Have the driver compiled by the time that a program needs it, if the store has none: in another thread, if there may be one."""
-    if CONFIG.backend == "llvm" and probe():
-        LIBRARY.ask_driver("enter")
+def prepare(function: Callable[..., Any]) -> None:
+    """Before a function is traced for the first time: have another thread, where there may be one, make ready what compiling it needs."""
+    if CONFIG.backend != "llvm" or not probe():
+        return
+    if LIBRARY.ask_driver("enter").is_done and not CONFIG.evaluate:
+        expect(function)
 
 
 @cache

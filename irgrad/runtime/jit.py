@@ -26,6 +26,7 @@ import numpy as np
 
 from irgrad.codegen.entry import prepare
 from irgrad.codegen.layout import FAILED, LAST_ROW, NEW_PATH
+from irgrad.codegen.marks import note
 from irgrad.config import CONFIG
 from irgrad.errors import NotCompiledError, TraceError
 from irgrad.frontend.captured import MISSING
@@ -250,7 +251,8 @@ class Jitted:
     def _trace(self, variants: list[Variant], form: CallForm, needed: int, effects: Effects | None = None) -> Any:
         with self._lock, paused_gc():
             start = time.perf_counter()
-            prepare()
+            if not self._stats.traces:
+                prepare(self.fun)
             try:
                 traced = trace_call(self.fun, form, effects)
             except SharedArguments:
@@ -366,6 +368,7 @@ class Jitted:
         program = variant.linker.extend(leaf.limb, counts)
         if program is None:
             return
+        note(self.fun)
         total = time.perf_counter() - start
         if self.memory_budget is not None and program.arena_bytes > self.memory_budget:
             warnings.warn(

@@ -43,6 +43,11 @@ def ir(name: str, text: str, constants: dict[str, Any] | None = None) -> str:
     return module.text()
 
 
+def prepare() -> None:
+    """Read the routines, which the first kernel would wait for."""
+    _routines()
+
+
 def effort(text: str) -> Effort:
     """What a kernel's text is worth: loops around calls gain nothing from vectors."""
     return LIGHT_LOOPS if "call_kernel(" in text else LIGHT if "call_blas(" in text else FULL

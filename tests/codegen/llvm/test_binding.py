@@ -74,8 +74,17 @@ import irgrad
 from irgrad.codegen.compile import LIBRARY
 
 def rosenbrock(x):
+    if "small" in {"other", "names"}:
+        return x[0]
     return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
 
+def bowl(x):
+    return 3.25 * x[0] ** 2 + x[1] ** 2
+
+def another(x):
+    return 4.75 * x[0] ** 2 + x[1] ** 2
+
+rosenbrock = globals()[sys.argv[1]]
 gradient = irgrad.jit(irgrad.grad(rosenbrock))
 x = np.array([0.5, 0.25])
 for _ in range(3):
@@ -88,9 +97,9 @@ print(LIBRARY.num_objects, len(started), loaded, "llvmlite" in sys.modules, grad
 """
 
 
-def counts(store: Path, **settings: str) -> list[str]:
+def counts(store: Path, function: str = "rosenbrock", **settings: str) -> list[str]:
     environment = {**os.environ, "IRGRAD_STORE": str(store), "PYTHONPATH": str(Path(irgrad.__file__).parents[1]), **settings}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, function], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -104,3 +113,14 @@ def test_a_function_of_one_kernel_costs_two_objects_then_none(tmp_path: Path) ->
         assert counts(store, IRGRAD_THREADS="2") == ["0", "0", "False", "False", "0"]
     kernels = [{file.name: file.read_bytes() for file in (tmp_path / store).rglob("*") if file.is_file()} for store in "ab"]
     assert kernels[0] == kernels[1]  # whoever compiled them
+
+
+@pytest.mark.skipif(not is_known or not linker.machine(), reason="another version of llvmlite, or object files that irgrad does not link")
+def test_llvm_is_loaded_in_a_thread_where_a_function_seems_to_be_new(tmp_path: Path) -> None:
+    assert counts(tmp_path, IRGRAD_THREADS="1") == ["2", "0", "True", "False", "1"]
+    assert counts(tmp_path, "bowl", IRGRAD_THREADS="2") == ["1", "1", "True", "False", "1"]  # a kernel, no driver
+    assert counts(tmp_path, "another", IRGRAD_THREADS="2") == ["0", "1", "True", "False", "0"]  # another function with that kernel
+    for function in ("rosenbrock", "bowl", "another"):
+        assert counts(tmp_path, function, IRGRAD_THREADS="2") == ["0", "0", "False", "False", "0"]
+    assert counts(tmp_path / "other", "bowl", IRGRAD_THREADS="1") == ["2", "0", "True", "False", "1"]
+    assert counts(tmp_path / "other", "another", IRGRAD_THREADS="1") == ["0", "0", "False", "False", "0"]
