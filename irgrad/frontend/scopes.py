@@ -90,6 +90,20 @@ class Globals(dict[str, Any]):
         self.placed = {}
 
 
+class KeptGlobals(dict[str, Any]):
+    """Globals of copies that serve many eager runs (`ready`): what has another meaning, and the true ones."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: dict[str, Any], builtins_: dict[str, Any]) -> None:
+        self.source = source
+        self["__builtins__"] = builtins_
+        self["__name__"] = source.get("__name__")
+
+    def __missing__(self, name: str) -> Any:
+        return self.source[name]
+
+
 class ModuleView(ModuleType):
     """A user's module whose names resolve as they do in its own functions."""
 

@@ -39,7 +39,7 @@ from irgrad.frontend.generators import bound_to, is_foreign, stand_for
 from irgrad.frontend.names import Names, builtins_of, default_names
 from irgrad.frontend.ownership import is_user_function, is_user_module
 from irgrad.frontend.purity import doubt_of_code, doubt_of_value
-from irgrad.frontend.scopes import Globals, ModuleView, compares_identity, outside_of
+from irgrad.frontend.scopes import Globals, KeptGlobals, ModuleView, compares_identity, outside_of
 from irgrad.frontend.tracer import Tracer
 from irgrad.frontend.unchanged import is_unchanged
 from irgrad.frontend.views import ObjectView, make_view, state_of, view_class
@@ -145,6 +145,10 @@ class Substitution:
             inner = source.substitution
             if inner is not None and (self.wrap is None or inner is self or inner.wrap is not None):
                 return f  # made inside a substituted function
+            source = source.source
+        elif type(source) is KeptGlobals:
+            if self.wrap is None:
+                return f
             source = source.source
         if not is_user_function(f):
             self.question(doubt_of_value, f)
@@ -362,7 +366,7 @@ class Substitution:
         return copy
 
     def _other(self, kind: type[Any], value: Any, origin: Origin) -> Any:
-        if kind is Tracer or kind is Globals or kind is ModuleView or issubclass(kind, ObjectView):
+        if kind is Tracer or kind is Globals or kind is KeptGlobals or kind is ModuleView or issubclass(kind, ObjectView):
             return value
         if self.wrap is not None:
             if isinstance(value, (float, complex, np.floating, np.complexfloating, np.ndarray)):

@@ -26,7 +26,7 @@ PLAIN = frozenset({
 _LOOKS_AROUND = frozenset({"globals", "locals", "vars", "eval", "exec", "compile", "__import__", "super"})
 _SPECIAL = frozenset({MethodType, functools.partial, staticmethod, classmethod, np.vectorize, SimpleNamespace, CellType})
 _CACHED = type(functools.lru_cache(lambda: None))
-_BUILTINS = vars(builtins)
+BUILTINS = vars(builtins)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -62,7 +62,7 @@ def is_unchanged(f: FunctionType, names: Mapping[int, Any]) -> bool:
         space = each.__globals__
         if wanted is None or type(space) is not dict or each.__kwdefaults__ or each.__dict__:
             return False
-        values: list[Any] = [space[name] if name in space else _BUILTINS.get(name) for name in wanted]
+        values: list[Any] = [space[name] if name in space else BUILTINS.get(name) for name in wanted]
         values.extend(each.__defaults__ or ())
         for cell in each.__closure__ or ():
             try:
@@ -78,12 +78,12 @@ def is_unchanged(f: FunctionType, names: Mapping[int, Any]) -> bool:
             if kind is FunctionType:
                 if is_user_function(value):
                     pending.append(value)
-            elif not _is_left_alone(kind, value):
+            elif not is_left_alone(kind, value):
                 return False
     return True
 
 
-def _is_left_alone(kind: Any, value: Any) -> bool:
+def is_left_alone(kind: Any, value: Any) -> bool:
     """Is an object of another kind the same in a run?"""
     if kind is ModuleType:
         return not is_user_module(value) and not is_foreign(value)

@@ -15,6 +15,7 @@ from irgrad.errors import ConcretizationError, DifferentiationError, IrgradError
 from irgrad.frontend.context import CURRENT, current
 from irgrad.frontend.names import default_names
 from irgrad.frontend.overlaps import may_share
+from irgrad.frontend.ready import Later, Ready, ready
 from irgrad.frontend.storage import SharedArguments
 from irgrad.frontend.stores import may_write
 from irgrad.frontend.substitute import Substitution
@@ -25,6 +26,7 @@ from irgrad.pytree import flatten
 
 _PLAIN: weakref.WeakSet[Any] = weakref.WeakSet()  # codes of functions that ran with plain arrays for what is not differentiated
 _STORING: weakref.WeakSet[Any] = weakref.WeakSet()  # and of those that did not: they put traced values into such arrays
+_ATTEMPTS = 4  # in a row, to find a form that serves more than one call
 _CHEAP = 1 << 14  # bytes of arrays that are copied at every call
 _STORES = (ConcretizationError, PlainArrayError)  # what it comes to
 Compute: TypeAlias = "Callable[[Operator, Trace, tuple[Any, ...], dict[str, Any]], Any]"
@@ -87,6 +89,8 @@ class Operator:
         self.argnum = argnum
         self.extra = extra
         self.code = _code_of(fun)
+        self.ready: Ready | None = None  # the form of `fun` in eager runs
+        self.attempts = 0  # to find one, in a row
         self.plain = False  # a run with plain arrays for what is not differentiated was right
         self.__wrapped__ = fun
         name = name_of(fun)
@@ -159,8 +163,7 @@ class Operator:
         """
         trace = EagerTrace()
         trace.full, trace.near = full, full or may_share(arrays)
-        wrap = (lambda value, origin: trace.input(value, origin) if is_data(value) else None) if full else None
-        substitution = trace.substitution = Substitution(wrap, default_names())
+        substitution = trace.substitution = self._substitution(trace)
         token = CURRENT.set(trace)
         try:
             result = self.compute(self, trace, args, kwargs)
@@ -169,6 +172,19 @@ class Operator:
             trace.close()
             substitution.finish()
         return result, trace.needs_full
+
+    def _substitution(self, trace: EagerTrace) -> Any:
+        """What runs copies of the user's functions in a trace."""
+        names = default_names()
+        if trace.full:
+            return Substitution(lambda value, origin: trace.input(value, origin) if is_data(value) else None, names)
+        kept = self.ready
+        if kept is None or not kept.holds():
+            self.ready = kept = ready(self.fun, names) if self.attempts < _ATTEMPTS else None
+            self.attempts += 1
+        elif self.attempts:
+            self.attempts = 0
+        return Substitution(None, names) if kept is None else Later(self.fun, kept.form, names)
 
     def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception | None) -> Any:
         """A second run, where a plain array was to take a traced value or was changed: `u.copy()`, say, of an argument.
@@ -189,7 +205,7 @@ class Operator:
         raise error
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "code": None, "plain": False}
+        return {**self.__dict__, "code": None, "plain": False, "ready": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -21,7 +21,7 @@ from irgrad.extend import concrete_of, outside
 from irgrad.frontend.context import current
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers.core import unsupported
-from irgrad.frontend.scopes import Globals
+from irgrad.frontend.scopes import Globals, KeptGlobals
 from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.misc.flatten import in_trace
@@ -105,14 +105,14 @@ class Callback:
         if type(value) is not FunctionType:
             return value
         space = value.__globals__
-        made = _Function(value.__code__, space.source if type(space) is Globals else space, value.__name__)
+        made = _Function(value.__code__, space.source if isinstance(space, (Globals, KeptGlobals)) else space, value.__name__)
         known[id(fun)] = (fun, made)
         before = len(self.leaves)
         if value.__closure__:
             made.cells = tuple(_Empty if _is_empty(cell) else self._template(cell.cell_contents, known) for cell in value.__closure__)
         made.defaults = None if value.__defaults__ is None else self._template(list(value.__defaults__), known)
         made.keywords = None if value.__kwdefaults__ is None else self._template(dict(value.__kwdefaults__), known)
-        if len(self.leaves) == before and type(space) is not Globals:
+        if len(self.leaves) == before and not isinstance(space, (Globals, KeptGlobals)):
             known[id(fun)] = (fun, value)
             return value
         return made
