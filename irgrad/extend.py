@@ -34,7 +34,7 @@ from irgrad.frontend.storage import present, resolve_all
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.frontend.views import ObjectView
-from irgrad.ir.aval import Aval, aval_of
+from irgrad.ir.aval import Aval, as_kind, aval_of
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import NONE, NonDiff, Primitive, nondiff
 from irgrad.ir.value import Number, Static
@@ -190,19 +190,13 @@ class _Call:
     def concrete(self, operands: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """`arguments` for values read from memory, where every number is a 0-d array: scalars and Python numbers as they were."""
         kinds = [k for k in self.kinds if type(k) is str]
-        return self.arguments([_as_kind(value, kind) for value, kind in zip(operands, kinds, strict=True)])
+        return self.arguments([as_kind(value, kind) for value, kind in zip(operands, kinds, strict=True)])
 
     def argument(self, index: int) -> tuple[Name, int, Structure]:
         """Of an operand: its argument, its place in that, and the argument's structure."""
         argument, place = self.owners[index]
         first = len(self.structures) - len(self.names)
         return argument if argument < first else self.names[argument - first], place, self.structures[argument]
-
-
-def _as_kind(value: Any, kind: str) -> Any:
-    if kind == "python":
-        return value.item() if isinstance(value, (np.ndarray, np.generic)) else value
-    return value[()] if kind == "scalar" and isinstance(value, np.ndarray) else value
 
 
 def _is_data(leaf: Any) -> bool:

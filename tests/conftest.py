@@ -43,3 +43,9 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 def wrap(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     """What a test calls functions through: nothing, or `jit`."""
     return irgrad.jit if request.param else lambda f: f
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels run as Python."""
+    monkeypatch.setattr(CONFIG, "evaluate", True)

@@ -15,7 +15,7 @@ from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.split import divide
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import contiguous
-from irgrad.ops.fft import real_dtype, transform
+from irgrad.ops.fft import signal_dtype, transform
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
@@ -36,7 +36,7 @@ def row(lowering: _Lowering, node: Node) -> Row:
     have, count = x.aval.shape[axis], node.aval.shape[axis]
     points = max(have, count) if node.op.name != "irfft" else node.params["n"]
     name, factor = transform(node.op.name, points, node.params)
-    real = real_dtype(node.aval.dtype)
+    real = signal_dtype(node.aval.dtype)
     steps_in = [stride * x.aval.dtype.itemsize for stride in view.strides]
     steps_out = [stride * node.aval.dtype.itemsize for stride in contiguous(node.aval.shape)]
     others = _merged([(n, steps_in[k], steps_out[k]) for k, n in enumerate(node.aval.shape) if k != axis])

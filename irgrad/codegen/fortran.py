@@ -35,10 +35,6 @@ def best_work(routine: str, *arguments: int) -> tuple[int, ...]:
     return tuple(int(np.real(size) * (1 + 1e-6)) + 1 for size in sizes)
 
 
-def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-
-
 class Kernel:
     """Text and tables of one kernel while it is written.
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from irgrad.codegen.fortran import FAILED, PREFIX, Kernel, best_work, real_dtype
+from irgrad.codegen.fortran import FAILED, PREFIX, Kernel, best_work
 from irgrad.codegen.lowered import Row
 from irgrad.codegen.scalar import conversion, literal, plus, times
+from irgrad.ir.aval import real_dtype
 from irgrad.ir.graph import Node
 
 if TYPE_CHECKING:

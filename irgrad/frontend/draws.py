@@ -18,7 +18,7 @@ from irgrad.frontend.context import CURRENT
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import Tracer, depends_on_mark
-from irgrad.ir.aval import Aval, aval_of
+from irgrad.ir.aval import Aval, as_kind, aval_of
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT, Primitive, nondiff
 from irgrad.pytree import Structure, flatten, unflatten
@@ -85,7 +85,7 @@ class Draw:
 
     def arguments(self, operands: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         data = iter(operands)
-        return unflatten(self.structure, [k.value if type(k) is _Static else _as_kind(next(data), k) for k in self.kinds])
+        return unflatten(self.structure, [k.value if type(k) is _Static else as_kind(next(data), k) for k in self.kinds])
 
     def perform(self, effects: Effects, operands: tuple[Any, ...]) -> Any:
         """Draw. Raises what numpy raises for bad parameters."""
@@ -131,12 +131,6 @@ class _Static:
             return hash((type(self.value), self.value))
         except TypeError:
             return hash(type(self.value))
-
-
-def _as_kind(value: Any, kind: str) -> Any:
-    if kind == "python":
-        return value.item() if isinstance(value, (np.ndarray, np.generic)) else value
-    return value[()] if kind == "scalar" and isinstance(value, np.ndarray) else value
 
 
 def numpys(generator: Any, method: str) -> Callable[..., Any]:

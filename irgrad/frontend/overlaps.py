@@ -15,6 +15,7 @@ import numpy as np
 from numpy.exceptions import TooHardError
 from numpy.lib.array_utils import byte_bounds
 
+from irgrad.ir.aval import real_dtype
 from irgrad.ir.primitive import REGISTRY
 from irgrad.pytree import flatten, unflatten
 
@@ -89,7 +90,7 @@ def find_groups(leaves: Sequence[Any]) -> list[Group]:
 def _group(members: list[int], arrays: list[_Array]) -> Group:
     dtypes = {a.dtype for a in arrays}
     dtype = max(dtypes, key=lambda d: d.itemsize)
-    part = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+    part = real_dtype(dtype)
     if not dtypes <= {dtype, part} or not dtype.isnative:
         names = ", ".join(sorted(d.name for d in dtypes))
         raise TypeError(f"arguments share memory as different dtypes ({names})")

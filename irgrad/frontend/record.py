@@ -12,6 +12,7 @@ import numpy as np
 
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
+from irgrad.ir.aval import kind_of
 from irgrad.ir.primitive import GUARD, Primitive
 from irgrad.ir.recording import DYNAMIC, INTERNED, TINY, Block, Data, Input, Kind, Record, Recording
 from irgrad.ir.value import Static
@@ -32,7 +33,7 @@ def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer
     for output in outputs:
         if type(output) is Tracer:
             results.append(output.index)
-            kinds.append(_kind(output.value))
+            kinds.append(kind_of(output.value))
         else:
             results.append((output,))
             kinds.append("constant")
@@ -162,9 +163,3 @@ class Freezer:
         if type(value) is float:
             return Data(value, _FLOAT64, id(value))
         return Data(value, _INT64 if type(value) is int else np.asarray(value).dtype, -self.num_literals)
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return "array"
-    return "scalar" if isinstance(value, np.generic) else "python"

@@ -75,6 +75,25 @@ def python_name(dtype: np.dtype[Any]) -> str:
     return {"b": "bool", "i": "int", "u": "int", "f": "float", "c": "complex"}[dtype.kind]
 
 
+def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of the parts of a number."""
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+
+
+def kind_of(value: Any) -> str:
+    """The kind of a concrete value."""
+    if isinstance(value, np.ndarray):
+        return "array"
+    return "scalar" if isinstance(value, np.generic) else "python"
+
+
+def as_kind(value: Any, kind: str) -> Any:
+    """A concrete value, 0-d or of this kind already, as one of the kind."""
+    if kind == "python":
+        return value.item() if isinstance(value, (np.ndarray, np.generic)) else value
+    return value[()] if kind == "scalar" and isinstance(value, np.ndarray) else value
+
+
 def aval_of(value: Any) -> Aval:
     """The aval of a concrete Python number, numpy scalar or array."""
     if isinstance(value, np.ndarray):

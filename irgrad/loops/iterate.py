@@ -16,7 +16,7 @@ from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer
 from irgrad.loops.primitives import SCAN, WHILE
 from irgrad.loops.record import Leaves, Opened, as_operand, call_body, emit, frozen, kinds_of, read, trace_carry
-from irgrad.operators.run import traced_form
+from irgrad.operators.run import in_trace
 from irgrad.pytree import flatten, tree_map, unflatten
 
 
@@ -148,7 +148,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
 
         def step(carry: Any, _: Any) -> tuple[Any, None]:
             i, value = carry
-            return (i + 1, _inner(body_fun)(i, value)), None
+            return (i + 1, in_trace(body_fun)(i, value)), None
 
         (_, result), _ = scan(step, (first, init_val), None, max(last - first, 0))
         return result
@@ -158,7 +158,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
 
     def move(carry: Any) -> Any:
         i, stop, value = carry
-        return i + 1, stop, _inner(body_fun)(i, value)
+        return i + 1, stop, in_trace(body_fun)(i, value)
 
     return while_loop(go_on, move, (first, last, init_val))[2]
 
@@ -172,11 +172,6 @@ def _bound(name: str, value: Any) -> Any:
     if type(value) is Tracer and trace is not None and trace.is_graph:
         return value
     return int(concrete)
-
-
-def _inner(fun: Callable[..., Any]) -> Callable[..., Any]:
-    trace = current()
-    return fun if trace is None else traced_form(trace, fun)
 
 
 def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any, *, max_steps: int | None = None) -> Any:

@@ -17,7 +17,7 @@ from irgrad.frontend.names import default_names
 from irgrad.frontend.substitute import Substitution
 from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import Tracer
-from irgrad.ir.aval import Aval, aval_of
+from irgrad.ir.aval import Aval, aval_of, kind_of
 from irgrad.ir.body import Body
 from irgrad.ir.primitive import REGISTRY, Primitive
 from irgrad.loops.primitives import PICK, pick_params
@@ -169,12 +169,6 @@ def emit(parent: Trace | None, op: Primitive, operands: Sequence[Any], params: d
         parent.inside = before
 
 
-def kind_of(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return "array"
-    return "scalar" if isinstance(value, np.generic) else "python"
-
-
 def kinds_of(outs: Sequence[Tracer]) -> list[str]:
     return [kind_of(out.value) if np.ndim(out.value) == 0 and not isinstance(out.value, np.ndarray) else "scalar" for out in outs]
 
@@ -185,4 +179,4 @@ def frozen(name: str, trace: BodyTrace, outs: Sequence[Tracer]) -> Body:
     return body
 
 
-__all__ = ["Leaves", "Opened", "Structure", "as_operand", "call_body", "emit", "frozen", "kind_of", "kinds_of", "read", "trace_carry"]
+__all__ = ["Leaves", "Opened", "Structure", "as_operand", "call_body", "emit", "frozen", "kinds_of", "read", "trace_carry"]

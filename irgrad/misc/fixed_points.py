@@ -20,8 +20,9 @@ from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import IDENTITY, PURE, Primitive
-from irgrad.misc.flatten import flatten, in_trace
+from irgrad.misc.flatten import flatten
 from irgrad.operators import call_user, make_jvp, make_vjp, stop_gradient
+from irgrad.operators.run import in_trace
 from irgrad.passes.batch import single_jvp, single_vjp
 from irgrad.pytree import flatten as leaves_of
 from irgrad.pytree import tree_map, unflatten

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 import irgrad.numpy as inp
-from irgrad.frontend.context import current
 from irgrad.frontend.trace import here
 from irgrad.frontend.tracer import Tracer
-from irgrad.operators import traced_form
+from irgrad.operators.run import in_trace
 from irgrad.pytree import flatten as leaves_of
 from irgrad.pytree import paths, unflatten
 
@@ -73,12 +72,6 @@ def flatten_func(func: Callable[..., Any], example: Any) -> tuple[Callable[..., 
         return flatten(in_trace(func)(restore(x), *args, **kwargs))[0]
 
     return flat, restore, vector
-
-
-def in_trace(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """The form of a user's function that records in the open trace, for library code that calls it."""
-    trace = current()
-    return fun if trace is None else traced_form(trace, fun)
 
 
 def _path(value: Any, number: int) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 
 import irgrad.numpy as inp
 from irgrad.frontend.tracer import Tracer
-from irgrad.misc.flatten import flatten, in_trace
+from irgrad.misc.flatten import flatten
+from irgrad.operators.run import in_trace
 
 Gradient = Callable[[Any, int], Any]
 Callback = Callable[[Any, int, Any], None]

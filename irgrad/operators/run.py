@@ -294,6 +294,12 @@ def traced_form(trace: Trace, fun: Callable[..., Any]) -> Callable[..., Any]:
     return fun if trace.substitution is None else trace.substitution.function(fun)
 
 
+def in_trace(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The form of a user's function that records in the open trace, for library code that calls it."""
+    trace = current()
+    return fun if trace is None else traced_form(trace, fun)
+
+
 def call_user(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call code of the user's from a derivative rule: arrays that it writes into are handles again, as in the traced function itself."""
     trace = current()

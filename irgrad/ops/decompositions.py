@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.ir.aval import Aval
+from irgrad.ir.aval import Aval, real_dtype
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import PURE, nondiff, primitive
 from irgrad.ops.matrices import (
@@ -136,13 +136,9 @@ def _eigh_jvp(b: Builder, t: Any, out: Any, a: Any, *, lower: bool, driver: str 
 eigh = primitive("eigh", evaluate=_eigh, aval=_eigh_aval, vjp=(_eigh_vjp,), jvp=(_eigh_jvp,), traits=PURE)
 
 
-def _real_of(a: Aval) -> Any:
-    return np.dtype(f"f{a.dtype.itemsize // 2}") if a.dtype.kind == "c" else a.dtype
-
-
 def _eigvalsh_aval(a: Aval, *, lower: bool) -> Aval:
     check_matrix("eigvalsh", a, square=True)
-    return Aval(a.shape[:-1], _real_of(a))
+    return Aval(a.shape[:-1], real_dtype(a.dtype))
 
 
 def _eigvalsh_vjp(b: Builder, ct: Any, out: Any, a: Any, *, lower: bool) -> Any:
@@ -348,7 +344,7 @@ svd = primitive("svd", evaluate=_svd, aval=_svd_aval, vjp=(_svd_vjp,), jvp=(_svd
 
 def _svdvals_aval(a: Aval) -> Aval:
     check_matrix("svdvals", a)
-    return Aval((*a.shape[:-2], min(a.shape[-2:])), _real_of(a))
+    return Aval((*a.shape[:-2], min(a.shape[-2:])), real_dtype(a.dtype))
 
 
 def _bases(b: Builder, a: Any) -> tuple[Any, Any]:

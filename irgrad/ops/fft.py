@@ -31,7 +31,7 @@ def complex_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 @cache
-def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def signal_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of a real signal."""
     return np.result_type(np.empty(0, dtype).real.dtype, 1.0)
 
@@ -86,7 +86,7 @@ def _fft(x: Any, *, axes: Axes, inverse: bool, norm: Any) -> Any:
     if loops is None or len(axes) > 1 or x.dtype.char not in "dDfF":
         return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
     dtype = complex_dtype(x.dtype)
-    factor = _factor(x.shape[axes[0]], inverse, norm, real_dtype(x.dtype))
+    factor = _factor(x.shape[axes[0]], inverse, norm, signal_dtype(x.dtype))
     place = (axes[0],)
     return loops[inverse](x, factor, axes=[place, (), place], out=np.empty(x.shape, dtype))
 
@@ -121,7 +121,7 @@ def _weights(n: int, inner: float, shape: tuple[int, ...], dtype: str) -> Any:
 def _weighted(b: Builder, spectrum: Any, n: int, inner: float, axis: int) -> Any:
     ndim = len(b.shape(spectrum))
     shape = tuple(n // 2 + 1 if i == axis else 1 for i in range(ndim))
-    return b.mul(spectrum, _weights(n, inner, shape, real_dtype(b.dtype(spectrum)).name))
+    return b.mul(spectrum, _weights(n, inner, shape, signal_dtype(b.dtype(spectrum)).name))
 
 
 def _rfft_aval(x: Aval, *, axis: int, norm: str) -> Aval:
@@ -151,7 +151,7 @@ def _irfft_aval(x: Aval, *, axis: int, n: int, norm: str) -> Aval:
     _check("irfft", x, (axis,), norm)
     if n < 1 or x.shape[axis] != n // 2 + 1:
         raise reject("irfft", (x,), f"{x.shape[axis]} entries along axis {axis}; {n} points have {max(n, 0) // 2 + 1}")
-    return Aval((*x.shape[:axis], n, *x.shape[axis + 1 :]), real_dtype(x.dtype))
+    return Aval((*x.shape[:axis], n, *x.shape[axis + 1 :]), signal_dtype(x.dtype))
 
 
 def _irfft_vjp(b: Builder, ct: Any, out: Any, x: Any, *, axis: int, n: int, norm: str) -> Any:

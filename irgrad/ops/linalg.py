@@ -10,6 +10,7 @@ import numpy as np
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import PURE, primitive
+from irgrad.ops.matrices import swapped
 from irgrad.ops.rules import promote, reject
 
 
@@ -55,18 +56,13 @@ def _batch_dot_aval(x: Aval, y: Aval) -> Aval:
     return Aval((*x.shape[:-1], y.shape[-1]), promote((x, y)))
 
 
-def _swapped(b: Builder, x: Any) -> Any:
-    n = len(b.shape(x))
-    return b.transpose(x, axes=(*range(n - 2), n - 1, n - 2))
-
-
 batch_dot = primitive(
     "batch_dot",
     evaluate=np.matmul,
     aval=_batch_dot_aval,
     vjp=(
-        lambda b, ct, out, x, y: b.batch_dot(ct, _swapped(b, y)),
-        lambda b, ct, out, x, y: b.batch_dot(_swapped(b, x), ct),
+        lambda b, ct, out, x, y: b.batch_dot(ct, swapped(b, y)),
+        lambda b, ct, out, x, y: b.batch_dot(swapped(b, x), ct),
     ),
     jvp=_tangents("batch_dot"),
     traits=PURE,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.ir.aval import Aval
+from irgrad.ir.aval import Aval, real_dtype
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import ELEMENTWISE, PURE, primitive
 from irgrad.ops.matrices import conj, real
@@ -28,8 +28,7 @@ def _aval(x: Aval, *, axes: Axes) -> Aval:
     check_axes("norm2", x, axes)
     if not is_inexact(x.dtype):
         raise reject("norm2", (x,), "expected a float or complex dtype")
-    dtype = np.dtype(f"f{x.dtype.itemsize // 2}") if x.dtype.kind == "c" else x.dtype
-    return Aval(removed(x.shape, axes), dtype)
+    return Aval(removed(x.shape, axes), real_dtype(x.dtype))
 
 
 def _over(b: Builder, t: Any, out: Any) -> Any:

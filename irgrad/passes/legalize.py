@@ -13,7 +13,7 @@ from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import is_view
 from irgrad.ir.primitive import REGISTRY, UPDATE
-from irgrad.ops.fft import complex_dtype, real_dtype, transform
+from irgrad.ops.fft import complex_dtype, signal_dtype, transform
 from irgrad.ops.fft_loops import widens
 from irgrad.passes.forms import FACTORED, LOOPS, TRANSFORMS, has_kernel_dtypes, has_own_kernel, is_scalar_form
 from irgrad.passes.result import PassResult
@@ -142,7 +142,7 @@ def _as_slice(graph: Graph, node: Node) -> None:
 def _along_each_axis(graph: Graph, node: Node) -> None:
     """A transform along one axis after the other, the last first, of operands of the dtype that numpy computes in."""
     assert node.op is not None
-    name, params, real = node.op.name, dict(node.params), real_dtype(node.aval.dtype)
+    name, params, real = node.op.name, dict(node.params), signal_dtype(node.aval.dtype)
     x = node.operands[0]
     if isinstance(x, Literal):
         x = _add(graph, node, "full", (x,), {"shape": x.aval.shape, "dtype": dtype_name(x.aval.dtype)})

@@ -24,8 +24,8 @@ from irgrad.frontend.handlers.core import unsupported
 from irgrad.frontend.scopes import Globals, KeptGlobals
 from irgrad.frontend.trace import describe, here
 from irgrad.frontend.tracer import Tracer
-from irgrad.misc.flatten import in_trace
 from irgrad.operators import call_user
+from irgrad.operators.run import in_trace
 from irgrad.runtime.jit import jit
 from irgrad.scipy._wrap import module_names
 

@@ -16,7 +16,6 @@ import scipy.linalg
 import irgrad
 from irgrad.codegen.lapack import KERNELS
 from irgrad.codegen.scipy_routines import address
-from irgrad.config import CONFIG
 from irgrad.ir.primitive import REGISTRY
 from irgrad.passes.forms import LAPACK
 from tests.ops.samples import SAMPLES, Sample
@@ -24,11 +23,6 @@ from tests.ops.samples_linalg import definite, matrix
 from tests.support.kernels import compiled, program
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CONFIG, "evaluate", True)
 
 
 def adjoint(x: Any) -> Any:

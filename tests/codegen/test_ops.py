@@ -22,11 +22,6 @@ NAMES = sorted({op.name for family in FAMILIES for op in vars(family).values() i
 IN_NUMPY = {"sort", "argsort", "mask_indices"}
 
 
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CONFIG, "evaluate", True)
-
-
 def bound(name: str, operands: tuple[Any, ...]) -> tuple[int, Any]:
     """Allowed error in ulps, and of what: sums and products are judged by the size of what they add."""
     if name in EXACT and not any(np.iscomplexobj(x) for x in operands):

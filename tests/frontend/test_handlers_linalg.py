@@ -12,7 +12,6 @@ import scipy.linalg
 import irgrad
 import irgrad.numpy as inp
 import irgrad.scipy.linalg as isl
-from irgrad.config import CONFIG
 from irgrad.errors import TraceError, UnsupportedError
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.trace import EagerTrace, Trace
@@ -406,11 +405,6 @@ def test_triangles_that_are_read() -> None:
 
 
 # ---- programs ----
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CONFIG, "evaluate", True)
 
 
 @pytest.mark.parametrize("row", [row for row, _ in SMOOTH], ids=[name for _, name in SMOOTH])

@@ -11,18 +11,9 @@ import pytest
 import irgrad
 from irgrad.codegen.lower import lower
 from irgrad.codegen.nest import Nest, NestText, Reduction
-from irgrad.ir.plan import Plan, contiguous
+from irgrad.ir.plan import Plan
 from irgrad.passes import again
-from irgrad.passes.cluster import cluster
-from irgrad.passes.legalize import legalize
-from irgrad.passes.pipeline import optimize
-
-
-def plan(f: Callable[..., Any], *arguments: Any) -> Plan:
-    graph = irgrad.trace(f)(*arguments)
-    optimize(graph)
-    legalize(graph)
-    return cluster(graph, [contiguous(node.aval.shape) for node in graph.inputs])
+from tests.support.passes import plan
 
 
 def stored(made: Plan) -> list[int]:

@@ -12,18 +12,8 @@ import irgrad
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.config import CONFIG
-from irgrad.ir.plan import Cluster, Plan, contiguous
-from irgrad.passes.cluster import cluster
-from irgrad.passes.legalize import legalize
-from irgrad.passes.pipeline import optimize
-
-
-def plan(f: Callable[..., Any], *arguments: Any) -> Plan:
-    """The plan of a function's graph for contiguous arguments; the others are numbers."""
-    graph = irgrad.trace(f)(*arguments)
-    optimize(graph)
-    legalize(graph)
-    return cluster(graph, [contiguous(node.aval.shape) for node in graph.inputs])
+from irgrad.ir.plan import Cluster
+from tests.support.passes import plan
 
 
 def names(nodes: list[Any]) -> str:

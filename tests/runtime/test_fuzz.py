@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import irgrad
-from irgrad.config import CONFIG
 from irgrad.passes import legalize
 from irgrad.passes.cluster import _Clustering
 from irgrad.runtime import lowering
@@ -31,11 +30,6 @@ STEP = 1e-5
 def _quiet() -> Any:
     with np.errstate(all="ignore"):
         yield
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CONFIG, "evaluate", True)
 
 
 # ---- what is compared ----

@@ -10,15 +10,9 @@ import numpy as np
 import pytest
 
 import irgrad
-from irgrad.config import CONFIG
 from tests.support.writing import Writer
 
 FIRST, LAST = map(int, os.environ.get("IRGRAD_FUZZ", "20000:20300").split(":"))
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CONFIG, "evaluate", True)
 
 
 def check(seed: int, order: int = 1) -> None:

@@ -8,13 +8,25 @@ from typing import Any
 
 import numpy as np
 
-import irgrad.ops  # noqa: F401  (declares the primitives)
+import irgrad
 from irgrad.ir.evaluate import evaluate
 from irgrad.ir.graph import Graph
 from irgrad.ir.parser import parse
+from irgrad.ir.plan import Plan, contiguous
 from irgrad.ir.printer import print_graph
 from irgrad.ir.verify import verify
+from irgrad.passes.cluster import cluster
+from irgrad.passes.legalize import legalize
+from irgrad.passes.pipeline import optimize
 from irgrad.passes.result import PassResult
+
+
+def plan(f: Callable[..., Any], *arguments: Any) -> Plan:
+    """The plan of a function's graph for contiguous arguments; the others are numbers."""
+    graph = irgrad.trace(f)(*arguments)
+    optimize(graph)
+    legalize(graph)
+    return cluster(graph, [contiguous(node.aval.shape) for node in graph.inputs])
 
 
 def arguments(graph: Graph, rng: np.random.Generator) -> list[Any]:

@@ -345,9 +345,10 @@ def dtype_of(x: Any) -> np.dtype[Any]:
     return value.dtype if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value).dtype
 
 
-def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype of the parts of a number."""
-    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+def scalar_where(condition: Any, x: Any, y: Any) -> Any:
+    """numpy's where, but a scalar for scalars, as the functions that use it answer."""
+    made = np.where(condition, x, y)
+    return made if made.ndim else made[()]
 
 
 def weak_of(x: Any) -> Any:

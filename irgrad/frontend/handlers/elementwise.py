@@ -22,6 +22,7 @@ from irgrad.frontend.handlers.core import (
     operand,
     refuse,
     run,
+    scalar_where,
     unwrap,
     weak_of,
 )
@@ -278,13 +279,7 @@ def _repair(trace: Trace, x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
     made = apply(trace, "where", np.where, apply(trace, "equal", np.equal, x, -np.inf), low, x)
     made = apply(trace, "where", np.where, apply(trace, "equal", np.equal, x, np.inf), high, made)
     made = cast(trace, made, info.dtype)
-    return apply(trace, "where", _unboxed_where, apply(trace, "isnan", np.isnan, x), operand(trace, nan), made)
-
-
-def _unboxed_where(condition: Any, x: Any, y: Any) -> Any:
-    """A numpy scalar instead of a 0-d array, where the function that uses it answers so."""
-    made = np.where(condition, x, y)
-    return made if made.ndim else made[()]
+    return apply(trace, "where", scalar_where, apply(trace, "isnan", np.isnan, x), operand(trace, nan), made)
 
 
 @handles(np.sinc)
@@ -295,14 +290,14 @@ def sinc(trace: Trace, x: Any) -> Any:
         x = cast(trace, x, np.float64)
     scaled = apply(trace, "mul", np.multiply, np.pi, x)
     near = apply(trace, "less", np.less, apply(trace, "abs", np.absolute, scaled), 0.3)
-    small = apply(trace, "where", _unboxed_where, near, scaled, 0.0)
+    small = apply(trace, "where", scalar_where, near, scaled, 0.0)
     square = apply(trace, "mul", np.multiply, small, small)
     series: Any = 1.0 / math.factorial(19)
     for k in range(8, -1, -1):
         series = apply(trace, "sub", np.subtract, 1.0 / math.factorial(2 * k + 1), apply(trace, "mul", np.multiply, square, series))
-    safe = apply(trace, "where", _unboxed_where, near, 1.0, scaled)
+    safe = apply(trace, "where", scalar_where, near, 1.0, scaled)
     quotient = apply(trace, "div", np.divide, apply(trace, "sin", np.sin, safe), safe)
-    return apply(trace, "where", _unboxed_where, near, series, quotient)
+    return apply(trace, "where", scalar_where, near, series, quotient)
 
 
 @handles_method("is_integer")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.handlers.contraction import conj
 from irgrad.frontend.handlers.core import (
     PUBLIC,
-    apply,
     as_array,
     axis_index,
     call,
@@ -98,10 +98,6 @@ def _inverse_real(trace: Trace, x: Any, axis: int, n: int, norm: str) -> Any:
     return call(trace, "irfft", _fitted(trace, x, axis, n // 2 + 1), axis=axis, n=n, norm=norm)
 
 
-def _conj(trace: Trace, x: Any) -> Any:
-    return apply(trace, "conj", np.conjugate, x) if dtype_of(x).kind == "c" else x
-
-
 # ---- along one axis ----
 
 
@@ -118,7 +114,7 @@ def _along(f: Callable[..., Any], transform: Callable[[Trace, Any, Any, int, str
 _along(np.fft.fft, lambda trace, x, n, axis, norm: _complex(trace, x, [axis], [_points(x, n, axis)], norm, False))
 _along(np.fft.ifft, lambda trace, x, n, axis, norm: _complex(trace, x, [axis], [_points(x, n, axis)], norm, True))
 _along(np.fft.rfft, lambda trace, x, n, axis, norm: _real(trace, x, axis, _points(x, n, axis), norm))
-_along(np.fft.ihfft, lambda trace, x, n, axis, norm: _conj(trace, _real(trace, x, axis, _points(x, n, axis), SWAPPED[norm])))
+_along(np.fft.ihfft, lambda trace, x, n, axis, norm: conj(trace, _real(trace, x, axis, _points(x, n, axis), SWAPPED[norm])))
 
 
 def _mirrored(x: Any, n: Any, axis: int) -> int:
@@ -127,7 +123,7 @@ def _mirrored(x: Any, n: Any, axis: int) -> int:
 
 
 _along(np.fft.irfft, lambda trace, x, n, axis, norm: _inverse_real(trace, x, axis, _mirrored(x, n, axis), norm))
-_along(np.fft.hfft, lambda trace, x, n, axis, norm: _inverse_real(trace, _conj(trace, x), axis, _mirrored(x, n, axis), SWAPPED[norm]))
+_along(np.fft.hfft, lambda trace, x, n, axis, norm: _inverse_real(trace, conj(trace, x), axis, _mirrored(x, n, axis), SWAPPED[norm]))
 
 # ---- along several axes ----
 

@@ -25,7 +25,6 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     handles,
-    real_dtype,
     reshape,
     shape_of,
     take_slice,
@@ -40,6 +39,7 @@ from irgrad.frontend.handlers.ordering import argsort
 from irgrad.frontend.handlers.reduction import reduce
 from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.trace import Trace
+from irgrad.ir.aval import real_dtype
 
 LinAlgError = np.linalg.LinAlgError
 _ONE = np.ones((1, 1))

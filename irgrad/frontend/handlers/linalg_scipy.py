@@ -29,7 +29,6 @@ from irgrad.frontend.handlers.core import (
     handles,
     iota,
     join,
-    real_dtype,
     reshape,
     shape_of,
     take_slice,
@@ -41,6 +40,7 @@ from irgrad.frontend.handlers.linalg import adjoint, real, row, solve_system, sq
 from irgrad.frontend.handlers.norms import norm as norm_
 from irgrad.frontend.handlers.shaping import size_of
 from irgrad.frontend.trace import Trace
+from irgrad.ir.aval import real_dtype
 
 _MEANINGLESS = frozenset({"overwrite_a", "overwrite_b", "overwrite_ab", "check_finite", "lwork"})
 

@@ -24,7 +24,7 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.quantiles import ENTRIES, Rows, in_percent, levels_of, place_of, shaped, stacked, weighted
-from irgrad.frontend.handlers.reduction import freedom, mean, prod, reduce, std, sum_, total, var
+from irgrad.frontend.handlers.reduction import freedom, keeps, mean, prod, reduce, std, sum_, total, var
 from irgrad.frontend.trace import Trace
 
 
@@ -35,10 +35,6 @@ def _without_nan(trace: Trace, a: Any, neutral: complex) -> tuple[Any, Any]:
         return x, None
     missing = apply(trace, "isnan", np.isnan, x)
     return apply(trace, "where", np.where, missing, dtype_of(x).type(neutral), x), apply(trace, "logical_not", np.logical_not, missing)
-
-
-def _keeps(keepdims: Any) -> bool:
-    return keepdims is not NO_VALUE and bool(keepdims)
 
 
 def _chosen(mask: Any, where: Any) -> Any:
@@ -148,7 +144,7 @@ def _extreme(name: str, pick: str, neutral: float, function: Any) -> None:
             return made
         found = reduce(trace, "reduce_any", mask, axis, keepdims)
         out_value = apply(trace, "where", np.where, found, made, dtype_of(made).type(complex(np.nan, np.nan) if is_complex else np.nan))
-        return out_value if shape_of(x) and (shape_of(made) or _keeps(keepdims)) else alias(out_value, unwrap(out_value)[()])
+        return out_value if shape_of(x) and (shape_of(made) or keeps(keepdims)) else alias(out_value, unwrap(out_value)[()])
 
 
 def _bounded_extreme(trace: Trace, pick: str, x: Any, mask: Any, neutral: float, axis: Any, keepdims: Any, initial: Any, where: Any) -> Any:
@@ -158,10 +154,10 @@ def _bounded_extreme(trace: Trace, pick: str, x: Any, mask: Any, neutral: float,
     if where is not NO_VALUE:
         x = NP.where(where, x, initial)
     function = NP.max if pick == "reduce_max" else NP.min
-    made = function(x, axis=axis, keepdims=_keeps(keepdims), initial=initial)
+    made = function(x, axis=axis, keepdims=keeps(keepdims), initial=initial)
     if mask is None:
         return made
-    nothing = NP.logical_not(NP.any(mask, axis=axis, keepdims=_keeps(keepdims)))
+    nothing = NP.logical_not(NP.any(mask, axis=axis, keepdims=keeps(keepdims)))
     return _either(trace, nothing, made, made)
 
 
@@ -176,7 +172,7 @@ def _place(function: Callable[..., Any], pick: str, neutral: float) -> None:
         x, mask = _without_nan(trace, a, neutral)
         if mask is not None and not bool(NP.all(NP.any(mask, axis=axis))):
             raise ValueError("All-NaN slice encountered")
-        return getattr(NP, pick)(x, axis=axis, keepdims=_keeps(keepdims))
+        return getattr(NP, pick)(x, axis=axis, keepdims=keeps(keepdims))
 
 
 _place(np.nanargmax, "argmax", -np.inf)
@@ -195,7 +191,7 @@ def nanmedian(trace: Trace, a: Any, axis: Any = None, out: Any = None, overwrite
     low = _entry(trace, rows, NP.floor_divide(NP.subtract(count, 1), 2))
     high = _entry(trace, rows, NP.floor_divide(count, 2))
     half = cast(trace, NP.divide(NP.add(low, high), 2.0), dtype_of(low))
-    return shaped(trace, rows, _either(trace, NP.equal(low, high), low, half), _keeps(keepdims))  # equal ones may be infinite
+    return shaped(trace, rows, _either(trace, NP.equal(low, high), low, half), keeps(keepdims))  # equal ones may be infinite
 
 
 def _numbers(trace: Trace, rows: Rows) -> Any:
@@ -238,7 +234,7 @@ def nanquantile(
     else:
         count = _numbers(trace, rows)
         made = [_between(trace, rows, place_of(method, level, count), method) for level in levels]
-    return stacked(trace, rows, q, made, bool(_keeps(keepdims)), method)
+    return stacked(trace, rows, q, made, keeps(keepdims), method)
 
 
 def _between(trace: Trace, rows: Rows, place: Any, method: str) -> Any:

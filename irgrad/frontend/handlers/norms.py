@@ -17,13 +17,13 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     handles,
-    real_dtype,
     reshape,
     shape_of,
     transpose,
 )
 from irgrad.frontend.handlers.reduction import reduce
 from irgrad.frontend.trace import Trace
+from irgrad.ir.aval import real_dtype
 
 
 def _magnitude(trace: Trace, x: Any) -> Any:

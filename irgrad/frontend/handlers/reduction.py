@@ -24,22 +24,24 @@ from irgrad.frontend.handlers.core import (
     handles,
     join,
     operand,
-    real_dtype,
     refuse,
     reshape,
+    scalar_where,
     shape_of,
     transpose,
     unwrap,
 )
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
+from irgrad.ir.aval import real_dtype
 
 
 def _given(value: Any) -> bool:
     return value is not NO_VALUE and value is not None
 
 
-def _keeps(keepdims: Any) -> bool:
+def keeps(keepdims: Any) -> bool:
+    """Does a reduction keep its axes?"""
     return keepdims is not NO_VALUE and bool(keepdims)
 
 
@@ -50,7 +52,7 @@ def reduce(trace: Trace, name: str, x: Any, axis: Any, keepdims: Any) -> Any:
         axis = None  # as numpy's ufuncs see it
     axes = tuple(sorted(axis_tuple(axis, len(shape))))
     made = call(trace, name, x, axes=axes)
-    if _keeps(keepdims) and shape:  # numpy answers a scalar for a 0-d operand all the same
+    if keeps(keepdims) and shape:  # numpy answers a scalar for a 0-d operand all the same
         return reshape(trace, made, tuple(1 if i in axes else n for i, n in enumerate(shape)))
     return made
 
@@ -271,16 +273,10 @@ def std(
     )  # fmt: skip
     if dtype_of(made).kind == "f" and (trace.is_graph or not np.all(np.greater(unwrap(made), 0))):  # slope 0 where everything is equal
         positive = apply(trace, "greater", np.greater, made, 0)
-        made = apply(trace, "where", _scalar_where, positive, apply(trace, "sqrt", np.sqrt, made), made)
+        made = apply(trace, "where", scalar_where, positive, apply(trace, "sqrt", np.sqrt, made), made)
     else:
         made = apply(trace, "sqrt", np.sqrt, made)
     return cast(trace, made, np.float16) if narrow else made
-
-
-def _scalar_where(condition: Any, x: Any, y: Any) -> Any:
-    """numpy's where, which answers a scalar for scalars."""
-    made = np.where(condition, x, y)
-    return made if made.ndim else made[()]
 
 
 @handles(np.average)
@@ -333,7 +329,7 @@ def _place(name: str, function: Any) -> None:
             x = reshape(trace, x, (_extent(shape, None),))
         at = 0 if flat else axis_index(axis, len(shape))
         made = call(trace, name, x, axis=at)
-        if _keeps(keepdims) and shape:
+        if keeps(keepdims) and shape:
             return reshape(trace, made, tuple(1 if flat or i == at else n for i, n in enumerate(shape)))
         return made
 

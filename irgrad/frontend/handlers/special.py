@@ -24,6 +24,7 @@ from irgrad.frontend.handlers.core import (
     handles,
     operand,
     real64,
+    scalar_where,
     shape_of,
     unsupported,
     unwrap,
@@ -56,14 +57,9 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     """numpy's where, which answers a scalar for scalars. Needs a traced argument or none at all."""
     found = find_tracer((condition, x, y))
     if found is None:
-        return _unboxed_where(condition, x, y)
+        return scalar_where(condition, x, y)
     trace = found._trace
-    return apply(trace, "where", _unboxed_where, operand(trace, condition), operand(trace, x), operand(trace, y))
-
-
-def _unboxed_where(condition: Any, x: Any, y: Any) -> Any:
-    made = np.where(condition, x, y)
-    return made if made.ndim else made[()]
+    return apply(trace, "where", scalar_where, operand(trace, condition), operand(trace, x), operand(trace, y))
 
 
 def stopped(x: Any) -> Any:

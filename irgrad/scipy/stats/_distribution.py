@@ -101,7 +101,25 @@ class _Place:
         return choose(self.valid, value, math.nan)
 
 
-class Distribution:
+class Named:
+    """What stands for a distribution of scipy's: a call fixes its parameters, and what is not traced refuses traced values."""
+
+    original: Any
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Frozen:
+        return Frozen(self, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return guarded(getattr(self.original, name), f"stats.{self.name}.{name}")
+
+    def __repr__(self) -> str:
+        return f"<irgrad.scipy.stats.{self.name}>"
+
+
+class Distribution(Named):
     """A distribution of scipy whose methods record on traced values; `dist(...)` freezes its parameters."""
 
     def __init__(self, original: Any, family: Family) -> None:
@@ -270,20 +288,7 @@ class Distribution:
     def _isf(self, q: Any, *parameters: Any) -> Any:
         return self._quantile("isf", q, *parameters)
 
-    # -- the rest ----------------------------------------------------------------------------------------------------
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Frozen:
-        return Frozen(self, args, kwargs)
-
-    freeze = __call__
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return guarded(getattr(self.original, name), f"stats.{self.name}.{name}")
-
-    def __repr__(self) -> str:
-        return f"<irgrad.scipy.stats.{self.name}>"
+    freeze = Named.__call__
 
 
 class Frozen:

@@ -15,13 +15,13 @@ import irgrad.scipy.special as special
 from irgrad.frontend.documented import with_section
 from irgrad.frontend.handlers.core import as_array, real64, shape_of, unsupported
 from irgrad.frontend.trace import Trace
-from irgrad.scipy._wrap import guarded, traced_form
-from irgrad.scipy.stats._distribution import Frozen
+from irgrad.scipy._wrap import traced_form
+from irgrad.scipy.stats._distribution import Named
 
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-class Multivariate:
+class Multivariate(Named):
     """A multivariate distribution of scipy: the given methods record on traced values, the others refuse them."""
 
     def __init__(self, original: Any, name: str, **methods: Callable[..., Any]) -> None:
@@ -32,17 +32,6 @@ class Multivariate:
             by = ", ".join(p for p in inspect.signature(impl).parameters if p not in ("trace", "allow_singular"))
             note = f"Differentiable in reverse and forward mode, to any order, by {by}. Compiled: every operation has a kernel."
             self.__dict__[method] = traced_form(f"stats.{name}.{method}", getattr(original, method), impl, note)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Frozen:
-        return Frozen(self, args, kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return guarded(getattr(self.original, name), f"stats.{self.name}.{name}")
-
-    def __repr__(self) -> str:
-        return f"<irgrad.scipy.stats.{self.name}>"
 
 
 # ---- normal ----
