@@ -10,6 +10,7 @@ where the system has it: ru_maxrss of a child begins at its parent's).
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import json
 import os
@@ -33,12 +34,14 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 
 
 def compile_driver(scratch: Path) -> None:
-    """Compile irgrad's driver for the processes that are to find it."""
+    """Compile irgrad's driver for the processes that are to find it, and its Python, as installing a package does."""
+    root = Path(__file__).parent.parent
+    compileall.compile_dir(root / "irgrad", quiet=2)
     code = "from irgrad.codegen.entry import native; driver = native(); driver.enter, driver.enter_released, driver.drive\n"
     code += "from irgrad.codegen.team import prepare\n"
     code += "from irgrad.codegen.compile import LIBRARY, Counts; LIBRARY.settle(prepare(), Counts())"
     environment = {**os.environ, "IRGRAD_STORE": str(scratch / "driver")}
-    subprocess.run([sys.executable, "-c", code], env=environment, cwd=Path(__file__).parent.parent, timeout=TIMEOUT, check=True)
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, timeout=TIMEOUT, check=True)
 
 
 def runs(case: str, peers: Sequence[str], size: str, scratch: Path, count: int) -> dict[str, dict[str, Any]]:

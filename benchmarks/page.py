@@ -35,6 +35,7 @@ anything is timed.
 - **To compiled**: all calls up to and including the first that compiled code served, in a fresh process: with nothing on disk (*cold*),
   with irgrad's driver but no kernel (*new*: every function after an installation's first), with both (*warm*). JAX: its first call. The
   clock on the wall, the least of several processes, none of them pinned: all cores of the machine, and each peer's own number of threads.
+  Python's byte code of all packages is there, as it is once a package is installed.
 - **Memory**: peak of a fresh process above what it held after the import, with the arguments made.
 
 A row is of one run; cases that a change of irgrad concerned were measured again with it.
