@@ -66,7 +66,8 @@ def doubt_of_code(code: CodeType) -> str:
     """What of a code object, and of the functions in it, is doubtful; empty if nothing is."""
     for i in dis.get_instructions(code):
         name = i.opname
-        if any(effect in name for effect in _EFFECTS) or (("ATTR" in name or "METHOD" in name) and not _is_plain_attribute(i.argval)):
+        takes = ("ATTR" in name or "METHOD" in name) and name != "SET_FUNCTION_ATTRIBUTE"  # the defaults and cells of a function, 3.13
+        if any(effect in name for effect in _EFFECTS) or (takes and not _is_plain_attribute(i.argval)):
             return f"{i.argval or name} in {code.co_qualname}"
     return next(filter(None, (doubt_of_code(inner) for inner in code.co_consts if isinstance(inner, CodeType))), "")
 

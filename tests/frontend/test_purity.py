@@ -54,6 +54,16 @@ def loops(x: Any) -> Any:
     return np.sum(np.stack([p for p in parts if p.ndim == 1]))
 
 
+def functions_of_its_own(x: Any) -> Any:
+    """With cells, defaults and annotations, which 3.13 sets by an instruction of their own."""
+    factor = x + 1.0
+
+    def scaled(y: Any, rate: float = 2.0, *, shift: float = 0.5) -> Any:
+        return y * factor * rate + shift
+
+    return np.sum(scaled(x) + (lambda y, n=3: y * n * factor)(x))
+
+
 def closures(x: Any) -> Any:
     total = 0.0
 
@@ -84,6 +94,7 @@ EVIDENT: dict[str, Callable[[Any], Any]] = {
     "captured data": lambda x: np.sum(WEIGHTS * x) * RATE,
     "loops over captured containers": loops,
     "closures": closures,
+    "functions of its own": functions_of_its_own,
     "functions in a list": lambda x: np.sum(CALLED[1](CALLED[0](x))),
     "branches": branches,
     "writes": writes,

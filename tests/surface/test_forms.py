@@ -238,6 +238,29 @@ def test_powers_of_complex_zero() -> None:
             np.testing.assert_array_equal(fast(zero.astype(dtype), w.astype(dtype)), zero.astype(dtype) ** w.astype(dtype))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_ldexp_of_far_exponents(dtype: Any) -> None:
+    """Where the power of two is out of range and the result is not."""
+    info: Any = np.finfo(dtype)
+    x = np.array([0, -0.0, np.inf, 1.5, info.max, -info.tiny, info.smallest_subnormal], dtype)[:, None]
+    n = np.array([*range(-2200, 2201, 37), -(2**31), 2**31 - 1, 0], np.int32)
+    with quiet():
+        fast = irgrad.jit(lambda x, n: np.ldexp(x, n)).compile(x, n)
+        np.testing.assert_array_equal(fast(x, n), np.ldexp(x, n))
+
+
+def test_a_complex_number_in_an_array_of_bools() -> None:
+    def written(z: Any) -> Any:
+        made = np.zeros(3, bool)
+        made[:] = z
+        return made
+
+    z = np.array([1j, 0, 1])
+    with quiet():
+        fast = irgrad.jit(written, compile_after=1)
+        assert [fast(z).tolist(), fast(z).tolist()] == [[True, False, True]] * 2
+
+
 def test_a_number_of_bins_is_guarded() -> None:
     with quiet():
         fast = irgrad.jit(lambda x: inp.histogram(x, bins="auto"), compile_after=1)

@@ -16,6 +16,7 @@ from irgrad.errors import UnsupportedError
 from irgrad.frontend.context import current
 from irgrad.frontend.documented import of_primitive, of_samples, qualified, with_section
 from irgrad.frontend.handlers.core import (
+    NP,
     PUBLIC,
     alias,
     apply,
@@ -320,9 +321,18 @@ def _scalar(part: Any, x: Any) -> Any:
 
 @composes(np.ldexp)
 def ldexp(trace: Trace, x: Any, n: Any) -> Any:
-    scale = apply(trace, "exp2", np.exp2, cast(trace, n, np.float64))
+    """By three powers of two: one that takes a number from the least to the greatest is itself out of range."""
     x = in_loop(trace, np.ldexp, x, n)[0]
-    return apply(trace, "mul", lambda v, _: np.ldexp(v, unwrap(n)), x, cast(trace, scale, x.dtype))
+    limits = np.finfo(x.dtype)
+    most = limits.maxexp - limits.minexp + limits.nmant + 4
+    left = NP.clip(cast(trace, n, np.int64), -most, most)
+    first = NP.floor_divide(left, 3)
+    second = NP.floor_divide(NP.subtract(left, first), 2)
+    made = x
+    for part in (first, second, NP.subtract(NP.subtract(left, first), second)):
+        scale = apply(trace, "exp2", np.exp2, cast(trace, part, np.float64))
+        made = apply(trace, "mul", np.multiply, made, cast(trace, scale, x.dtype))
+    return made
 
 
 # ---- powers ----

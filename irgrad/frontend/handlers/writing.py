@@ -127,7 +127,7 @@ def stored(trace: Trace, value: Any, dtype: np.dtype[Any]) -> Any:
     have = dtype_of(made)
     if have == dtype:
         return made
-    if have.kind == "c" and dtype.kind != "c":
+    if have.kind == "c" and dtype.kind not in "cb":
         np.empty(0, dtype)[...] = np.empty(0, have)  # numpy warns of what is lost
         made = PUBLIC[np.real](made) if type(made) is Tracer else made.real
     return cast(trace, made, dtype) if type(made) is Tracer else made.astype(dtype)
