@@ -12,9 +12,10 @@ SMALL_NESTS = (
 )
 
 GENERAL = """\
-- **Time to compiled**, cold and new: loading LLVM takes 5 ms and the first kernel 5 more than later ones, a loop 9 to 13 of processor time (LLVM's
-  optimiser and code generator half each; 1.7 whatever is in it), the driver 10. Two threads share this, and LLVM is loaded while a function
-  is traced. Less would need loops that irgrad writes as vectors itself: LLVM's vectoriser and what tidies up behind it are most of it.
+- **Time to compiled**, cold and new: loading LLVM takes 5 ms and the first kernel 5 more than later ones, a loop 9 to 13 of processor time
+  (LLVM's optimiser and code generator half each; 1.7 whatever is in it), the driver 10. Two threads share this, and LLVM is loaded while a
+  function is traced. Less would need loops that irgrad writes as vectors itself: LLVM's vectoriser and what tidies up behind it are
+  most of it.
 - **Time to compiled**, warm, of long loops is tracing: 3 us a recorded operation, and linking. JAX's figure there is of a loop rewritten
   with `lax.scan`, which traces its body once; so does `irgrad.scan`.
 - **Memory** at size M is that of tracing, not of the compiled call: a trace keeps the value of every operation, of the derivative too,

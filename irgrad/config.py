@@ -10,7 +10,7 @@
 | IRGRAD_BACKEND | what compiles kernels: `llvm` (the default; Numba where a text is refused) or `numba` |
 | IRGRAD_FUEL | stop rewriting graphs after so many rewrites, to bisect a wrong answer |
 | IRGRAD_STORE | folder of compiled kernels (default: $XDG_CACHE_HOME/irgrad) |
-| IRGRAD_THREADS | threads that work on one large kernel, or compile; 1: only the caller's (default: cores of this process, up to 16) |
+| IRGRAD_THREADS | threads that work on one large kernel, or compile; 1: only the caller's (default: its cores, up to 16) |
 | IRGRAD_MAX_NODES | hard limit of recorded operations in one trace |
 | IRGRAD_MAX_PATHS | compiled paths per signature before a function stays eager on new ones |
 """
