@@ -121,25 +121,37 @@ def _layout(shape: tuple[int, int], strides: tuple[int, int]) -> tuple[bool, boo
 
 
 def _dot(lowering: _Lowering, node: Node) -> Row:
-    xref, xshape, xstrides, _ = _operand(lowering, node, 0)
-    yref, yshape, ystrides, _ = _operand(lowering, node, 1)
+    return _product(lowering, node, 0, "one_zero", literal(0, node.aval.dtype))
+
+
+def _dot_add(lowering: _Lowering, node: Node) -> Row:
+    """The product added to the result's memory, or subtracted from it."""
+    signs = "minus_one" if node.params["negative"] else "one_one"
+    return _product(lowering, node, 1, signs, "load(o, i * columns + j)")
+
+
+def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial: str) -> Row:
+    """The product of the operands from `first` on; `factors` scale it and the result's memory, `initial` is that in loops."""
+    xref, xshape, xstrides, _ = _operand(lowering, node, first)
+    yref, yshape, ystrides, _ = _operand(lowering, node, first + 1)
     (rows, inner), xs = _matrix(xshape, xstrides, True)
     (_, columns), ys = _matrix(yshape, ystrides, False)
-    dtype = dtype_name(node.aval.dtype)
+    dtype = node.aval.dtype.name
     text = _DOT_HEAD.format(dtype=dtype)
     sizes = [rows, columns, inner, *xs, *ys]
     pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
     x_layout, y_layout = _layout((rows, inner), xs), _layout((inner, columns), ys)
     term = times("load(x, i * x0 + k * x1)", "load(y, k * y0 + j * y1)", node.aval.dtype)
-    loops = _LOOPS.format(zero=literal(0, node.aval.dtype), add=plus("total", term, node.aval.dtype))
+    more = plus("total", f"(-({term}))" if factors == "minus_one" else term, node.aval.dtype)
+    loops = _LOOPS.format(zero=initial, add=more)
     if dtype in PREFIX and any(x_layout) and any(y_layout):
         routine, blas = _blas(len(xshape), len(yshape), x_layout[0], y_layout[0], node.aval.dtype)
         indented = "".join(f"    {line}\n" if line else "" for line in loops.splitlines())
         text += f"    if rows * columns * inner < {SMALL}:\n{indented}    else:\n{blas}    return 0\n"
-        pointers += [f"{PREFIX[dtype]}{routine}", f"one_zero_{dtype}"]
+        pointers += [f"{PREFIX[dtype]}{routine}", f"{factors}_{dtype}"]
     else:
         text += loops.lstrip("\n") + "    return 0\n"
-    return Row(text, pointers, sizes, "dot", 2 * rows * columns * inner)
+    return Row(text, pointers, sizes, node.op.name if node.op else "", 2 * rows * columns * inner)
 
 
 def _blas(x_rank: int, y_rank: int, x_rows: bool, y_rows: bool, dtype: np.dtype[Any]) -> tuple[str, str]:

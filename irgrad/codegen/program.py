@@ -23,6 +23,7 @@ from irgrad.ops.routines import special_address
 
 ARENA, NUMBERS, FIRST_INPUT = 0, 1, 2
 REF_BITS = 16
+FACTORS = {"one_zero": (1, 0), "one_one": (1, 1), "minus_one": (-1, 1)}  # of a product and of the memory it goes to
 
 
 def reference(base: int, offset: int) -> int:
@@ -45,9 +46,9 @@ class Numbers:
             self.bytes += raw
         return found
 
-    def pair(self, dtype: np.dtype[Any]) -> int:
-        """One and zero side by side: the scale factors of a BLAS call."""
-        raw = np.array([1, 0], dtype).tobytes()
+    def pair(self, dtype: np.dtype[Any], numbers: tuple[int, int] = (1, 0)) -> int:
+        """Two numbers side by side: the scale factors of a BLAS call."""
+        raw = np.array(numbers, dtype).tobytes()
         found = self.known.get(b"pair" + raw)
         if found is None:
             self.bytes += b"\0" * (-len(self.bytes) % 16)
@@ -161,8 +162,9 @@ class Program:
 
 def symbol_address(name: str, numbers: Numbers) -> int | tuple[int, int]:
     """What a named pointer stands for: a library routine's address, or a reference into the numbers."""
-    if name.startswith("one_zero_"):
-        return (NUMBERS, numbers.pair(np.dtype(name.removeprefix("one_zero_"))))
+    factors, _, dtype = name.rpartition("_")
+    if factors in FACTORS:
+        return (NUMBERS, numbers.pair(np.dtype(dtype), FACTORS[factors]))
     linked = find_linked(name)
     if linked is not None:
         return linked.address

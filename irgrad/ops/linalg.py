@@ -9,7 +9,7 @@ import numpy as np
 
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
-from irgrad.ir.primitive import PURE, primitive
+from irgrad.ir.primitive import PURE, UPDATE, primitive
 from irgrad.ops.matrices import swapped
 from irgrad.ops.rules import promote, reject
 
@@ -46,6 +46,39 @@ def _tangents(op: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 dot = primitive("dot", evaluate=np.dot, aval=_dot_aval, vjp=(_dot_vjp_left, _dot_vjp_right), jvp=_tangents("dot"), traits=PURE)
+
+
+def _dot_add(buffer: Any, x: Any, y: Any, *, negative: bool) -> Any:
+    return buffer - np.dot(x, y) if negative else buffer + np.dot(x, y)
+
+
+def _dot_add_aval(buffer: Aval, x: Aval, y: Aval, *, negative: bool) -> Aval:
+    product = _dot_aval(x, y)
+    if product.shape != buffer.shape or promote((buffer, product)) != buffer.dtype:
+        raise reject("dot_add", (buffer, x, y), f"expected a buffer like the product, {product}")
+    return buffer.with_kind("array")
+
+
+def _signed(b: Builder, x: Any, negative: bool) -> Any:
+    return b.neg(x) if negative else x
+
+
+dot_add = primitive(
+    "dot_add",
+    evaluate=_dot_add,
+    aval=_dot_add_aval,
+    vjp=(
+        lambda b, ct, out, buffer, x, y, *, negative: ct,
+        lambda b, ct, out, buffer, x, y, *, negative: _signed(b, _dot_vjp_left(b, ct, out, x, y), negative),
+        lambda b, ct, out, buffer, x, y, *, negative: _signed(b, _dot_vjp_right(b, ct, out, x, y), negative),
+    ),
+    jvp=(
+        lambda b, t, out, buffer, x, y, *, negative: t,
+        lambda b, t, out, buffer, x, y, *, negative: _signed(b, b.dot(t, y), negative),
+        lambda b, t, out, buffer, x, y, *, negative: _signed(b, b.dot(x, t), negative),
+    ),
+    traits=UPDATE | PURE,
+)
 
 
 def _batch_dot_aval(x: Aval, y: Aval) -> Aval:

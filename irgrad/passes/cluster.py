@@ -81,6 +81,8 @@ class _Clustering:
                 assert view is not None
                 self.views[node.index] = view
             elif node.op.has(UPDATE) and not self.is_scalar(node):
+                if node.op.name == "dot_add":
+                    self.regular_operands(node, 1)
                 self.tie(node)
             elif (node.op.name in ("dot", "batch_dot") or node.op.name in LAPACK or node.op.name in LOOPS) and not self.is_scalar(node):
                 self.regular_operands(node)
@@ -195,13 +197,13 @@ class _Clustering:
                     stack.append(user)
         return False
 
-    def regular_operands(self, node: Node) -> None:
+    def regular_operands(self, node: Node, first: int = 0) -> None:
         """Products want operands with one unit stride (the other positive), stacks of matrices and LAPACK contiguous ones."""
         for position, operand in enumerate(node.operands):
-            if isinstance(operand, Literal):
+            if isinstance(operand, Literal) or position < first:
                 continue
             strides, shape = self.view(operand).strides, operand.aval.shape
-            if node.op is not None and node.op.name != "dot":
+            if node.op is not None and node.op.name not in ("dot", "dot_add"):
                 regular = strides == contiguous(shape)
             else:
                 regular = all(s > 0 or n == 1 for s, n in zip(strides, shape, strict=True)) and (

@@ -10,6 +10,7 @@ from irgrad.codegen.compile import Counts
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import Lowered
 from irgrad.ir.template import Instance, Template, template_graph
+from irgrad.passes.accumulate import accumulate
 from irgrad.passes.cluster import cluster
 from irgrad.passes.legalize import legalize
 from irgrad.passes.pipeline import optimize
@@ -46,6 +47,8 @@ def lowered_template(
             for what, count in result.counts.items():
                 counts.pass_counts[f"{name} {what}"] = counts.pass_counts.get(f"{name} {what}", 0) + count
         legalize(graph)
+        for what, count in accumulate(graph).counts.items():
+            counts.pass_counts[f"accumulate {what}"] = counts.pass_counts.get(f"accumulate {what}", 0) + count
         numbers = tuple(() for _ in range(len(graph.inputs) - len(strides)))
         found = _lowered[key] = lower(cluster(graph, [*strides, *numbers]))
         counts.templates += 1

@@ -313,6 +313,13 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((draw((2, 3), dtype="float32"), draw((3,), dtype="float32")), order=0),
         Sample((draw((3,)), draw((3,), dtype="complex128"))),
     ],
+    "dot_add": [
+        Sample((draw((2, 4)), draw((2, 3)), draw((3, 4))), {"negative": False}),
+        Sample((draw((2, 4)), draw((2, 3)), draw((3, 4))), {"negative": True}),
+        Sample((draw((2,)), draw((2, 3)), draw((3,))), {"negative": True}),
+        Sample((draw((2,)), draw((3,)), draw((3, 2))), {"negative": False}),
+        Sample((draw((2, 4)), draw((2, 0)), draw((0, 4))), {"negative": False}),
+    ],
     "batch_dot": [
         Sample((draw((2, 3, 4)), draw((2, 4, 5)))),
         Sample((draw((2, 1, 3, 2), dtype="complex128"), draw((2, 1, 2, 3), dtype="complex128"))),
