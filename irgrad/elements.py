@@ -111,7 +111,7 @@ def noted(trace: Trace, value: Any) -> Any:
 
 def boxed(value: Any) -> Any:
     """What a user's function or rule sees of an operand: a box of a traced element, the value of a concrete one."""
-    if type(value) is Tracer and type(value.value) is Element:
+    if type(value) is Tracer and type(value.form) is Element:
         held = value.value.held
         return BOXES[type(held)](held, value)
     return value.held if type(value) is Element else value

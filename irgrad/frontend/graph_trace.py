@@ -15,6 +15,7 @@ import numpy as np
 
 from irgrad.config import CONFIG
 from irgrad.errors import TraceError
+from irgrad.frontend.deferral import LARGE, Deferral
 from irgrad.frontend.origins import Finder
 from irgrad.frontend.promote import LOOPS, find_loop
 from irgrad.frontend.sites import Site, Sites, source_of
@@ -56,6 +57,8 @@ class GraphTrace(Trace):
         self.generators: list[Any] = []  # that the traced function made
         self.drawn: bytes | None = None  # the state of numpy's global generator when the trace last looked
         self.written = Spans()  # what derivative rules recorded
+        self.deferral = Deferral(self)
+        self.may_defer = False  # are large values to be deferred, once there are any?
         self.freezer: Any = None  # the records so far, where someone asked for them (`record`)
 
     def locate(self, up: int = 1) -> None:
@@ -80,7 +83,7 @@ class GraphTrace(Trace):
         tape = self.tape
         tracer = _new(Tracer)  # slot by slot: a call of the class costs 0.2 us more
         tracer._trace = self
-        tracer.value = value
+        tracer.value = tracer.form = value
         tracer.op = op
         tracer.operands = operands
         tracer.params = params
@@ -92,10 +95,17 @@ class GraphTrace(Trace):
             self.primals[index] = self.primal
         if index >= self.limit:
             self.too_long()
+        if self.may_defer and type(value) is _ndarray and value.nbytes >= LARGE:
+            self.defers = True
         return tracer
 
     def append(self, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any], value: Any) -> Tracer:
         return self.record(op, operands, params, value)
+
+    def settle(self) -> None:
+        if self.defers:
+            self.deferral.settle()
+        self.may_defer = False
 
     def new_segment(self, depth: int) -> None:
         self.pending = False
@@ -114,9 +124,11 @@ class GraphTrace(Trace):
             self.locate(_USER)
         if self.storages and not self.raw:
             for a in args:
-                if type(a) is Tracer and type(a.value) is _ndarray:
+                if type(a) is Tracer and type(a.form) is _ndarray:
                     args = tuple(resolve_all(self, args, True))
                     break
+        if self.defers and (made := self.later(op, args)) is not None:
+            return made
         if len(args) == 2 and type(args[0]) is Tracer and type(args[1]) is Tracer:
             return self.apply_both(op, fn, args)
         operands: Any = args
@@ -158,13 +170,20 @@ class GraphTrace(Trace):
         dtypes = (LOOPS.get(key) or find_loop(key, (a, b)))[1]
         return self.record(op, args if dtypes is None else self.converted(args, dtypes), _NO_PARAMS, out)
 
+    def later(self, op: Primitive, args: Sequence[Any]) -> Tracer | None:
+        """An elementwise operation that is not computed now; None for others."""
+        for a in args:
+            if type(a) is Tracer and a._trace is not self:
+                self.check(a)
+        return self.deferral.elementwise(op, [a if type(a) is Tracer or type(a) is int else self.literal(a) for a in args])
+
     def converted(self, operands: Sequence[Any], dtypes: Sequence[np.dtype[Any]]) -> tuple[Any, ...]:
         """The operands with these dtypes."""
         made: list[Any] = []
         for operand, dtype in zip(operands, dtypes, strict=True):
             kind = type(operand)
             if kind is Tracer:
-                value = operand.value
+                value = operand.form
                 have = value.dtype if isinstance(value, (np.ndarray, np.generic)) else operand.aval.dtype
                 made.append(operand if have == dtype else self.convert(operand, dtype))
             else:
@@ -172,6 +191,11 @@ class GraphTrace(Trace):
         return tuple(made)
 
     def convert(self, tracer: Tracer, dtype: np.dtype[Any]) -> Tracer:
+        if self.defers:
+            x = tracer if tracer.dtype.kind != "c" or dtype.kind == "c" else self.call(REGISTRY["real"], (tracer,), {})
+            made = self.deferral.call(REGISTRY["convert"], (x,), {"dtype": dtype.name})
+            if made is not None:
+                return made
         value: Any = np.asarray(tracer.value)
         if value.dtype.kind == "c" and dtype.kind != "c":
             value = value.real
@@ -188,7 +212,12 @@ class GraphTrace(Trace):
                 (x, params) = slice_of(self, args[0], params)
                 args = (x,)
             args = resolve_all(self, args, not op.traits & SHARES)
-        elif len(args) == 1 and type(args[0]) is Tracer and args[0]._trace is self and (self.raw or not op.traits & PART):
+        if self.defers:
+            args = [a if type(a) is Tracer or isinstance(a, LITERALS) or type(a) is Static else self.lift(a) for a in args]
+            made = self.deferral.call(op, args, params)
+            if made is not None:
+                return made
+        if not handles and len(args) == 1 and type(args[0]) is Tracer and args[0]._trace is self and (self.raw or not op.traits & PART):
             try:
                 out = op.evaluate(args[0].value, **params)
             except (ValueError, IndexError, TypeError) as error:
@@ -258,6 +287,8 @@ class GraphTrace(Trace):
         tracer.segment = -1
         tracer.site = None
         self.tape.append(tracer)
+        if self.may_defer and isinstance(value, _ndarray) and value.nbytes >= LARGE:
+            self.defers = True
         return tracer
 
     def close(self) -> None:

@@ -107,7 +107,7 @@ def stand_in(original: type, convert: Callable[..., Any]) -> type:
 
 def _item(x: Any) -> Any:
     """A traced scalar as a traced Python number."""
-    return x if type(x) is not Tracer or type(x.value) in (bool, int, float, complex) else METHODS["item"](x)
+    return x if type(x) is not Tracer or type(x.form) in (bool, int, float, complex) else METHODS["item"](x)
 
 
 def _float(x: Any = 0.0, /) -> Any:
@@ -214,7 +214,7 @@ def _scalar_type(original: type[np.generic]) -> type:
 
     def impl(trace: Any, x: Any) -> Any:
         made = core.cast(trace, x, original)
-        return core.alias(made, made.value[()]) if isinstance(made.value, np.ndarray) and made.value.ndim == 0 else made
+        return core.alias(made, made.form[()]) if isinstance(made.form, np.ndarray) and made.form.ndim == 0 else made
 
     def convert(*args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and type(args[0]) is Tracer:

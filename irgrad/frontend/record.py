@@ -33,7 +33,7 @@ def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer
     for output in outputs:
         if type(output) is Tracer:
             results.append(output.index)
-            kinds.append(kind_of(output.value))
+            kinds.append(kind_of(output.form))
         else:
             results.append((output,))
             kinds.append("constant")
@@ -87,7 +87,7 @@ class Freezer:
                 records.append(ready[tracer.index])
                 continue
             operands = tuple([o.index if type(o) is Tracer else o if type(o) is Static else self.literal(o) for o in tracer.operands])
-            params, segment, site, value = tracer.params, tracer.segment, tracer.site, tracer.value
+            params, segment, site, value = tracer.params, tracer.segment, tracer.site, tracer.form
             if op.traits & GUARD:
                 self.guards.append(len(records))
                 records.append(Record(op, operands, params, 0, segment, site, INTERNED.code((op, params["kind"]))))
@@ -102,7 +102,7 @@ class Freezer:
                 tiny = True
             if not params:
                 code = codes.get((op, aval)) or self.code(op, aval, params)
-            elif op.name in DYNAMIC and tracer.operands[0].value.size > TINY:
+            elif op.name in DYNAMIC and tracer.operands[0].form.size > TINY:
                 code = INTERNED.code((op, aval, params["count"], params["step"], params["drop"]))
             else:
                 code = codes.get((op, aval, *params.items())) or self.code(op, aval, params)

@@ -70,6 +70,8 @@ class RecordBuilder(Builder):
                 for one, other in ((x, y), (y, x)):
                     if type(one) is Static and one.value == 1 and type(other) is Tracer and self.dtype(one) == self.dtype(other):
                         return other
+            if trace.defers and (made := trace.deferral.elementwise(op, (x, y))) is not None:
+                return made
             a, b = x.value, y.value
             call = (op, a.dtype if type(a) is _ndarray else type(a), b.dtype if type(b) is _ndarray else type(b))
             evaluate, dtypes = LOOPS.get(call) or find_loop(call, (a, b))
@@ -82,6 +84,10 @@ class RecordBuilder(Builder):
 
     def elementwise(self, trace: GraphTrace, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         made = [o if type(o) in _HOLDERS else boxed(trace, o) for o in operands]
+        if trace.defers:
+            later = trace.deferral.call(op, made, params) if params else trace.deferral.elementwise(op, made)
+            if later is not None:
+                return later
         values = [o.value for o in made]
         dtypes = None
         if len(values) > 1:
@@ -102,6 +108,8 @@ class RecordBuilder(Builder):
 
     def plain(self, trace: GraphTrace, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         made = [o if type(o) in _HOLDERS else boxed(trace, o) for o in operands]
+        if trace.defers and (later := trace.deferral.call(op, made, params)) is not None:
+            return later
         out = op.evaluate(*[o.value for o in made], **params)
         return trace.record(op, tuple([o.value if type(o) is Number else o for o in made]), params, out)
 
@@ -111,6 +119,8 @@ class RecordBuilder(Builder):
         evaluate = op.in_place or op.evaluate
         if isinstance(trace, GraphTrace):
             made = [o if type(o) in _HOLDERS else boxed(trace, o) for o in (buffer, *operands)]
+            if trace.defers and (later := trace.deferral.call(op, made, params)) is not None:
+                return later
             out = evaluate(*[o.value for o in made], **params)
             return trace.record(op, tuple([o.value if type(o) is Number else o for o in made]), params, out)
         values = [o.value if type(o) is Tracer or type(o) is Static else o for o in operands]
@@ -169,7 +179,7 @@ class RecordBuilder(Builder):
                     elif found[-1] != segment and len(found) < 2:
                         found.append(segment)
             site = node.site
-            if site is not None and site[1] in site[0].info.marked and i not in users and sites.is_carried(site) and _is_tiny(node.value):
+            if site is not None and site[1] in site[0].info.marked and i not in users and sites.is_carried(site) and _is_tiny(node.form):
                 users[i] = []
         prepared: dict[int, tuple[Tracer, bool]] = {}
         shared: dict[Any, Tracer] = {}
@@ -178,7 +188,7 @@ class RecordBuilder(Builder):
         for index in sorted(users):
             o = tape[index]
             segments = users[index]
-            tiny = _is_tiny(o.value)
+            tiny = _is_tiny(o.form)
             if self.dtype(o).kind not in "fc" or not (tiny or len(segments) > 1):
                 continue
             if segments and (o.segment < 0 or depths[o.segment] < depths[segments[0]]):
@@ -197,19 +207,21 @@ class RecordBuilder(Builder):
     def replays(self, tape: Sequence[Tracer], start: int, stop: int, active: bytearray, keep: set[int]) -> Replays | None:
         """What goes through the segments of a walk without rules, where they repeat; None for walks without much to repeat."""
         trace = self.trace
-        if not isinstance(trace, GraphTrace) or trace.is_body or trace.primals is not None or stop - start < SHORT:
+        if not isinstance(trace, GraphTrace) or trace.is_body or trace.primals is not None or trace.defers or stop - start < SHORT:
             return None
         return Replays(self, trace, start, stop, active, keep) if tape is trace.tape else None
 
     def shape(self, x: Any) -> tuple[int, ...]:
-        value = x.value if type(x) in _HOLDERS else x
+        kind = type(x)
+        value = x.form if kind is Tracer else x.value if kind in _HOLDERS else x
         kind = type(value)
         if kind is _float64:
             return ()
         return value.shape if kind is _ndarray else np.shape(value)
 
     def dtype(self, x: Any) -> np.dtype[Any]:
-        value = x.value if type(x) in _HOLDERS else x
+        kind = type(x)
+        value = x.form if kind is Tracer else x.value if kind in _HOLDERS else x
         kind = type(value)
         if kind is _float64:
             return _FLOAT64

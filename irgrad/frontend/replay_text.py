@@ -196,9 +196,9 @@ class _Text:
         known = not self.light or emission.op.has(VIEW)
         operands = "".join(f"{self.of_tracer(name)}, " for name in emission.operands) if known else ""
         self.lines += [
-            f"t{k} = new(Tracer)", f"t{k}._trace = trace", f"t{k}.value = v{k}", f"t{k}.op = {op}", f"t{k}.operands = ({operands})",
-            f"t{k}.params = {self.of_params(emission.params)}", f"t{k}.index = at + {k}", f"t{k}.segment = segment",
-            f"t{k}.site = {self.of_site(emission.source)}",
+            f"t{k} = new(Tracer)", f"t{k}._trace = trace", f"t{k}.value = t{k}.form = v{k}", f"t{k}.op = {op}",
+            f"t{k}.operands = ({operands})", f"t{k}.params = {self.of_params(emission.params)}", f"t{k}.index = at + {k}",
+            f"t{k}.segment = segment", f"t{k}.site = {self.of_site(emission.source)}",
         ]  # fmt: skip
         self.lines += [f"tape[at + {k}] = t{k}", f"freezer.ready[at + {k}] = r{k}"] if self.light else [f"tape.append(t{k})"]
 

@@ -67,13 +67,13 @@ def follow(trace: Trace, t: Tracer) -> tuple[Tracer, list[Tracer], Storage | Non
 def is_view(trace: Trace, t: Tracer) -> bool:
     """Does `t` share the memory of its operand, as in numpy?"""
     op = t.op
-    if op is None or not op.traits & SHARES or type(t.value) is not _ndarray:
+    if op is None or not op.traits & SHARES or type(t.form) is not _ndarray:
         return False
     base = t.operands[0]
-    if type(base) is not Tracer or type(base.value) is not _ndarray:
+    if type(base) is not Tracer or type(base.form) is not _ndarray:
         return False
     if op.traits & PART:
-        return bool(base.value.dtype.kind == "c")
+        return bool(base.form.dtype.kind == "c")
     if op.name != "reshape":
         return True
     known = trace.views.get(t.index)
@@ -82,7 +82,7 @@ def is_view(trace: Trace, t: Tracer) -> bool:
 
 def resolve(trace: Trace, t: Tracer, whole: bool = True) -> Tracer:
     """The value that the handle `t` has now; `whole` says that its bits are kept by who asks."""
-    if type(t.value) is not _ndarray:
+    if type(t.form) is not _ndarray:
         return t
     storage = trace.storages.get(t.index)
     if storage is not None:
@@ -96,7 +96,7 @@ def resolve(trace: Trace, t: Tracer, whole: bool = True) -> Tracer:
     if chain[0].operands[0].index != storage.version.index:
         t = _viewed(trace, storage, chain, t)
     if whole and storage.owned and t.value.base is storage.version.value:
-        t.value = t.value.copy(order="K")  # the bits of a view are looked at in the buffer until somebody keeps them
+        t.value = t.form = t.value.copy(order="K")  # the bits of a view are looked at in the buffer until somebody keeps them
     return t
 
 
@@ -111,7 +111,7 @@ def _viewed(trace: Trace, storage: Storage, chain: list[Tracer], t: Tracer) -> T
         for link in chain:
             assert link.op is not None
             made = trace.call(link.op, (made,), link.params)
-            if type(made.value) is not _ndarray:
+            if type(made.form) is not _ndarray:
                 made = _array_form(made)
     finally:
         trace.inside = before
@@ -171,7 +171,7 @@ def slice_of(trace: Trace, t: Tracer, params: Params) -> tuple[Tracer, Params]:
 
 def _element(link: Tracer, params: Params) -> Params:
     """One element of a reshaped array in the array before."""
-    inner, outer = link.value.shape, link.operands[0].value.shape
+    inner, outer = link.shape, link.operands[0].shape
     flat = int(np.ravel_multi_index(params["start"], inner)) if inner else 0
     at = tuple(int(i) for i in np.unravel_index(flat, outer)) if outer else ()
     return {"start": at, "count": (1,) * len(outer), "step": (1,) * len(outer), "drop": ()}
@@ -180,10 +180,10 @@ def _element(link: Tracer, params: Params) -> Params:
 def note_view(trace: Trace, made: Tracer) -> None:
     """A reshape was recorded while there are storages: does it share the memory of its operand?"""
     assert made.op is not None
-    if made.op.name != "reshape" or type(made.value) is not _ndarray:
+    if made.op.name != "reshape" or type(made.form) is not _ndarray:
         return
     base = made.operands[0]
-    if type(base) is Tracer and type(base.value) is _ndarray:
+    if type(base) is Tracer and type(base.form) is _ndarray:
         seen, storage = laid_out(trace, base)
         if storage is not None:
             trace.views[made.index] = bool(np.may_share_memory(made.op.evaluate(seen, **made.params), seen))
@@ -220,9 +220,9 @@ def write(trace: Trace, handle: Tracer, params: Params | None, value: Any) -> No
     for link in reversed(chain):
         params, value = _through(trace, link, params, value)
     storage = storage or _open(trace, root)
-    shape = root.value.shape
+    shape = root.shape
     if params is None or _is_all(params, shape):
-        have = np.shape(value.value if type(value) is Tracer else value)
+        have = np.shape(value.form if type(value) is Tracer else value)
         if params is not None and params["drop"] and have:
             value = _shaped(trace, value, tuple(n for i, n in enumerate(shape) if i not in params["drop"]))
             value = _reshape(trace, value, shape)
@@ -278,8 +278,8 @@ def _open(trace: Trace, root: Tracer) -> Storage:
 
     Raises TraceError for memory that the traced function does not have to itself.
     """
-    if type(root.value) is not _ndarray:
-        raise TypeError(f"{type(root.value).__name__!r} object does not support item assignment")
+    if type(root.form) is not _ndarray:
+        raise TypeError(f"{type(root.form).__name__!r} object does not support item assignment")
     op = root.op
     if op is None and type(root.params["origin"]) is not int:
         if trace.is_body:
@@ -292,6 +292,7 @@ def _open(trace: Trace, root: Tracer) -> Storage:
         )
     if op is not None and op.name == "imag":
         raise ValueError("assignment destination is read-only")  # of a real array
+    trace.settle()
     storage = trace.storages[root.index] = Storage(root)
     return storage
 
@@ -410,7 +411,7 @@ def _is_all(params: Params, shape: tuple[int, ...]) -> bool:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    return np.shape(value.value if type(value) is Tracer else value)
+    return np.shape(value.form if type(value) is Tracer else value)
 
 
 def _call(trace: Trace, name: str, value: Any, **params: Any) -> Any:
@@ -470,7 +471,7 @@ def _undropped(trace: Trace, params: Params, value: Any) -> tuple[Params, Any]:
 
 def _through_transpose(trace: Trace, link: Tracer, params: Params | None, value: Any) -> tuple[Params, Any]:
     axes = link.params["axes"]
-    params, value = _undropped(trace, params or _everything(link.value.shape), value)
+    params, value = _undropped(trace, params or _everything(link.shape), value)
     back = sorted(range(len(axes)), key=axes.__getitem__)
     if _shape(value):
         value = _call(trace, "transpose", _shaped(trace, value, params["count"]), axes=tuple(back))
@@ -478,7 +479,7 @@ def _through_transpose(trace: Trace, link: Tracer, params: Params | None, value:
 
 
 def _through_reshape(trace: Trace, link: Tracer, params: Params | None, value: Any) -> tuple[Params | None, Any]:
-    inner, outer = link.value.shape, link.operands[0].value.shape
+    inner, outer = link.shape, link.operands[0].shape
     params, value = _undropped(trace, params or _everything(inner), value)
     if _is_all(params, inner):
         return None, (_reshape(trace, _shaped(trace, value, inner), outer) if _shape(value) else value)

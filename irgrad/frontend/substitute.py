@@ -98,6 +98,7 @@ class Substitution:
         "guards",
         "inputs",
         "names",
+        "on_doubt",
         "wrap",
     )  # fmt: skip
 
@@ -107,6 +108,7 @@ class Substitution:
         self.guards: list[Guard] = []
         self.inputs: list[tuple[Origin, Any]] = []
         self.effects: list[str] = []  # what the run did outside itself by other means than assignment
+        self.on_doubt: Callable[[], None] = lambda: None
         self.doubt = ""  # what the run relied on that might not be pure (`purity`), looked for with `wrap`
         self._builtins = self.names.builtins if isinstance(self.names, Names) else builtins_of(self.names)
         self._spaces: dict[int, Globals] = {}  # by id of the true globals, which the value holds
@@ -250,6 +252,8 @@ class Substitution:
         """Note what is doubtful about `what`, if nothing is known to be so far."""
         if self.wrap is not None and not self.doubt:
             self.doubt = doubt_of(what)
+            if self.doubt:
+                self.on_doubt()
 
     def guard(self, origin: Origin, expected: Any, how: str) -> None:
         """The run relies on what is found at `origin`."""

@@ -32,6 +32,7 @@ class Trace:
 
     is_graph = False
     is_body = False
+    defers = False  # are large values computed later?
     what = ""  # of the trace of a body: the loop that it belongs to
     parent: Trace | None = None  # of the trace of a body: the one around it, if any
 
@@ -104,6 +105,9 @@ class Trace:
         """numpy's error with the operation, its operands and the user's line."""
         operands = ", ".join(describe(a) for a in args)
         return translate(error, f"{op.name}({operands}): {error} ({here()})")
+
+    def settle(self) -> None:
+        """Compute all values that were deferred: memory is about to change."""
 
     def close(self) -> None:
         self.open = False
@@ -192,7 +196,7 @@ class EagerTrace(Trace):
         tape = self.tape
         tracer = _new(Tracer)  # slot by slot: a call of the class costs 0.1 us more
         tracer._trace = self
-        tracer.value = out
+        tracer.value = tracer.form = out
         tracer.op = op
         tracer.operands = args
         tracer.params = _NO_PARAMS
@@ -244,7 +248,7 @@ def refuse_operators(array: np.ndarray[Any, Any]) -> None:
 
 def describe(value: Any) -> str:
     """An operand for a message: its aval, or what it is."""
-    value = value.value if isinstance(value, (Tracer, Static)) else value
+    value = value.form if type(value) is Tracer else value.value if type(value) is Static else value
     try:
         return str(aval_of(value))
     except TypeError:

@@ -31,13 +31,17 @@ UFUNCS: dict[Any, Callable[..., Any]] = {}  # numpy ufunc -> handler, filled by 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # numpy function -> handler
 METHODS: dict[str, Callable[..., Any]] = {}  # ndarray method name -> handler(tracer, ...)
 ATTRIBUTES: dict[str, Callable[..., Any]] = {}  # ndarray attribute name -> handler(tracer)
+COMPUTE: list[Callable[..., Any]] = []  # gives a deferred value (`frontend.deferral`)
 INDEXING: dict[str, Callable[..., Any]] = {}  # "get", "set", "part" (``z.real = v``), "inplace" (``x += v``), "present" (what it holds)
 
 
 class Tracer(Value):
-    """A traced value. Made by traces only."""
+    """A traced value. Made by traces only.
 
-    __slots__ = ("__weakref__", "_trace", "index", "op", "operands", "params", "segment", "site", "value")
+    `form` has the type, dtype and shape of `value`: the value itself, but where that is deferred (`frontend.deferral`).
+    """
+
+    __slots__ = ("__weakref__", "_trace", "form", "index", "op", "operands", "params", "segment", "site", "value")
     __array_priority__ = 1000.0
     segment: int  # of a value in a graph: which one it is in, and where the user's code is
     site: Site | None
@@ -46,7 +50,7 @@ class Tracer(Value):
         self, trace: Trace, value: Any, op: Primitive | None, operands: tuple[Any, ...], params: dict[str, Any], index: int
     ) -> None:
         self._trace = trace
-        self.value = value
+        self.value = self.form = value
         self.op = op
         self.operands = operands
         self.params = params
@@ -56,15 +60,15 @@ class Tracer(Value):
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:  # isinstance holds as for the value
-        return type(self.value)
+        return type(self.form)
 
     @property
     def aval(self) -> Aval:
-        return aval_of(self.value)
+        return aval_of(self.form)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.value.shape
+        return self.form.shape
 
     @shape.setter
     def shape(self, shape: Any) -> None:
@@ -80,23 +84,23 @@ class Tracer(Value):
 
     @property
     def ndim(self) -> int:
-        return self.value.ndim
+        return self.form.ndim
 
     @property
     def size(self) -> int:
-        return self.value.size
+        return self.form.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.value.dtype
+        return self.form.dtype
 
     @property
     def itemsize(self) -> int:
-        return self.value.itemsize
+        return self.form.itemsize
 
     @property
     def nbytes(self) -> int:
-        return self.value.nbytes
+        return self.form.size * self.form.itemsize
 
     @property
     def real(self) -> Any:
@@ -115,7 +119,7 @@ class Tracer(Value):
         INDEXING["part"](self, "imag", value)
 
     def __len__(self) -> int:
-        return len(self.value)
+        return len(self.form)
 
     def __repr__(self) -> str:
         return f"<traced {self.aval}: {_shown(self)!r}>"
@@ -127,16 +131,18 @@ class Tracer(Value):
         return format(_shown(self), spec)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "value":  # deferred so far
+            return COMPUTE[0](self)
         if name in METHODS:
-            if not hasattr(self.value, name):
-                raise AttributeError(f"{type(self.value).__name__!r} object has no attribute {name!r}")
+            if not hasattr(self.form, name):
+                raise AttributeError(f"{type(self.form).__name__!r} object has no attribute {name!r}")
             method = METHODS[name]
             return lambda *args, **kwargs: method(self, *args, **kwargs)
         if name in ATTRIBUTES:
-            if not hasattr(self.value, name):
-                raise AttributeError(f"{type(self.value).__name__!r} object has no attribute {name!r}")
+            if not hasattr(self.form, name):
+                raise AttributeError(f"{type(self.form).__name__!r} object has no attribute {name!r}")
             return ATTRIBUTES[name](self)
-        hint = f"; irgrad does not trace .{name} yet" if hasattr(self.value, name) else ""
+        hint = f"; irgrad does not trace .{name} yet" if hasattr(self.form, name) else ""
         raise AttributeError(f"a traced {self.aval} has no attribute {name!r}{hint}")
 
     # -- concretisation ----------------------------------------------------------------------------------------------
@@ -168,7 +174,7 @@ class Tracer(Value):
             trace.check(self)
 
     def __hash__(self) -> int:
-        value = self.value
+        value = self.form
         if isinstance(value, (int, np.integer, np.bool_)):
             return hash(int(self))
         if isinstance(value, np.ndarray):
@@ -197,9 +203,9 @@ class Tracer(Value):
             "a plain numpy array of t",
             "irgrad.numpy in place of numpy, np.dot(a, t) for a.dot(t) of a plain array, np.array(u) for the array u that t is written to",
         )
-        if np.ndim(self.value) and not self._trace.is_graph and self._trace.open:
+        if np.ndim(self.form) and not self._trace.is_graph and self._trace.open:
             return np.array(self.value, dtype=dtype)  # indices and masks, mostly; a copy, as the memory may be written
-        if np.ndim(self.value):
+        if np.ndim(self.form):
             raise TraceError(
                 f"a traced array cannot become a plain numpy array ({self._here()}); use irgrad.numpy, np.dot(a, t) for a.dot(t) of "
                 "a plain array, or irgrad.stop_gradient outside jit"
@@ -214,7 +220,7 @@ class Tracer(Value):
             if not trace.open:
                 trace.check(self)
             return
-        kind = np.result_type(self.value).kind
+        kind = np.result_type(self.form).kind
         if kind == "c":
             for name, part in (("real", np.real), ("imag", np.imag)):
                 number = trace.apply(REGISTRY[name], part, self)
@@ -237,9 +243,9 @@ class Tracer(Value):
         return here()
 
     def __iter__(self) -> Iterator[Any]:
-        if not isinstance(self.value, np.ndarray) or self.value.ndim == 0:
+        if not isinstance(self.form, np.ndarray) or self.form.ndim == 0:
             raise TypeError("iteration over a 0-d array")
-        return iter([self[i] for i in range(len(self.value))])
+        return iter([self[i] for i in range(len(self.form))])
 
     def __contains__(self, item: Any) -> bool:
         return bool((self == item).any())
@@ -353,7 +359,7 @@ for _name, _fn, _dunder in (("neg", operator.neg, "neg"), ("abs", operator.abs, 
 
 def _inplace(name: str, dunder: str) -> None:
     def update(self: Tracer, other: Any) -> Any:
-        if not isinstance(self.value, np.ndarray):
+        if not isinstance(self.form, np.ndarray):
             return NotImplemented  # Python rebinds the name
         return INDEXING["inplace"](self, name, dunder, other)
 

@@ -98,7 +98,7 @@ def as_inexact(trace: Trace, leaf: Any, fun: Callable[..., Any], places: Sequenc
     if kind is float or kind is _float64 or kind is complex:
         return leaf
     if kind is Tracer:
-        category = dtype_of(leaf.value).kind
+        category = dtype_of(leaf.form).kind
         if category in "fc":
             return leaf
         if category in "iu":
@@ -124,7 +124,7 @@ def as_inexact(trace: Trace, leaf: Any, fun: Callable[..., Any], places: Sequenc
 
 def _refused(leaf: Any, fun: Callable[..., Any], places: Sequence[int | str], picked: Sequence[Any], k: int) -> DifferentiationError:
     """The error that names a leaf without a derivative."""
-    value = leaf.value if type(leaf) is Tracer else leaf
+    value = leaf.form if type(leaf) is Tracer else leaf
     written: list[str] = []
     for place, tree in zip(places, picked, strict=True):
         names = parameter_names(fun)

@@ -54,7 +54,7 @@ def _elementwise_grad(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: 
 def _holomorphic_grad(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     run = Run(trace, d.fun, d.argnum, args, kwargs)
     run.check_scalar("holomorphic_grad", "fciu")
-    if not any(dtype_of(mark.value).kind == "c" for mark in run.marks):
+    if not any(dtype_of(mark.form).kind == "c" for mark in run.marks):
         warn("Input to holomorphic_grad is not complex")
     return run.gradient()
 
@@ -62,7 +62,7 @@ def _holomorphic_grad(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: 
 def _deriv(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     run = Run(trace, d.fun, d.argnum, args, kwargs, backwards=False)
     run.check_numeric("deriv")
-    return run.push_like(unflatten(run.structure, [np.ones(np.shape(m.value), dtype_of(m.value)) for m in run.marks]))
+    return run.push_like(unflatten(run.structure, [np.ones(np.shape(m.form), dtype_of(m.form)) for m in run.marks]))
 
 
 def _multigrad_dict(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -41,7 +41,7 @@ def _make_hvp(d: Operator, trace: Trace, args: tuple[Any, ...], kwargs: dict[str
     run = Run(trace, Operator("grad", gradient, d.fun, d.argnum), d.argnum, args, kwargs, backwards=False)
     run.check_numeric("make_vjp")
     looped = any(t.op is not None and t.op.name in LOOPS for t in run.tape[run.start : run.stop])
-    if not looped or any(dtype_of(mark.value).kind != "f" for mark in run.marks):
+    if not looped or any(dtype_of(mark.form).kind != "f" for mark in run.marks):
         return run.pull_like, run.value()
 
     def product(v: Any) -> Any:

@@ -160,7 +160,7 @@ class Run:
         """Raise DifferentiationError unless the output is one real number (of a dtype kind in `kinds`)."""
         outs = self.outs
         if len(outs) == 1:
-            value = outs[0].value if type(outs[0]) is Tracer else outs[0]
+            value = outs[0].form if type(outs[0]) is Tracer else outs[0]
             kind = type(value)
             if (
                 kind is _float64
@@ -185,7 +185,7 @@ class Run:
                     "use make_vjp or make_jvp"
                 )
         for out in self.outs:
-            value = out.value if type(out) is Tracer else out
+            value = out.form if type(out) is Tracer else out
             if not is_numeric(value) or dtype_of(value).kind not in kinds:
                 which = "real-output" if "c" not in kinds else "numeric"
                 raise DifferentiationError(
@@ -196,7 +196,7 @@ class Run:
         """What a cotangent of ones gives, in the structure of the argument."""
         if self.concrete:
             found = self.pull([ones(None, out) for out in self.outs])
-            results = [settle(ct, mark.value) for ct, mark in zip(found, self.marks, strict=True)]
+            results = [settle(ct, mark.form) for ct, mark in zip(found, self.marks, strict=True)]
         else:
 
             def work(b: RecordBuilder) -> tuple[list[Any], list[Any]]:
@@ -220,7 +220,7 @@ class Run:
         where = self.writer(cts := leaves_like("cotangent", ct, self.outs, self.out_structure))
         if where is None:
             found = self.pull(cts)
-            return unflatten(self.structure, [settle(c, mark.value) for c, mark in zip(found, self.marks, strict=True)])
+            return unflatten(self.structure, [settle(c, mark.form) for c, mark in zip(found, self.marks, strict=True)])
         trace, detached = where
 
         def work(b: RecordBuilder) -> list[Any]:
@@ -234,7 +234,7 @@ class Run:
         where = self.writer(ts := leaves_like("tangent", t, self.marks, self.structure))
         outs = self.outs
         if where is None:
-            values = [out.value if type(out) is Tracer else out for out in outs]
+            values = [out.form if type(out) is Tracer else out for out in outs]
             results = [settle(c, value) for c, value in zip(self.push(EVAL, ts), values, strict=True)]
             return unflatten(self.out_structure, results)
         trace, detached = where
@@ -316,7 +316,7 @@ def call_user(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _is_array(leaf: Any) -> bool:
-    return type(leaf) is Tracer and isinstance(leaf.value, np.ndarray)
+    return type(leaf) is Tracer and isinstance(leaf.form, np.ndarray)
 
 
 def _pair(out: Any, fun: Callable[..., Any]) -> tuple[Any, Any]:

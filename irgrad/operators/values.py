@@ -48,7 +48,7 @@ def settle(ct: Any, value: Any) -> Any:
 
 def settle_recorded(b: RecordBuilder, ct: Any, like: Any) -> Any:
     """A recorded derivative with shape, dtype and kind of the value of the tracer `like`."""
-    value = like.value if type(like) is Tracer else like
+    value = like.form if type(like) is Tracer else like
     dense = isinstance(value, _ndarray)
     if type(value) is Element:
         return value.space.zeros() if ct is None else boxed(ct)
@@ -58,18 +58,18 @@ def settle_recorded(b: RecordBuilder, ct: Any, like: Any) -> Any:
         return b.full(ct, shape=value.shape, dtype=value.dtype.name) if dense else dtype_of(value).type(ct.value)
     if type(ct) is not Tracer:
         return settle(ct.value if type(ct) is Number else ct, value)
-    if dense and not isinstance(ct.value, _ndarray):
+    if dense and not isinstance(ct.form, _ndarray):
         return b.reshape(ct, shape=value.shape)
-    if not dense and isinstance(ct.value, _ndarray):
+    if not dense and isinstance(ct.form, _ndarray):
         return b.slice(ct, start=(), count=(), step=(), drop=())
-    if not dense and not isinstance(ct.value, np.generic):  # an operand that is a Python number: a derivative is numpy's
+    if not dense and not isinstance(ct.form, np.generic):  # an operand that is a Python number: a derivative is numpy's
         return alias(ct, dtype_of(value).type(ct.value))
     return ct
 
 
 def ones(b: RecordBuilder | None, out: Any) -> Any:
     """A cotangent or tangent of ones for a leaf."""
-    value = out.value if type(out) is Tracer else out
+    value = out.form if type(out) is Tracer else out
     if b is None and (type(value) is _float64 or type(value) is float):
         return _ONE
     if type(value) is Element:
@@ -103,7 +103,7 @@ def leaves_like(what: str, given: Any, likes: Sequence[Any], structure: Structur
         raise DifferentiationError(f"expected a {what} of the structure {structure}, got {have} ({here()})")
     made: list[Any] = []
     for leaf, like in zip(leaves, likes, strict=True):
-        value = like.value if type(like) is Tracer else like
+        value = like.form if type(like) is Tracer else like
         if type(value) is Element:
             given_node = unboxed(leaf)
             if type(held_by(given_node)) is not type(value.held):
@@ -113,7 +113,7 @@ def leaves_like(what: str, given: Any, likes: Sequence[Any], structure: Structur
         if not is_numeric(value) or dtype_of(value).kind not in "fc":
             made.append(None)  # an integer output: no derivative flows
             continue
-        bits = leaf.value if type(leaf) is Tracer else leaf
+        bits = leaf.form if type(leaf) is Tracer else leaf
         bits = bits if isinstance(bits, (np.ndarray, np.generic)) else np.asarray(bits)
         shape, dtype = np.shape(value), dtype_of(value)
         if bits.dtype.kind not in "biufc" or (bits.shape and bits.shape != shape) or (bits.dtype.kind == "c" and dtype.kind != "c"):

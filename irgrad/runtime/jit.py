@@ -156,7 +156,7 @@ class Jitted:
         if CONFIG.explain:
             report(f"{self.__name__} is traced: {'; '.join(reasons) or 'a new signature'}")
         try:
-            return self._first(args, kwargs, form, self.compile_after, effects)
+            return self._answer(*self._first(args, kwargs, form, self.compile_after, effects))
         except NotCompiledError as error:
             self.impure = str(error)
             warnings.warn(f"irgrad.jit({self.__name__}) keeps running eagerly: {error}", RuntimeWarning, stacklevel=3)
@@ -168,13 +168,28 @@ class Jitted:
         except TypeError as error:
             raise TraceError(f"{self.__name__} writes into an argument, and {error} ({here()}); pass copies") from None
 
-    def _first(self, args: tuple[Any, ...], kwargs: dict[str, Any], form: CallForm, needed: int, effects: Effects | None = None) -> Any:
+    def _first(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], form: CallForm, needed: int, effects: Effects | None = None
+    ) -> tuple[Traced, Variant, CallForm]:
         """Trace a call; where it is seen only then that a written argument is not alone in its memory, once more."""
         try:
-            return self._trace(self._variants(form), form, needed, effects)
+            return (*self._trace(self._variants(form), form, needed, effects), form)
         except SharedArguments:
             form = self._form(args, kwargs)
-            return self._trace(self._variants(form), form, needed, effects)
+            return (*self._trace(self._variants(form), form, needed, effects), form)
+
+    def _answer(self, traced: Traced, variant: Variant, form: CallForm) -> Any:
+        """What a traced call returns: what the trace computed, or the program where it left that for later."""
+        if traced.is_deferred and variant.program is not None:
+            captured = variant.read()
+            done, result = run(variant, (*form.leaves, *map(normalise, captured)), self._stats)
+            if done:
+                self._stats.eager_calls -= 1
+                self._recent = variant
+                return result
+            traced = trace_call(self.fun, form)  # an operation failed: numpy says where
+            traced.trace.close()
+        return traced.result
 
     def _variants(self, form: CallForm) -> list[Variant]:
         """The variants of a signature; the oldest signature makes room for a new one."""
@@ -248,13 +263,13 @@ class Jitted:
 
     # -- tracing -----------------------------------------------------------------------------------------------------
 
-    def _trace(self, variants: list[Variant], form: CallForm, needed: int, effects: Effects | None = None) -> Any:
+    def _trace(self, variants: list[Variant], form: CallForm, needed: int, effects: Effects | None = None) -> tuple[Traced, Variant]:
         with self._lock, paused_gc():
             start = time.perf_counter()
             if not self._stats.traces:
                 prepare(self.fun)
             try:
-                traced = trace_call(self.fun, form, effects)
+                traced = trace_call(self.fun, form, effects, defer=self.compile_after <= 2 and not (effects and effects.log))
             except SharedArguments:
                 self._writes = True
                 raise
@@ -277,8 +292,8 @@ class Jitted:
             if traced.impure:
                 self._turn_impure("; ".join(traced.impure))
             else:
-                self._sighted(variant, recording, traced, needed)
-            return traced.result
+                self._sighted(variant, recording, traced, 1 if traced.is_deferred else needed)
+            return traced, variant
 
     def _sighted(self, variant: Variant, recording: Recording, traced: Traced, needed: int) -> None:
         """Attach a path at its second sighting, if both sightings agree."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from irgrad.frontend.captured import SelfOrigin
 from irgrad.frontend.context import CURRENT
+from irgrad.frontend.deferral import is_deferred
 from irgrad.frontend.draws import fingerprint, watch
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.names import default_names
@@ -29,7 +30,6 @@ class Traced:
     def __init__(
         self,
         trace: GraphTrace,
-        result: Any,
         outputs: list[Any],
         structure: Any,
         guards: list[Any],
@@ -38,17 +38,33 @@ class Traced:
         doubt: str,
     ) -> None:
         self.trace = trace
-        self.result = result
         self.outputs = outputs
         self.structure = structure
         self.guards = guards
         self.captured = captured
         self.impure = impure
         self.doubt = doubt  # why one trace does not show that the function is pure; empty if it does
+        self._values = None if self.is_deferred else [_fresh(o) for o in outputs]
+
+    @property
+    def is_deferred(self) -> bool:
+        """Is there an output that has not been computed?"""
+        return any(type(o) is Tracer and is_deferred(o) for o in self.outputs)
+
+    @property
+    def result(self) -> Any:
+        """What the function returned on the arguments of the call; computes what was deferred."""
+        if self._values is None:
+            self._values = [_fresh(o) for o in self.outputs]
+        return unflatten(self.structure, self._values)
 
 
-def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None = None, annotate: bool = False) -> Traced:
+def trace_call(
+    fun: Callable[..., Any], form: CallForm, effects: Effects | None = None, annotate: bool = False, defer: bool = False
+) -> Traced:
     """Run `fun` on tracers of a call's data leaves; `effects` has what the interrupted run that this one repeats has drawn.
+
+    `defer` says that large values may be left to be computed later (`frontend.deferral`).
 
     Raises SharedArguments where an argument is written in whose memory another one is.
     """
@@ -58,6 +74,7 @@ def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None 
     trace.drawn = fingerprint()
     if annotate:
         trace.primals = {}
+    trace.may_defer = defer and not annotate
     token = CURRENT.set(trace)
     captured: dict[Any, Any] = {}
 
@@ -70,6 +87,7 @@ def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None 
 
     substitution = Substitution(wrap, default_names())
     trace.substitution = substitution
+    substitution.on_doubt = trace.settle
     trace.finder = finder = Finder(trace.sites.base, captured.__setitem__)
     try:
         inputs = [trace.input(value, number) for number, value in enumerate(form.values)]
@@ -85,11 +103,10 @@ def trace_call(fun: Callable[..., Any], form: CallForm, effects: Effects | None 
         if trace.storages:
             outputs = resolve_all(trace, outputs, True)
             check_written(trace, outputs)
-        values = [_fresh(o) for o in outputs]
         watch(trace)
         impure = substitution.finish()
         guards = [*substitution.guards, *finder.guards]
-        return Traced(trace, unflatten(out_structure, values), outputs, out_structure, guards, captured, impure, substitution.doubt)
+        return Traced(trace, outputs, out_structure, guards, captured, impure, substitution.doubt)
     except BaseException:
         substitution.finish()  # writes to globals and cells up to here are the user's
         trace.close()

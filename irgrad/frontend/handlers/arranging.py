@@ -18,6 +18,7 @@ from irgrad.frontend.handlers.core import (
     broadcast,
     call,
     dtype_of,
+    form_of,
     fresh,
     handles,
     join,
@@ -140,8 +141,8 @@ def repeat(trace: Trace, a: Any, repeats: Any, axis: Any = None) -> Any:
         x = flattened(trace, x)
     shape = shape_of(x)
     at = axis_index(axis, len(shape))
-    if np.ndim(unwrap(repeats)) == 0 or (np.size(unwrap(repeats)) == 1 and shape[at] != 1):
-        count = operator.index(repeats if np.ndim(unwrap(repeats)) == 0 else repeats[0])
+    if np.ndim(form_of(repeats)) == 0 or (np.size(form_of(repeats)) == 1 and shape[at] != 1):
+        count = operator.index(repeats if np.ndim(form_of(repeats)) == 0 else repeats[0])
         if count < 0:
             raise ValueError("repeats may not contain negative values.")
         grown = (*shape[: at + 1], 1, *shape[at + 1 :])

@@ -23,6 +23,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     find_in_call,
+    form_of,
     full,
     handles,
     iota,
@@ -32,7 +33,6 @@ from irgrad.frontend.handlers.core import (
     shape_tuple,
     transpose,
     unsupported,
-    unwrap,
 )
 from irgrad.frontend.handlers.indexing import mask_positions
 from irgrad.frontend.handlers.joining import unstack
@@ -99,9 +99,9 @@ def piecewise(trace: Trace, x: Any, condlist: Any, funclist: Sequence[Any], *arg
     values = as_array(trace, x)
     shape = shape_of(values)
     if isinstance(condlist, (list, tuple)):
-        conditions = [condlist] if np.ndim(unwrap(condlist[0])) == 0 and shape else list(condlist)
+        conditions = [condlist] if np.ndim(form_of(condlist[0])) == 0 and shape else list(condlist)
     else:
-        conditions = [condlist] if np.ndim(unwrap(condlist)) < 2 else list(unstack(trace, condlist))
+        conditions = [condlist] if np.ndim(form_of(condlist)) < 2 else list(unstack(trace, condlist))
     masks = [NP.broadcast_to(cast(trace, as_array(trace, c), bool), shape) for c in conditions]
     if len(funclist) == len(masks) + 1:
         rest = functools.reduce(NP.logical_or, masks)

@@ -18,6 +18,7 @@ import numpy as np
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import IrgradError, PlainArrayError, UnsupportedError, translate
 from irgrad.frontend.context import current
+from irgrad.frontend.deferral import is_deferred, postpone
 from irgrad.frontend.documented import PLAIN, described
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.storage import identity, resolve_tree, write
@@ -71,6 +72,16 @@ def unwrap(value: Any) -> Any:
     return value
 
 
+def form_of(value: Any) -> Any:
+    """`value` with tracers replaced by their forms: something of the right type, dtype and shape."""
+    kind = type(value)
+    if kind is Tracer:
+        return value.form
+    if kind in _SEQUENCES:
+        return kind(form_of(v) for v in value)
+    return value
+
+
 def open_trace(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Trace | None:
     """The trace that records a call: the open one, or that of a traced argument; None if numpy itself should run."""
     trace = current()
@@ -97,7 +108,7 @@ def store(trace: Trace, out: Any, made: Any, name: str) -> None:
     """
     if type(out) is not Tracer:
         made_outside(f"{name}(out=) with")
-    if not isinstance(out.value, np.ndarray):
+    if not isinstance(out.form, np.ndarray):
         raise TypeError("return arrays must be of ArrayType")
     if not np.can_cast(dtype_of(made), out.dtype, "same_kind"):
         raise TypeError(f"Cannot cast ufunc {name!r} output from {dtype_of(made)!r} to {out.dtype!r} with casting rule 'same_kind'")
@@ -108,7 +119,7 @@ def store(trace: Trace, out: Any, made: Any, name: str) -> None:
 
 def fresh(trace: Trace, x: Any, *given: Any) -> Any:
     """`x` as memory of its own, where numpy copies and the recorded value is an operand or a view."""
-    if type(x) is not Tracer or not isinstance(x.value, np.ndarray):
+    if type(x) is not Tracer or not isinstance(x.form, np.ndarray):
         return x
     op = x.op
     if op is None or op.has(VIEW) or op.has(IDENTITY) or not given or any(type(g) is Tracer and g.index == x.index for g in given):
@@ -280,7 +291,7 @@ def operand(trace: Trace, x: Any) -> Any:
 def as_array(trace: Trace, x: Any, dtype: Any = None) -> Any:
     """`x` as an array operand, converted to `dtype`; numbers become 0-d arrays, nested sequences of tracers are stacked."""
     if type(x) is Tracer:
-        made: Any = x if isinstance(x.value, np.ndarray) else call(trace, "reshape", x, shape=())
+        made: Any = x if isinstance(x.form, np.ndarray) else call(trace, "reshape", x, shape=())
     elif isinstance(x, _SEQUENCES) and find_tracer(x) is not None:
         made = _stack_nested(trace, x)
     elif isinstance(x, _NUMBERS):
@@ -298,8 +309,8 @@ def _stack_nested(trace: Trace, rows: Sequence[Any]) -> Any:
     """
     leaves: list[Any] = []
     shape = _nesting(rows, leaves)
-    dtype = np.result_type(*[np.asarray(unwrap(leaf)).dtype for leaf in leaves])
-    inner = {np.shape(unwrap(leaf)) for leaf in leaves}
+    dtype = np.result_type(*[np.asarray(form_of(leaf)).dtype for leaf in leaves])
+    inner = {np.shape(form_of(leaf)) for leaf in leaves}
     if shape is None or len(inner) > 1:  # numbers beside arrays of as many axes as the nesting has left
         return _stack_rows(trace, rows, dtype)
     extents = inner.pop()
@@ -335,13 +346,13 @@ def _nesting(rows: Any, leaves: list[Any]) -> Shape | None:
 
 def shape_of(x: Any) -> Shape:
     """Shape of an operand."""
-    value = x.value if type(x) is Tracer else x
+    value = x.form if type(x) is Tracer else x
     return value.shape if isinstance(value, (np.ndarray, np.generic)) else np.shape(value)
 
 
 def dtype_of(x: Any) -> np.dtype[Any]:
     """Dtype of an operand; Python numbers have their default dtype."""
-    value = x.value if type(x) is Tracer else x
+    value = x.form if type(x) is Tracer else x
     return value.dtype if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value).dtype
 
 
@@ -353,7 +364,7 @@ def scalar_where(condition: Any, x: Any, y: Any) -> Any:
 
 def weak_of(x: Any) -> Any:
     """What numpy's promotion takes of an operand: a Python number itself, or a dtype."""
-    value = x.value if type(x) is Tracer else x
+    value = x.form if type(x) is Tracer else x
     return value.dtype if isinstance(value, (np.ndarray, np.generic)) else value
 
 
@@ -361,7 +372,9 @@ def alias(x: Any, value: Any = NO_VALUE) -> Any:
     """Another tracer of the same recorded value, with another concrete form (a scalar for a 0-d array) if one is given."""
     if type(x) is not Tracer:
         return x
-    made = Tracer(x._trace, x.value if value is NO_VALUE else value, x.op, x.operands, x.params, x.index)
+    made = Tracer(x._trace, x.form if value is NO_VALUE else value, x.op, x.operands, x.params, x.index)
+    if x._trace.defers and is_deferred(x):
+        postpone(made)
     if x._trace.is_graph:
         made.segment = x.segment
         made.site = x.site
@@ -386,7 +399,7 @@ def cast(trace: Trace, x: Any, dtype: Any) -> Any:
     target = np.dtype(dtype)
     if type(x) is not Tracer and isinstance(x, _NUMBERS):
         return target.type(x)
-    value = x.value if type(x) is Tracer else x
+    value = x.form if type(x) is Tracer else x
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype == target:
         return x
     if target.kind not in "biufc":
@@ -422,7 +435,7 @@ def broadcast(trace: Trace, x: Any, shape: Shape) -> Any:
 
 
 def _is_array(x: Any) -> bool:
-    return isinstance(x.value if type(x) is Tracer else x, np.ndarray)
+    return isinstance(x.form if type(x) is Tracer else x, np.ndarray)
 
 
 def join(trace: Trace, parts: Sequence[Any], axis: int) -> Any:
@@ -513,7 +526,7 @@ def axis_tuple(axis: Any, ndim: int) -> Shape:
 def shape_tuple(shape: Any) -> Shape:
     """A shape argument as plain integers."""
     if type(shape) is Tracer or not isinstance(shape, (list, tuple, np.ndarray)):
-        if type(shape) is Tracer and np.ndim(shape.value) == 1:
+        if type(shape) is Tracer and np.ndim(shape.form) == 1:
             return tuple(operator.index(n) for n in shape)
         return (operator.index(shape),)
     return tuple(operator.index(n) for n in shape)

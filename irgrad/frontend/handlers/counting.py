@@ -14,13 +14,13 @@ from irgrad.frontend.handlers.core import (
     call,
     cast,
     dtype_of,
+    form_of,
     full,
     handles,
     operand,
     real64,
     reshape,
     shape_of,
-    unwrap,
 )
 from irgrad.frontend.handlers.joining import unstack
 from irgrad.frontend.handlers.shaping import flattened, size_of
@@ -85,7 +85,7 @@ def _numeric(trace: Trace, a: Any) -> Any:
 
 def _edges(trace: Trace, x: Any, bins: Any, range: Any, weights: Any = None) -> Any:
     """Edges of bins as numpy chooses them: the range of the data is part of them, so they have a derivative."""
-    if np.ndim(unwrap(bins)) == 1:
+    if np.ndim(form_of(bins)) == 1:
         edges = as_array(trace, bins)
         if not bool(NP.all(NP.less_equal(edges[:-1], edges[1:]))):
             raise ValueError("`bins` must increase monotonically, when an array")
@@ -110,7 +110,7 @@ def _edges(trace: Trace, x: Any, bins: Any, range: Any, weights: Any = None) -> 
     if bool(NP.equal(low, high)):
         low, high = NP.subtract(low, 0.5), NP.add(high, 0.5)
     count = estimated(trace, x, bins, low, high, range is not None) if isinstance(bins, str) else operator.index(bins)
-    dtype = np.result_type(unwrap(low), unwrap(high), dtype_of(x))
+    dtype = np.result_type(form_of(low), form_of(high), dtype_of(x))
     return NP.linspace(low, high, count + 1, endpoint=True, dtype=np.result_type(dtype, float) if dtype.kind in "iu" else dtype)
 
 
@@ -185,7 +185,7 @@ def _one_axis(edges: Any, axis: int, ndim: int) -> tuple[int, ...]:
 
 
 def _grid_edges(trace: Trace, x: Any, bins: Any, range: Any) -> Any:
-    if np.ndim(unwrap(bins)) == 1:
+    if np.ndim(form_of(bins)) == 1:
         return _edges(trace, x, bins, range)
     edges = _edges(trace, x, bins, range)
     return edges if dtype_of(edges).kind == "f" else cast(trace, edges, float)
@@ -197,7 +197,7 @@ def histogram2d(
 ) -> tuple[Any, Any, Any]:
     if len(x) != len(y):
         raise ValueError("x and y must have the same length.")
-    one_grid = hasattr(bins, "__len__") and np.ndim(unwrap(bins[0])) == 0 and len(bins) not in (1, 2)
+    one_grid = hasattr(bins, "__len__") and np.ndim(form_of(bins[0])) == 0 and len(bins) not in (1, 2)
     both = [as_array(trace, bins)] * 2 if one_grid else bins
     hist, edges = histogramdd(trace, [x, y], both, range, density, weights)
     return hist, edges[0], edges[1]

@@ -20,6 +20,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     find_tracer,
+    form_of,
     fresh,
     full,
     handles,
@@ -69,7 +70,7 @@ def _converter(function: Callable[..., Any]) -> None:
 
 def _in_order(trace: Trace, x: Tracer, function: Callable[..., Any]) -> bool:
     """Does numpy's function leave an array of these strides as it is?"""
-    if function not in (np.ascontiguousarray, np.asfortranarray) or not isinstance(x.value, np.ndarray):
+    if function not in (np.ascontiguousarray, np.asfortranarray) or not isinstance(x.form, np.ndarray):
         return True
     flags = laid_out(trace, x)[0].flags
     return bool(flags.c_contiguous if function is np.ascontiguousarray else flags.f_contiguous)
@@ -229,7 +230,7 @@ def arange(
         if type(start) is int and start == 0 and type(step) is int and step == 1 and plain.dtype.kind in "iuf":
             return iota(trace, plain.size, plain.dtype)
         return fresh(trace, trace.lift(plain))
-    target = np.dtype(dtype) if dtype is not None else np.result_type(*[np.asarray(unwrap(v)).dtype for v in (start, stop, step)])
+    target = np.dtype(dtype) if dtype is not None else np.result_type(*[np.asarray(form_of(v)).dtype for v in (start, stop, step)])
     span = apply(trace, "div", np.divide, apply(trace, "sub", np.subtract, stop, start), step)
     count = max(0, int(apply(trace, "ceil", np.ceil, span)))
     places = iota(trace, count, target)
@@ -262,7 +263,7 @@ def linspace(
     if count < 0:
         raise ValueError(f"Number of samples, {count}, must be non-negative.")
     first, last = operand(trace, start), operand(trace, stop)
-    found = np.result_type(np.asarray(unwrap(first)), np.asarray(unwrap(last)), 0.0)
+    found = np.result_type(np.asarray(form_of(first)), np.asarray(form_of(last)), 0.0)
     target = found if dtype is None else np.dtype(dtype)
     pieces = count - 1 if endpoint else count
     first, last = cast(trace, first, found), cast(trace, last, found)
@@ -293,8 +294,8 @@ def linspace(
 def logspace(
     trace: Trace, start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Any:
-    if np.ndim(unwrap(base)):
-        shape = np.broadcast_shapes(*[np.shape(unwrap(v)) for v in (start, stop, base)])
+    if np.ndim(form_of(base)):
+        shape = np.broadcast_shapes(*[np.shape(form_of(v)) for v in (start, stop, base)])
         start, stop, base = (NP.broadcast_to(v, shape) for v in (start, stop, base))
         base = NP.expand_dims(base, axis)
     made = NP.power(base, linspace(trace, start, stop, num, endpoint, axis=axis))
@@ -311,7 +312,7 @@ def geomspace(trace: Trace, start: Any, stop: Any, num: Any = 50, endpoint: bool
     if not is_complex and bool(NP.any(NP.not_equal(NP.sign(first), NP.sign(last)))):
         unsupported("geomspace of real ends of two signs", "make one of them complex")
     count = operator.index(num)
-    found = np.result_type(unwrap(first), unwrap(last), np.float64)
+    found = np.result_type(form_of(first), form_of(last), np.float64)
     shape = np.broadcast_shapes(shape_of(first), shape_of(last))
     first, last = (NP.broadcast_to(cast(trace, v, found), shape) for v in (first, last))
     sign = NP.divide(first, NP.absolute(first)) if is_complex else NP.sign(first)
@@ -436,7 +437,7 @@ def meshgrid(trace: Trace, *xi: Any, copy: bool = True, sparse: bool = False, in
 @handles(np.vander)
 def vander(trace: Trace, x: Any, N: Any = None, increasing: bool = False) -> Any:
     base = as_array(trace, x)
-    n = len(unwrap(base)) if N is None else operator.index(N)
+    n = len(form_of(base)) if N is None else operator.index(N)
     dtype = np.promote_types(dtype_of(base), int)
     base = cast(trace, base, dtype)
     powers: list[Any] = [full(trace, (shape_of(base)[0],), 1, dtype)]

@@ -18,13 +18,13 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     find_tracer,
+    form_of,
     handles,
     join,
     operand,
     reshape,
     shape_of,
     take_slice,
-    unwrap,
 )
 from irgrad.frontend.handlers.joining import joined, parts_of
 from irgrad.frontend.handlers.shaping import flattened
@@ -86,7 +86,7 @@ def gradient(trace: Trace, f: Any, *varargs: Any, axis: Any = None, edge_order: 
 
 def _steps(trace: Trace, h: Any, n: int) -> Any:
     """The spacing: a number, or one for each pair of neighbours where coordinates (n,) are given."""
-    if not np.ndim(unwrap(h)):
+    if not np.ndim(form_of(h)):
         return operand(trace, h)
     places = as_array(trace, h)
     if len(shape_of(places)) != 1:

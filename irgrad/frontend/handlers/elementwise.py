@@ -17,6 +17,7 @@ from irgrad.frontend.handlers.core import (
     call,
     cast,
     dtype_of,
+    form_of,
     handles,
     handles_method,
     operand,
@@ -75,7 +76,7 @@ def real_if_close(trace: Trace, a: Any, tol: float = 100) -> Any:
 
 
 def _all(x: Any) -> tuple[int, ...]:
-    return tuple(range(np.ndim(unwrap(x))))
+    return tuple(range(np.ndim(form_of(x))))
 
 
 @handles(np.iscomplex)
@@ -140,7 +141,7 @@ def select(trace: Trace, condlist: Sequence[Any], choicelist: Sequence[Any], def
     dtype = np.result_type(*[weak_of(c) for c in (*choices, made)])
     made = cast(trace, _in_range(made, dtype), dtype)
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
-        if np.asarray(unwrap(condition)).dtype.kind != "b":
+        if np.asarray(form_of(condition)).dtype.kind != "b":
             raise TypeError("invalid entry in condlist: should be boolean ndarray")
         made = apply(trace, "where", np.where, operand(trace, condition), cast(trace, choice, dtype), made)
     return made
@@ -235,7 +236,7 @@ def allclose(trace: Trace, a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, e
 @handles(np.array_equal)
 def array_equal(trace: Trace, a1: Any, a2: Any, equal_nan: bool = False) -> bool:
     x, y = operand(trace, a1), operand(trace, a2)
-    if np.shape(unwrap(x)) != np.shape(unwrap(y)):
+    if np.shape(form_of(x)) != np.shape(form_of(y)):
         return False
     same = apply(trace, "equal", np.equal, x, y)
     if equal_nan:
@@ -248,7 +249,7 @@ def array_equal(trace: Trace, a1: Any, a2: Any, equal_nan: bool = False) -> bool
 def array_equiv(trace: Trace, a1: Any, a2: Any) -> bool:
     x, y = operand(trace, a1), operand(trace, a2)
     try:
-        np.broadcast_shapes(np.shape(unwrap(x)), np.shape(unwrap(y)))
+        np.broadcast_shapes(np.shape(form_of(x)), np.shape(form_of(y)))
     except ValueError:
         return False
     same = apply(trace, "equal", np.equal, x, y)
@@ -286,7 +287,7 @@ def _repair(trace: Trace, x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
 def sinc(trace: Trace, x: Any) -> Any:
     """sin(t) / t with t = pi x; near 0 the series, whose derivatives of every order are exact where those of the quotient cancel."""
     x = operand(trace, x)
-    if (type(x) is Tracer and not isinstance(x.value, (np.ndarray, np.generic))) or dtype_of(x).kind in "biu":
+    if (type(x) is Tracer and not isinstance(x.form, (np.ndarray, np.generic))) or dtype_of(x).kind in "biu":
         x = cast(trace, x, np.float64)
     scaled = apply(trace, "mul", np.multiply, np.pi, x)
     near = apply(trace, "less", np.less, apply(trace, "abs", np.absolute, scaled), 0.3)

@@ -24,6 +24,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     find_tracer,
+    form_of,
     reshape,
     run,
     shape_of,
@@ -49,7 +50,7 @@ BASIC = (int, slice, type(None), EllipsisType)
 
 def get(x: Tracer, index: Any) -> Any:
     """``x[index]``."""
-    value = x.value
+    value = x.form
     if not isinstance(value, (np.ndarray, np.generic)):
         raise TypeError(f"{type(value).__name__!r} object is not subscriptable")
     key = key_of(index)
@@ -138,15 +139,15 @@ def read(x: Any, plan: Plan) -> Any:
     made = x
     if params is not None:
         made = x._trace.call(_SLICE, (x,), params)
-        if is_array and shape is None and not isinstance(made.value, np.ndarray):
-            made = alias(made, np.asarray(made.value))
+        if is_array and shape is None and not isinstance(made.form, np.ndarray):
+            made = alias(made, np.asarray(made.form))
     if shape is not None:
         return _again(made, shape)
     if made is not x:
         return made
     if is_array:
-        return alias(x) if isinstance(x.value, np.ndarray) else alias(x, np.asarray(x.value))
-    return alias(x, x.value[()])
+        return alias(x) if isinstance(x.form, np.ndarray) else alias(x, np.asarray(x.form))
+    return alias(x, x.form[()])
 
 
 def _again(x: Any, shape: Shape) -> Any:
@@ -186,7 +187,7 @@ def _axes_of(item: Any) -> int:
     if item is None or item is Ellipsis or type(item) is bool:
         return 0
     if type(item) is Tracer or isinstance(item, np.ndarray):
-        return np.ndim(unwrap(item)) if dtype_of(item).kind == "b" else 1
+        return np.ndim(form_of(item)) if dtype_of(item).kind == "b" else 1
     return 1
 
 
@@ -256,8 +257,8 @@ def item_of(trace: Trace, item: Any) -> Any:
         return operator.index(item)
     made = as_array(trace, item) if kind is not Tracer else item
     if dtype_of(made).kind not in "biu":
-        if np.size(unwrap(made)) == 0 and find_tracer((item,)) is None:
-            return trace.lift(np.zeros(np.shape(unwrap(made)), np.int64))
+        if np.size(form_of(made)) == 0 and find_tracer((item,)) is None:
+            return trace.lift(np.zeros(np.shape(form_of(made)), np.int64))
         raise IndexError("arrays used as indices must be of integer (or boolean) type")
     return made if shape_of(made) or dtype_of(made).kind != "b" else bool(made)
 

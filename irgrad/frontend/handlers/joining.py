@@ -17,6 +17,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     find_tracer,
+    form_of,
     fresh,
     handles,
     join,
@@ -27,7 +28,6 @@ from irgrad.frontend.handlers.core import (
     shape_tuple,
     take_slice,
     unsupported,
-    unwrap,
     weak_of,
 )
 from irgrad.frontend.handlers.shaping import at_least_2d, at_least_3d, flattened, size_of
@@ -115,7 +115,7 @@ def _list_depth(item: Any) -> int:
 
 
 def _leaf_ndim(item: Any) -> int:
-    return max((_leaf_ndim(i) for i in item), default=0) if isinstance(item, list) else np.ndim(unwrap(item))
+    return max((_leaf_ndim(i) for i in item), default=0) if isinstance(item, list) else np.ndim(form_of(item))
 
 
 def _assemble(trace: Trace, item: Any, depth: int, ndim: int) -> Any:
@@ -140,7 +140,7 @@ def _split(trace: Trace, ary: Any, sections: Any, axis: Any, even: bool) -> list
     x = as_array(trace, ary)
     at = axis_index(axis, len(shape_of(x)))
     n = shape_of(x)[at]
-    if isinstance(sections, (list, tuple, np.ndarray)) and np.ndim(unwrap(sections)) == 1:
+    if isinstance(sections, (list, tuple, np.ndarray)) and np.ndim(form_of(sections)) == 1:
         return split_at(trace, x, [operator.index(i) for i in sections], at)
     parts = shape_tuple(sections)[0]
     if parts <= 0:
@@ -165,7 +165,7 @@ def array_split(trace: Trace, ary: Any, indices_or_sections: Any, axis: Any = 0)
 def _splitter(function: Callable[..., Any], axis: int, least: int) -> None:
     @handles(function)
     def split_along(trace: Trace, ary: Any, indices_or_sections: Any) -> list[Any]:
-        ndim = np.ndim(unwrap(ary))
+        ndim = np.ndim(form_of(ary))
         if ndim < least:
             raise ValueError(f"{function.__name__} only works on arrays of {least} or more dimensions")
         return _split(trace, ary, indices_or_sections, 0 if axis == 1 and ndim == 1 else axis, True)

@@ -24,6 +24,7 @@ from irgrad.frontend.handlers.core import (
     call,
     cast,
     dtype_of,
+    form_of,
     handles,
     reshape,
     shape_of,
@@ -191,7 +192,7 @@ def cutoff_of(value: Any) -> float:
 
 def _cutoffs(value: Any) -> Any:
     """Cutoffs as a param: a number, or nested tuples of them."""
-    return tuple(map(_cutoffs, value)) if np.ndim(unwrap(value)) else cutoff_of(value)
+    return tuple(map(_cutoffs, value)) if np.ndim(form_of(value)) else cutoff_of(value)
 
 
 @handles(np.linalg.pinv)

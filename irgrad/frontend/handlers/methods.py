@@ -62,7 +62,7 @@ def to_device(trace: Trace, x: Any, device: Any, /, *, stream: Any = None) -> An
 
 def _copied(self: Tracer, *memo: Any) -> Any:
     """``copy.copy`` and ``copy.deepcopy``; numbers need none."""
-    return METHODS["copy"](self) if isinstance(self.value, (np.ndarray, np.generic)) else self
+    return METHODS["copy"](self) if isinstance(self.form, (np.ndarray, np.generic)) else self
 
 
 setattr(Tracer, "__copy__", _copied)

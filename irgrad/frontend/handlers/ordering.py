@@ -163,6 +163,6 @@ def _like(x: Any) -> Callable[..., Any]:
 
     def fn(condition: Any, yes: Any, no: Any) -> Any:
         made = np.where(condition, yes, no)
-        return made if isinstance(x.value, np.ndarray) else made[()]
+        return made if isinstance(x.form, np.ndarray) else made[()]
 
     return fn

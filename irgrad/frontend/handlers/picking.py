@@ -17,6 +17,7 @@ from irgrad.frontend.handlers.core import (
     call,
     cast,
     dtype_of,
+    form_of,
     handles,
     handles_method,
     iota,
@@ -144,14 +145,14 @@ def item(trace: Trace, x: Any, *args: Any) -> Any:
         if type(place) is not tuple and len(shape_of(x)) != 1:
             x = flattened(trace, x)
         x = INDEXING["get"](x, place)
-    if np.size(unwrap(x)) != 1:
+    if np.size(form_of(x)) != 1:
         raise ValueError("can only convert an array of size 1 to a Python scalar")
     return python_number(trace, x)
 
 
 def python_number(trace: Trace, x: Any) -> Any:
     """A one-element operand as a Python number."""
-    if type(x.value) in (bool, int, float, complex):
+    if type(x.form) in (bool, int, float, complex):
         return alias(x)
     wide = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "c": np.complex128}[dtype_of(x).kind]
     made = cast(trace, x, wide)

@@ -19,6 +19,7 @@ from irgrad.frontend.handlers.core import (
     call,
     cast,
     dtype_of,
+    form_of,
     full,
     handles,
     inspects,
@@ -194,7 +195,7 @@ def insert(trace: Trace, arr: Any, obj: Any, values: Any, axis: Any = None) -> A
     at = axis_index(axis, len(shape_of(x)))
     n = shape_of(x)[at]
     obj = plain_places(trace, obj)
-    single = np.ndim(unwrap(obj)) == 0 and not isinstance(obj, slice)
+    single = np.ndim(form_of(obj)) == 0 and not isinstance(obj, slice)
     given = cast(trace, as_array(trace, values), dtype_of(x))
     if single and len(shape_of(given)) and len(shape_of(x)) > 1:
         # numpy moves the first axis of the values to the place of insertion

@@ -17,6 +17,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     find_tracer,
+    form_of,
     handles,
     refuse,
     reshape,
@@ -153,7 +154,7 @@ def quantile(
         made = weighted(trace, rows, as_array(trace, weights), levels, axis, method, q)
         made = [or_nan(trace, rows, m) for m in made]
     else:
-        wide = type(unwrap(q)) not in (int, float)
+        wide = type(form_of(q)) not in (int, float)
         made = [_level(trace, rows, level, method, wide) for level in levels]
     return stacked(trace, rows, q, made, bool(keepdims), method)
 

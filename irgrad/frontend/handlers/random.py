@@ -24,6 +24,7 @@ from irgrad.frontend.handlers.core import (
     as_array,
     cast,
     find_in_call,
+    form_of,
     operand,
     run,
     shape_of,
@@ -171,7 +172,7 @@ def _static(value: Any) -> Any:
 def _static_shape(size: Any) -> Any:
     if size is None:
         return None
-    if isinstance(unwrap(size), (int, np.integer)):
+    if isinstance(form_of(size), (int, np.integer)):
         return (int(_static(size)),)
     return tuple(int(_static(n)) for n in size)
 

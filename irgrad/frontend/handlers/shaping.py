@@ -16,6 +16,7 @@ from irgrad.frontend.handlers.core import (
     axis_tuple,
     broadcast,
     call,
+    form_of,
     fresh,
     handles,
     handles_method,
@@ -25,7 +26,6 @@ from irgrad.frontend.handlers.core import (
     shape_of,
     shape_tuple,
     transpose,
-    unwrap,
 )
 from irgrad.frontend.storage import is_view, laid_out
 from irgrad.frontend.trace import Trace
@@ -108,7 +108,7 @@ def reshape_method(trace: Trace, x: Any, *shape: Any, order: str = "C", copy: An
 @handles(np.ravel, method="ravel")
 def ravel(trace: Trace, a: Any, order: str = "C") -> Any:
     made = _reshaped(trace, a, (-1,), order)
-    if type(made) is Tracer and type(a) is Tracer and isinstance(a.value, np.ndarray) and is_view(trace, made):
+    if type(made) is Tracer and type(a) is Tracer and isinstance(a.form, np.ndarray) and is_view(trace, made):
         flags = laid_out(trace, a)[0].flags
         if not (flags.f_contiguous if order == "F" else flags.c_contiguous or (flags.f_contiguous and order != "C")):
             return fresh(trace, made)  # other than reshape, ravel copies what is not in a row
@@ -121,7 +121,7 @@ def flatten(trace: Trace, x: Any, order: str = "C") -> Any:
 
 
 def _transposed(trace: Trace, x: Any, axes: Any) -> Any:
-    if axes is None and isinstance(unwrap(x), np.generic):
+    if axes is None and isinstance(form_of(x), np.generic):
         return alias(x)
     x = as_array(trace, x)
     ndim = len(shape_of(x))
@@ -157,7 +157,7 @@ def _attribute(name: str, impl: Callable[..., Any]) -> None:
     ATTRIBUTES[name] = lambda x: run(x._trace, name, impl, (x,), {})
 
 
-_attribute("T", lambda trace, x: _transposed(trace, x, None) if isinstance(x.value, np.ndarray) else alias(x))
+_attribute("T", lambda trace, x: _transposed(trace, x, None) if isinstance(x.form, np.ndarray) else alias(x))
 _attribute("mT", matrix_transpose)
 
 
@@ -210,7 +210,7 @@ def expand_dims(trace: Trace, a: Any, axis: Any) -> Any:
 
 @handles(np.squeeze, method="squeeze")
 def squeeze(trace: Trace, a: Any, axis: Any = None) -> Any:
-    x = a if isinstance(unwrap(a), np.generic) else as_array(trace, a)
+    x = a if isinstance(form_of(a), np.generic) else as_array(trace, a)
     shape = shape_of(x)
     axes = tuple(i for i, n in enumerate(shape) if n == 1) if axis is None else axis_tuple(axis, len(shape))
     if any(shape[i] != 1 for i in axes):

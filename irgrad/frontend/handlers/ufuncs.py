@@ -316,7 +316,7 @@ def modf(trace: Trace, x: Any) -> tuple[Any, Any]:
 
 def _scalar(part: Any, x: Any) -> Any:
     """`part` as a numpy scalar where `x` is one."""
-    return part if isinstance(x.value, np.ndarray) else alias(part, part.value[()])
+    return part if isinstance(x.form, np.ndarray) else alias(part, part.form[()])
 
 
 @composes(np.ldexp)
@@ -340,11 +340,11 @@ def ldexp(trace: Trace, x: Any, n: Any) -> Any:
 
 def power(trace: Trace, x: Any, y: Any, fn: Callable[..., Any] = np.power) -> Any:
     """x ** y with `fn`'s value; a literal exponent chooses the algorithm."""
-    if type(y) is Tracer and type(y.value) is int:
+    if type(y) is Tracer and type(y.form) is int:
         y = operator.index(y)
-    if type(x) is Tracer and type(y) in (int, float) and isinstance(x.value, (np.ndarray, np.bool_)) and x.dtype == bool:
+    if type(x) is Tracer and type(y) in (int, float) and isinstance(x.form, (np.ndarray, np.bool_)) and x.dtype == bool:
         x = cast(trace, x, fn(np.empty(0, bool), y).dtype)
-    base = x.value if type(x) is Tracer else x
+    base = x.form if type(x) is Tracer else x
     exponent = _whole(y)
     if type(x) is Tracer and exponent is not None:
         kind = x.dtype.kind if isinstance(base, (np.ndarray, np.generic)) else "i" if isinstance(base, int) else "f"
@@ -355,14 +355,15 @@ def power(trace: Trace, x: Any, y: Any, fn: Callable[..., Any] = np.power) -> An
                 return apply(trace, "square", lambda v: fn(v, y), x)
             if abs(exponent) <= LARGEST_POWER:
                 made = call(trace, "integer_pow", x, n=exponent)
-                value = fn(base, y)
-                if type(value) is not type(made.value):
-                    made.value = value
+                if not isinstance(base, np.ndarray) and not made._trace.defers:
+                    value = fn(base, y)
+                    if type(value) is not type(made.value):
+                        made.value = made.form = value
                 return made
     elif type(y) is float and y == 0.5 and isinstance(base, np.ndarray) and base.dtype.kind == "f":
         return apply(trace, "sqrt", lambda v: fn(v, y), x)
     made = apply(trace, "pow", fn, x, y)
-    if type(made.value) is complex and not any(isinstance(unwrap(v), complex) for v in (x, y)):
+    if type(made.form) is complex and not any(isinstance(unwrap(v), complex) for v in (x, y)):
         raise UnsupportedError(
             f"a negative Python number to a fractional power is complex, which is not traced ({here()}); use x + 0j or a numpy array"
         )

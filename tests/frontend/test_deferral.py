@@ -1,0 +1,251 @@
+"""Large values of a trace are computed when somebody looks: results, errors, writes, doubts; what is computed is counted."""
+
+from __future__ import annotations
+
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+
+import irgrad
+import irgrad.frontend.deferral as deferral
+from irgrad.ir.primitive import VIEW
+from irgrad.runtime.signature import call_form
+from irgrad.runtime.tracing import Traced, trace_call
+
+N = 20_000  # numbers: 160 kB
+x0 = np.linspace(0.1, 2.0, N)
+m0 = np.linspace(-1.0, 1.0, N).reshape(200, 100)
+places = np.arange(0, N, 3) % N
+
+
+def deferred(fun, *args) -> Traced:
+    """A trace that may defer."""
+    return trace_call(fun, call_form(args, {}, (), (), False), defer=True)
+
+
+def num_computed(traced: Traced) -> int:
+    return sum(t.op is not None and t.op.name != "guard" and not deferral.is_deferred(t) for t in traced.trace.tape)
+
+
+FUNCTIONS = {
+    "chain": lambda x: np.sum(np.tanh(x) ** 2 + np.exp(-x) / x),
+    "where": lambda x: np.sum(np.where(x > 1.0, np.sqrt(x), x**3)),
+    "mean, std, max": lambda x: np.mean(x * x) + np.std(x) + np.max(x - x[3]),
+    "slices": lambda x: np.sum(x[1:] * x[:-1]) + x[7] * np.sum(x[::-1][:50] ** 2),
+    "parts of a matrix": lambda x: np.sum(x.reshape(200, 100).T[3:7] @ x.reshape(200, 100)[:, 2]),
+    "products": lambda x: np.sum((x.reshape(200, 100) @ x.reshape(100, 200)) ** 2) * 1e-6 + np.dot(x, x),
+    "outer": lambda x: np.sum(np.exp(-((x[:300, None] - x[None, 300:600]) ** 2))),
+    "concatenate, cumsum": lambda x: np.sum(np.cumsum(np.concatenate([x[:100], x, x[5:]])) * 1e-3),
+    "gather": lambda x: np.sum(np.sin(x[places]) * x[places + 1 - (places == N - 1)]),
+    "norm": lambda x: np.linalg.norm(x * 2.0) + np.linalg.norm(x.reshape(200, 100), axis=1).sum(),
+    "stack of rows": lambda x: np.sum(np.stack([x, 2 * x, x / 3], axis=1).prod(axis=1)),
+    "softmax": lambda x: np.sum(np.exp(x - np.max(x)) / np.sum(np.exp(x - np.max(x))) * x),
+    "sort": lambda x: np.sum(np.sort(np.cos(x))[:77]),
+    "transform": lambda x: np.sum(np.abs(np.fft.rfft(x)) ** 2) * 1e-5,
+    "parts of complex numbers": lambda x: np.sum(np.real(np.exp(1j * x)) * np.imag((1 + 2j) * x)),
+    "single precision": lambda x: np.sum(x.astype(np.float32) ** 2).astype(np.float64),
+    "integers": lambda x: np.sum(x * np.arange(N) % 7),
+    "systems": lambda x: np.sum(np.linalg.solve(np.eye(100) * 3 + m0.T @ (x.reshape(200, 100) * 1e-2), x[:100])),
+    "loop": lambda x: [x := np.sin(x) + 0.1 for _ in range(12)][-1].sum(),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_first_call_is_compiled_and_right(name):
+    fun = FUNCTIONS[name]
+    value_and_grad = irgrad.value_and_grad(fun)
+    value, slope = value_and_grad(x0)
+    jitted = irgrad.jit(value_and_grad)
+    for _ in range(2):
+        got, found = jitted(x0)
+        assert type(got) is type(value) and found.dtype == slope.dtype
+        np.testing.assert_allclose(got, value, rtol=1e-9)
+        np.testing.assert_allclose(found, slope, rtol=1e-7, atol=1e-9 * np.max(np.abs(slope)))
+    stats = jitted.stats()
+    assert (stats.calls, stats.eager_calls, stats.traces, stats.paths) == (2, 0, 1, 1)
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"gather", "integers", "systems", "sort"}))
+def test_nothing_large_is_computed(name):
+    traced = deferred(irgrad.value_and_grad(FUNCTIONS[name]), x0)
+    tape = [t for t in traced.trace.tape if t.op is not None and not t.op.has(VIEW) and not deferral.is_deferred(t)]
+    assert {t.op.name for t in tape if np.size(t.value) * 8 > deferral.LARGE} <= {"mark", "zeros", "iota"}
+    assert traced.is_deferred
+    traced.trace.close()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values_asked_for_later_are_those_of_eager_calls(name):
+    value_and_grad = irgrad.value_and_grad(FUNCTIONS[name])
+    traced = deferred(value_and_grad, x0)
+    traced.trace.close()
+    value, slope = value_and_grad(x0)
+    got, found = traced.result
+    assert type(got) is type(value)
+    np.testing.assert_allclose(got, value, rtol=1e-12)
+    np.testing.assert_allclose(found, slope, rtol=1e-9, atol=1e-12 * np.max(np.abs(slope)))
+    assert not deferral.is_deferred(next(t for t in traced.outputs))
+
+
+def test_memory_of_a_trace():
+    """Forty values of 160 kB, of which numpy would keep all for the adjoint."""
+    chain = irgrad.grad(lambda x: np.sum(FUNCTIONS["loop"](np.tanh(x))))
+    deferred(chain, x0).trace.close()
+    tracemalloc.start()
+    traced = deferred(chain, x0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    traced.trace.close()
+    assert len(traced.trace.tape) == 0 and peak < 4 * x0.nbytes
+
+
+def test_second_derivatives_and_jacobians():
+    product = irgrad.hessian_vector_product(FUNCTIONS["chain"])
+    v = np.cos(x0)
+    np.testing.assert_allclose(irgrad.jit(product)(x0, v), product(x0, v), rtol=1e-9, atol=1e-12)
+    forward = irgrad.make_jvp(FUNCTIONS["softmax"])
+    np.testing.assert_allclose(irgrad.jit(lambda x, t: forward(x)(t)[1])(x0, v), forward(x0)(v)[1], rtol=1e-9)
+    rows = irgrad.jacobian(lambda x: np.stack([np.sum(x**2), np.sum(np.sin(x))]))
+    np.testing.assert_allclose(irgrad.jit(rows)(x0), rows(x0), rtol=1e-12)
+
+
+def test_decisions_compute_what_they_ask_for_only():
+    def fun(x):
+        y = np.exp(x)
+        z = np.sin(x)
+        if np.sum(y) > 0:
+            return np.sum(y * z)
+        return np.sum(z)
+
+    traced = deferred(fun, x0)
+    assert [t.op.name for t in traced.trace.tape if t.op is not None and t.op.name != "guard" and not deferral.is_deferred(t)] == [
+        "exp", "reduce_sum", "greater",
+    ]  # fmt: skip
+    traced.trace.close()
+    jitted = irgrad.jit(fun)
+    assert jitted(x0) == pytest.approx(fun(x0)) and jitted(-x0) == pytest.approx(fun(-x0))
+
+
+def test_branches_that_flip():
+    def fun(x):
+        y = x * 2.0
+        return np.sum(y**2) if np.mean(y) > 0 else np.sum(np.exp(y))
+
+    jitted = irgrad.jit(irgrad.grad(fun))
+    for k in range(6):
+        x = x0 if k % 2 else -x0
+        np.testing.assert_allclose(jitted(x), irgrad.grad(fun)(x), rtol=1e-12)
+    assert jitted.stats().paths == 2
+
+
+# ---- writes ----
+
+
+def test_writes_settle():
+    def fun(x):
+        y = np.exp(x)
+        before = np.sum(y)
+        part = y[5:50]
+        y[3:9] = x[0] * 2.0
+        part *= 3.0
+        y += np.sin(x)
+        return before + np.sum(y**2) + np.sum(part)
+
+    value, slope = irgrad.value_and_grad(fun)(x0)
+    got, found = irgrad.jit(irgrad.value_and_grad(fun))(x0)
+    assert got == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(found, slope, rtol=1e-12)
+    traced = deferred(fun, x0)
+    assert not traced.trace.defers and num_computed(traced) == sum(t.op is not None and t.op.name != "guard" for t in traced.trace.tape)
+    traced.trace.close()
+
+
+def test_a_scalar_handle_of_a_deferred_value_keeps_its_bits():
+    def fun(x):
+        y = x * 2.0
+        first, again = y[0], +y
+        y[0] = 100.0
+        return first + np.sum(again) + y[0]
+
+    for jitted in (irgrad.jit(fun), irgrad.jit(irgrad.grad(fun))):
+        np.testing.assert_allclose(jitted(x0), jitted.fun(x0), rtol=1e-12)
+
+
+def test_arguments_are_not_read_after_the_call():
+    x = x0.copy()
+    jitted = irgrad.jit(lambda x: (x * 2.0, np.sum(x)))
+    doubled, total = jitted(x)
+    x[:] = 0.0
+    np.testing.assert_array_equal(doubled, x0 * 2.0)
+    assert total == pytest.approx(np.sum(x0))
+
+
+def test_a_result_that_is_an_argument_is_a_copy():
+    x = x0.copy()
+    same, half = irgrad.jit(lambda x: (x, x / 2))(x)
+    same[0] = 5.0
+    assert x[0] == x0[0] and half[0] == x0[0] / 2
+
+
+# ---- doubts, errors ----
+
+
+def test_doubtful_functions_are_computed_as_they_run():
+    def fun(x):
+        y = np.exp(x)
+        print(end="")
+        return np.sum(y)
+
+    traced = deferred(fun, x0)
+    assert traced.doubt and not traced.is_deferred
+    traced.trace.close()
+
+
+def test_a_captured_array_changed_before_the_doubt_is_read_before():
+    weights = np.ones(N)
+    memory, fives = memoryview(weights), memoryview(np.full(N, 5.0))
+
+    def fun(x):
+        y = x * weights
+        memory[:] = fives
+        return np.sum(y)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert irgrad.jit(fun)(x0) == pytest.approx(np.sum(x0))
+
+
+@pytest.mark.parametrize(
+    ("fun", "error"),
+    [
+        (lambda x: x + x[:7], ValueError),
+        (lambda x: x.reshape(3, 7), ValueError),
+        (lambda x: (x * 2)[N], IndexError),
+        (lambda x: (x * 2)[np.array([1, N])], IndexError),
+        (lambda x: np.concatenate([x * 2, m0 * 2]), ValueError),
+        (lambda x: (x * 2) @ (m0 * 2), ValueError),
+        (lambda x: np.sum(x * 2, axis=3), ValueError),
+        (lambda x: np.linalg.cholesky(-(x[:100, None] * x[:100])), np.linalg.LinAlgError),
+        (lambda x: np.linalg.solve(x[:100, None] * np.zeros(100), x[:100]), np.linalg.LinAlgError),
+    ],
+)
+def test_errors_are_numpys(fun, error):
+    with pytest.raises(error) as known:
+        fun(x0)
+    with pytest.raises(error, match="test_deferral.py") as found:
+        irgrad.jit(fun)(x0)
+    assert isinstance(found.value, type(known.value))
+
+
+def test_linked_later_where_that_is_asked_for():
+    jitted = irgrad.jit(FUNCTIONS["chain"], compile_after=3)
+    assert jitted(x0) == pytest.approx(FUNCTIONS["chain"](x0))
+    assert jitted.stats().eager_calls == 1 and jitted.stats().kernels == 0
+
+
+def test_small_arrays_are_computed_at_once():
+    traced = deferred(FUNCTIONS["chain"], x0[:100])
+    assert not traced.trace.defers and not traced.is_deferred
+    traced.trace.close()
