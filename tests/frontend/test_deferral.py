@@ -232,11 +232,10 @@ def test_a_captured_array_changed_before_the_doubt_is_read_before():
     ],
 )
 def test_errors_are_numpys(fun, error):
-    with pytest.raises(error) as known:
+    with pytest.raises(error):
         fun(x0)
-    with pytest.raises(error, match="test_deferral.py") as found:
+    with pytest.raises(error, match=r"test_deferral\.py"):
         irgrad.jit(fun)(x0)
-    assert isinstance(found.value, type(known.value))
 
 
 def test_linked_later_where_that_is_asked_for():
