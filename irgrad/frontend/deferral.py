@@ -137,7 +137,7 @@ class Deferral:
     def number(self, op: Primitive, likes: Sequence[Any], aval: Aval, params: dict[str, Any]) -> Any:
         """A stand-in for a result without axes: a number or an array, as numpy has it for operands of one entry."""
         if op.traits & ELEMENTWISE or op.traits & REDUCTION or op.name in ("dot", "norm2"):
-            key = (op, *[(np.ndim(v), v.dtype if hasattr(v, "dtype") else type(v)) for v in likes], *params.items())
+            key = (op, *[(type(v), np.ndim(v), v.dtype if hasattr(v, "dtype") else None) for v in likes], *params.items())
             made = _scalars.get(key)
             if made is None:
                 small = [np.ones((1,) * v.ndim, v.dtype) if type(v) is _ndarray else v for v in likes]

@@ -191,7 +191,7 @@ class GraphTrace(Trace):
         return tuple(made)
 
     def convert(self, tracer: Tracer, dtype: np.dtype[Any]) -> Tracer:
-        if self.defers:
+        if self.defers and isinstance(tracer.form, (np.ndarray, np.generic)):
             x = tracer if tracer.dtype.kind != "c" or dtype.kind == "c" else self.call(REGISTRY["real"], (tracer,), {})
             made = self.deferral.call(REGISTRY["convert"], (x,), {"dtype": dtype.name})
             if made is not None:
