@@ -11,7 +11,7 @@ A deferred value reads its operands later than numpy would. That makes no differ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,8 +52,11 @@ class Deferral:
         self.pending: list[Tracer] = []
         self.in_range: dict[tuple[int, int], bool] = {}  # (index of an array of indices, extent) -> do they fit?
 
-    def elementwise(self, op: Primitive, args: Sequence[Any]) -> Tracer | None:
-        """`op` on tracers and literals, with numpy's conversions; None where it is to be computed now."""
+    def elementwise(self, op: Primitive, args: Sequence[Any], fn: Callable[..., Any] | None = None) -> Tracer | None:
+        """`op` on tracers and literals, with numpy's conversions; None where it is to be computed now.
+
+        `fn` computes what the user is to see, where that may be of another type than the primitive's result.
+        """
         forms = [a.form if type(a) is Tracer else a.value if type(a) in (Static, Number) else a for a in args]
         if not self.is_large(args, forms):
             return None
@@ -63,6 +66,9 @@ class Deferral:
             made = tuple([a.value if type(a) is Number else a for a in args])
             operands = made if dtypes is None else self.trace.converted(made, dtypes)
             form = self.form(op, operands, _NO_PARAMS)
+            if fn is not None and np.shape(form) == ():
+                with np.errstate(all="ignore"):
+                    form = fn(*forms)
         except (ValueError, TypeError, ArithmeticError):
             return None  # numpy raises it
         return None if form is None else self.defer(op, operands, _NO_PARAMS, form)
@@ -140,6 +146,8 @@ class Deferral:
             key = (op, *[(type(v), np.ndim(v), v.dtype if hasattr(v, "dtype") else None) for v in likes], *params.items())
             made = _scalars.get(key)
             if made is None:
+                if len(_scalars) >= 4096:
+                    _scalars.clear()
                 small = [np.ones((1,) * v.ndim, v.dtype) if type(v) is _ndarray else v for v in likes]
                 with np.errstate(all="ignore"):
                     made = _scalars[key] = op.evaluate(*small, **params)
@@ -206,16 +214,24 @@ def compute(tracer: Tracer) -> Any:
         tape = node._trace.tape
         if node.index < len(tape) and tape[node.index] is not node:  # another handle of it
             same = tape[node.index].value
-            node.value = node.form = np.asarray(same) if type(node.form) is _ndarray else same[()]
+            node.value = node.form = _like(node.form, same)
             continue
         op = node.op
         assert op is not None
         values = [o.value if type(o) is Tracer or type(o) is Static else o for o in node.operands]
         try:
-            node.value = node.form = getattr(values[0], op.name) if op.traits & PART else op.evaluate(*values, **node.params)
+            value = getattr(values[0], op.name) if op.traits & PART else op.evaluate(*values, **node.params)
+            node.value = node.form = _like(node.form, value)
         except ValueError as error:  # numpy's LinAlgError
             raise translate(error, f"{op.name}({', '.join(map(describe, node.operands))}): {error} ({source_of(node.site)})") from error
     return tracer.value
+
+
+def _like(form: Any, value: Any) -> Any:
+    """A value without axes as the number or the array that it was announced as."""
+    if type(value) is type(form):
+        return value
+    return np.asarray(value) if type(form) is _ndarray else value[()]
 
 
 def form_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -127,7 +127,7 @@ class GraphTrace(Trace):
                 if type(a) is Tracer and type(a.form) is _ndarray:
                     args = tuple(resolve_all(self, args, True))
                     break
-        if self.defers and (made := self.later(op, args)) is not None:
+        if self.defers and (made := self.later(op, fn, args)) is not None:
             return made
         if len(args) == 2 and type(args[0]) is Tracer and type(args[1]) is Tracer:
             return self.apply_both(op, fn, args)
@@ -170,12 +170,12 @@ class GraphTrace(Trace):
         dtypes = (LOOPS.get(key) or find_loop(key, (a, b)))[1]
         return self.record(op, args if dtypes is None else self.converted(args, dtypes), _NO_PARAMS, out)
 
-    def later(self, op: Primitive, args: Sequence[Any]) -> Tracer | None:
+    def later(self, op: Primitive, fn: Callable[..., Any], args: Sequence[Any]) -> Tracer | None:
         """An elementwise operation that is not computed now; None for others."""
         for a in args:
             if type(a) is Tracer and a._trace is not self:
                 self.check(a)
-        return self.deferral.elementwise(op, [a if type(a) is Tracer or type(a) is int else self.literal(a) for a in args])
+        return self.deferral.elementwise(op, [a if type(a) is Tracer or type(a) is int else self.literal(a) for a in args], fn)
 
     def converted(self, operands: Sequence[Any], dtypes: Sequence[np.dtype[Any]]) -> tuple[Any, ...]:
         """The operands with these dtypes."""
