@@ -41,7 +41,7 @@ _ndarray = np.ndarray
 _ones: dict[np.dtype[Any], np.ndarray[Any, Any]] = {}
 _forms: dict[Any, Any] = {}
 _scalars: dict[Any, Any] = {}
-_slot: Any = Tracer.value  # type: ignore[attr-defined]  # unset while a value is deferred
+_slot: Any = vars(Tracer)["value"]  # unset while a value is deferred
 
 
 class Deferral:

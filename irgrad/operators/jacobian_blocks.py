@@ -68,7 +68,7 @@ class Blocks:
         whole = self.reshaped(whole, shape)
         if self.concrete:
             whole = whole if colouring is not None else np.array(whole)
-        elif not shape and not isinstance(out.value, _ndarray) and not isinstance(mark.value, _ndarray):
+        elif not shape and not isinstance(out.form, _ndarray) and not isinstance(mark.form, _ndarray):
             return b.slice(whole, start=(), count=(), step=(), drop=())
         return of_kind(whole, out, mark)
 
@@ -108,4 +108,4 @@ def block_dtype(out: Leaf, mark: Leaf) -> np.dtype[Any]:
 
 def of_kind(block: Any, out: Leaf, mark: Leaf) -> Any:
     """A plain block of no axes is a number where neither is an array."""
-    return block if isinstance(out.value, _ndarray) or isinstance(mark.value, _ndarray) or type(block) is Tracer else block[()]
+    return block if isinstance(out.form, _ndarray) or isinstance(mark.form, _ndarray) or type(block) is Tracer else block[()]

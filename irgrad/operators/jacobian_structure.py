@@ -19,14 +19,14 @@ Entries: TypeAlias = "tuple[Any, Any]"  # rows and columns
 class Leaf:
     """An output or a marked leaf: its value, shape, number of entries and dtype."""
 
-    __slots__ = ("dtype", "shape", "size", "tracer", "value")
+    __slots__ = ("dtype", "form", "shape", "size", "tracer")
 
     def __init__(self, leaf: Any) -> None:
         self.tracer = leaf if type(leaf) is Tracer else None
-        self.value = leaf.value if type(leaf) is Tracer else leaf
-        self.shape: tuple[int, ...] = np.shape(self.value)
+        self.form = leaf.form if type(leaf) is Tracer else leaf
+        self.shape: tuple[int, ...] = np.shape(self.form)
         self.size = math.prod(self.shape)
-        self.dtype = dtype_of(self.value)
+        self.dtype = dtype_of(self.form)
 
 
 class Structure:

@@ -130,5 +130,5 @@ class Walks:
         if turned is None or mark.dtype.kind == "c":
             return c
         b = BatchBuilder(self.b, count, False) if count else self.b
-        zero = b.zeros_like(mark.value)
+        zero = b.zeros_like(mark.form)
         return b.complex_of(zero if c is None else c, b.neg(turned))

@@ -396,7 +396,7 @@ def _pow(self: Tracer, other: Any, modulus: Any = None) -> Any:
     trace = self._trace
     if type(other) is not Tracer and not isinstance(other, (bool, int, float, complex, np.generic, np.ndarray)):
         return NotImplemented
-    value = self.value
+    value = self.form
     if type(other) is int and other == 2 and (type(value) is _float64 or (type(value) is np.ndarray and value.dtype.kind in "fc")):
         return trace.apply(_SQUARE, _squared, self)
     if type(other) is int and other >= 0:  # one primitive: it finds its site itself
