@@ -5,7 +5,8 @@ the function is traced on the call's own arguments: that gives the right answer 
 an earlier one of the same path is attached to the signature's path tree and linked; one that does not shows an impure
 function, which keeps running eagerly. Where it is evident that a second trace would be the same (`frontend.purity`), the first call
 is traced and the next one links its recording, and of the calls that leave the program at some guard the first runs eagerly and
-the second is traced and linked.
+the second is traced and linked. A trace that left large values for later (`frontend.deferral`) is linked at once, and its program
+answers the call.
 """
 
 from __future__ import annotations

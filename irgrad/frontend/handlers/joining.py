@@ -67,8 +67,8 @@ def concatenate(trace: Trace, arrays: Any, /, axis: Any = 0, out: Any = None, *,
 @handles(np.stack)
 def stack(trace: Trace, arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     refuse("stack", out=out)
-    if isinstance(arrays, (list, tuple)) and arrays and all(type(a) is Tracer and isinstance(a.value, np.generic) for a in arrays):
-        target = np.dtype(dtype) if dtype is not None else np.result_type(*[a.value.dtype for a in arrays])
+    if isinstance(arrays, (list, tuple)) and arrays and all(type(a) is Tracer and isinstance(a.form, np.generic) for a in arrays):
+        target = np.dtype(dtype) if dtype is not None else np.result_type(*[a.form.dtype for a in arrays])
         xs = [cast(trace, a, target) for a in arrays]  # numbers go where they belong at once
     else:
         xs = parts_of(trace, arrays, dtype)
