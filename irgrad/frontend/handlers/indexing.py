@@ -60,8 +60,8 @@ def get(x: Tracer, index: Any) -> Any:
             plan = remember((value.shape, key), x, index if type(index) is tuple else (index,))
         trace = x._trace
         params, grown, is_array = plan
-        simple = params is not None and grown is None and not trace.inside and not trace.suspended and not trace.defers
-        if type(trace) is GraphTrace and simple:
+        simple = grown is None and not trace.inside and not trace.suspended and not trace.defers
+        if type(trace) is GraphTrace and params is not None and simple:
             base = holder_of(trace, x)
             if base is not None:
                 found = base.value[region(**params)] if is_array else base.value[index]
