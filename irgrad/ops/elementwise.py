@@ -345,6 +345,9 @@ def _pow_by_base(b: Builder, ct: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 def _pow_by_exponent(b: Builder, ct: Any, out: Any, x: Any, y: Any) -> Any:
+    """The logarithm of a negative base is complex where the power is."""
+    if is_complex(b, out) and not is_complex(b, x):
+        x = complex(x) if isinstance(x, (bool, int, float)) else b.convert(x, dtype=b.dtype(out).name)
     return b.mul(ct, b.mul(out, b.log(nonzero(b, x))))
 
 

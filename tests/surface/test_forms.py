@@ -210,6 +210,12 @@ case(
     0.7,
 )
 case("nanmax and nanmin of complex numbers", lambda np, z: (np.nanmax(z, axis=1), np.nanmin(z, axis=0), np.nanmax(z)), GAPS)
+case(
+    "complex powers of negative numbers",
+    lambda np, x, w: (x**w, (-2.0) ** w, np.power(-2, w), np.float_power(x, w)),
+    np.array([-1.3, 0.7, -0.2]),
+    np.array([0.3 + 0.4j, 1.2 - 0.5j, 2 + 1j]),
+)
 case("geomspace of complex numbers", lambda np, z, a: (np.geomspace(z, 8j * a, 5), np.geomspace(a, z, 4, endpoint=False)), 1.5 + 1j, 1.3)
 
 
