@@ -95,6 +95,23 @@ def test_elements_of_written_arrays_take_no_handler(monkeypatch: pytest.MonkeyPa
     assert calls == {"read": 0, "write": 1}  # the first write opens the storage
 
 
+@pytest.mark.parametrize("index", [2, np.int64(3), -1])
+def test_traced_numbers_as_indices(index: Any) -> None:
+    """Python numbers and numpy's, which have no dtype or no axes."""
+
+    def f(x: Any, i: Any) -> Any:
+        a = np.array(x)
+        a[i] = x[i] * x[0]
+        a[i % 4] += x[1]
+        return np.sum(a**2)
+
+    fast = irgrad.jit(irgrad.grad(f))
+    expected = [(f(X + h, index) - f(X - h, index)) / 2e-6 for h in 1e-6 * np.eye(12)]
+    for _ in range(3):
+        np.testing.assert_allclose(fast(X, index), expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(irgrad.grad(f)(X, index), expected, rtol=1e-6, atol=1e-8)
+
+
 def test_errors_are_those_of_the_handlers() -> None:
     def late(x: Any) -> Any:
         a = np.array(x)

@@ -98,7 +98,7 @@ def _set(trace: Trace, x: Tracer, index: Any, value: Any) -> None:
             _set_region(trace, x, plan, stored(trace, value, x.dtype))
         return
     given = index if type(index) is tuple else (index,)
-    if len(given) == 1 and isinstance(mask := given[0], (Tracer, np.ndarray)) and mask.dtype == bool and mask.shape == x.shape:
+    if len(given) == 1 and isinstance(mask := given[0], (Tracer, np.ndarray)) and dtype_of(mask).kind == "b" and shape_of(mask) == x.shape:
         content = stored(trace, value, x.dtype)
         if shape_of(content) == ():
             write(trace, x, None, apply(trace, "where", np.where, mask, content, resolve(trace, x)))
