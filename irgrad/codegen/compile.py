@@ -108,6 +108,9 @@ class Library:
             except Unsupported as reason:
                 counts.refused += 1
                 made, kernel.refused = b"", str(reason)
+            except Exception:
+                self.kernels.pop(kernel.name.removeprefix("kernel_"), None)
+                raise
             with self.lock:
                 if kernel.waits is not None:
                     self._finish(kernel, made)
@@ -183,7 +186,11 @@ class Library:
 
     def driver(self, name: str) -> bytes:
         """The object code of a function of the driver. Raises Unsupported where LLVM is not to be had."""
-        return self.ask_driver(name).result()
+        try:
+            return self.ask_driver(name).result()
+        except Exception:
+            self._drivers.pop(name, None)
+            raise
 
     def _driver_text(self, name: str) -> tuple[str, str]:
         here = Path(__file__).parent
