@@ -23,7 +23,7 @@ CHUNK = 900  # and by count, as the last resort
 
 def analyse_node(node: PathNode, table: TemplateTable) -> None:
     """Set `uses` and `instances` of a node from what later ones ask of it."""
-    start, path = node.start, node.path
+    start, path = node.first, node.path
     needed = set(node.asked)
     if node.outputs is not None:
         needed |= {output for output in node.outputs if type(output) is int}

@@ -22,7 +22,6 @@ from irgrad.codegen.scalar import conversion_kernel
 from irgrad.codegen.split import CALLED, CALLED_CHUNK, table
 from irgrad.codegen.team import TEAM, prepare
 from irgrad.ir.plan import contiguous
-from irgrad.ir.primitive import GUARD, PURE
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.template import Instance, TemplateTable
 from irgrad.runtime.binding import bind
@@ -88,6 +87,8 @@ class Linker:
         self.arguments = arguments
         self.constants = constants
         self.budget = budget  # bytes of the arena, if possible
+        self.replays = False  # paths with guards are computed again behind the last one
+        self.may_replay = True
         self.counts = LinkCounts()
         self.num_added = 0  # paths that the last program has more than the one before
         self.num_waiting = 0  # paths, and calls on them, since one of them needed a whole new program
@@ -125,7 +126,7 @@ class Linker:
         self.num_added = sum(not limb.is_linked for limb in self.tree.limbs)
         self.num_waiting = 0
         self.reset()
-        analyse(self.tree, self.table)
+        analyse(self.tree, self.table, self.replays)
         self.num_outs = max(map(_num_outs, self.tree.limbs))
         self.first_symbol = FIRST_INPUT + self.num_inputs + self.num_outs
         wanted: dict[PathNode | None, int] = Counter(limb.parent for limb in self.tree.limbs)
@@ -143,23 +144,20 @@ class Linker:
                 self.node(node, places, arena)
                 if wanted.get(node):
                     states[node] = copied(places), arena.copy()
-        return self.finish()
+        return self.within(self.finish())
 
     def fits(self, limb: Limb) -> bool:
-        """Can a limb be added to what is linked as it is?"""
+        """Can a limb be added to what is linked as it is? One that lacks values starts from the arguments, if nothing impure is there."""
         parent = limb.parent
         if parent is None or not parent.limb.is_linked or _num_outs(limb) > self.num_outs or len(self.arguments) != self.num_inputs:
             return False
+        if self.replays:
+            limb.replay()
         if not limb.is_analysed:
             analyse_limb(limb, self.table)
-        return extends(limb, parent)
-
-    def restarts(self, limb: Limb) -> bool:
-        """Let a limb that does not fit start from the arguments, if it may: its rows do what lies before it once more."""
-        parent = limb.parent
-        if not limb.is_analysed or parent is None:
-            return False
-        if not all(record.op is None or record.op.traits & (PURE | GUARD) for record in limb.nodes[0].path[: limb.start]):
+        if extends(limb, parent):
+            return True
+        if not limb.is_pure(limb.start):
             return False
         limb.restart()
         analyse_limb(limb, self.table)
@@ -173,7 +171,7 @@ class Linker:
         them wait for each other (None), so that the cost of a path stays bounded. The prefix of the limb is followed without writing
         rows, to know where its values are.
         """
-        if not self.fits(limb) and not self.restarts(limb):
+        if not self.fits(limb):
             self.num_waiting += 1
             return self.link(counts) if self.num_waiting > self.tree.num_paths / 8 - 2 else None
         limb.is_linked, self.num_added = True, 1
@@ -188,7 +186,21 @@ class Linker:
             if node.limb is limb:
                 self.silent = False
             self.node(node, places, arena)
-        return self.finish()
+        return self.within(self.finish())
+
+    def within(self, program: Program) -> Program:
+        """A program within the budget: paths with guards compute all of their values again, behind the last one, if they need less then."""
+        if self.budget is None or program.arena_bytes <= self.budget or self.replays or not self.may_replay:
+            return program
+        if not any(limb.parent is not None or len(limb.nodes) > 1 for limb in self.tree.limbs):
+            return program
+        added, self.replays = self.num_added, True
+        other = self.link(self.counts)
+        if other.arena_bytes >= program.arena_bytes:
+            self.replays = self.may_replay = False
+            other = self.link(self.counts)
+        self.num_added = added
+        return other
 
     def enter(self, limb: Limb, places: dict[int, Place], arena: Arena) -> None:
         """Leave the values of the prefix that this limb does not need."""
@@ -224,7 +236,10 @@ class Linker:
             self.leave(limb.nodes[place - 1], places, arena)
         if not self.silent:
             self.begin(node)
-        start = node.start
+        start = node.first
+        if start < node.start:  # all of the path once more
+            for value in [value for value in places if node.path[value].op is not None]:
+                self.forget(value, places, arena)
         for offset in [k for k, record in enumerate(node.path[start : node.end]) if record.op is None]:
             places[start + offset] = self.input(node.path[start + offset])
         outputs: list[int] = [o for o in node.outputs if type(o) is int] if node.outputs is not None else []
@@ -295,7 +310,7 @@ class Linker:
         """Results that may be computed straight into their fresh arrays: values made in the leaf, each handed out once."""
         direct: dict[int, int] = {}
         for number, value in enumerate(outputs):
-            if value >= node.start and outputs.count(value) == 1:
+            if value >= node.first and outputs.count(value) == 1:
                 direct[value] = FIRST_INPUT + self.num_inputs + number
         return direct
 

@@ -3,7 +3,8 @@
 Reverse mode keeps values of the forward part until the adjoint needs them. Under a budget the forward part is cut into blocks; a block's
 values are dropped once its own instances have used them, and it runs again just before the adjoint needs the first of them, from what
 it read from before the block (checkpoints in equal blocks: with b blocks of n steps about n/b + b of them are kept, at the cost of one
-more forward run; Griewank and Walther, Evaluating Derivatives, 2nd ed., 2008, chapter 12). What is impure never runs twice.
+more forward run; Griewank and Walther, Evaluating Derivatives, 2nd ed., 2008, chapter 12). What is impure never runs twice. Blocks are
+of one node; where guards part the forward from the adjoint, the leaf does all of its path once more (`Limb.replay`).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.ir.primitive import GUARD, PURE
 from irgrad.ir.recording import Block, Record, Recording, guard_outcome, is_guard
 from irgrad.ir.template import Instance, Template, TemplateTable
 from irgrad.runtime.instances import analyse_node
@@ -29,6 +30,7 @@ class PathNode:
         "calls",
         "children",
         "end",
+        "first",
         "form",
         "guard",
         "instances",
@@ -44,6 +46,7 @@ class PathNode:
 
     def __init__(self, start: int, end: int, limb: Limb) -> None:
         self.start = start
+        self.first = start  # what is computed here begins: a leaf may do all of its path once more
         self.end = end
         self.limb = limb
         self.place = len(limb.nodes)  # in the limb
@@ -124,6 +127,27 @@ class Limb:
             limb = parent.limb
             parts.append(limb.nodes[: parent.place + 1])
         return [node for part in reversed(parts) for node in part]
+
+    def is_pure(self, stop: int) -> bool:
+        """May the records of its path up to `stop` be computed twice?"""
+        return all(record.op is None or record.op.traits & (PURE | GUARD) for record in self.nodes[-1].path[:stop])
+
+    def replay(self) -> None:
+        """Let the leaf compute all of the path once more, so that nothing is kept for it across the guards."""
+        leaf = self.nodes[-1]
+        if leaf.first == 0 or not self.is_pure(leaf.start):
+            return
+        leaf.blocks = [block for node in self.ancestry() for block in node.blocks]
+        leaf.first = 0
+        self.forget()
+        self.is_analysed = False
+
+    def keep(self) -> None:
+        """Undo `replay`."""
+        leaf = self.nodes[-1]
+        if leaf.first != leaf.start:
+            leaf.first = leaf.start
+            leaf.blocks = [block for block in leaf.blocks if block.first >= leaf.start]
 
     @property
     def is_restarted(self) -> bool:
@@ -263,12 +287,19 @@ def describe_difference(mine: Record, other: Record) -> str:
     return f"{name} at {source_of(other.site) or source_of(mine.site)}"
 
 
-def analyse(tree: PathTree, table: TemplateTable) -> None:
-    """Cut every node into instances of templates, mark what templates export, and work out how long values are needed."""
+def analyse(tree: PathTree, table: TemplateTable, replays: bool = False) -> None:
+    """Cut every node into instances of templates, mark what templates export, and work out how long values are needed.
+
+    `replays` says that leaves compute all of their path once more.
+    """
     for limb in tree.limbs:
         if limb.is_restarted:
             limb.go_on()
         limb.forget()
+        if replays:
+            limb.replay()
+        else:
+            limb.keep()
     for limb in reversed(tree.limbs):  # a limb starts from an earlier one
         analyse_limb(limb, table)
         _ask_parent(limb)

@@ -32,6 +32,31 @@ def noisy(x: Any) -> Any:
     return np.sum(x)
 
 
+def branching(x: Any) -> Any:
+    for _ in range(STEPS):
+        x = np.sin(x) * 1.01 + x * x * 0.1
+        if np.sum(x) > 3.0:
+            x = x * 0.9
+    return np.sum(x)
+
+
+def until(x: Any) -> Any:
+    count = 0
+    while np.sum(x * x) > 1.0 and count < STEPS:
+        x, count = np.sin(x) * 0.99, count + 1
+    return np.sum(x**3) * count
+
+
+def early(x: Any) -> Any:
+    a = np.zeros(SIZE)
+    for k in range(STEPS):
+        a[1:-1] = np.cos(a[1:-1]) * 0.5 + np.sin(a[:-2] * x[2:]) * 0.3
+        x = x * 1.01
+        if np.max(x) > 3.0:
+            return np.sum(a * a) * k
+    return np.sum(a * x)
+
+
 def answers(f: Any, x: Any, budget: int | None) -> tuple[Any, Any]:
     jitted = irgrad.jit(irgrad.grad(f), memory_budget=budget)
     for _ in range(2):
@@ -49,6 +74,52 @@ def test_a_budget_changes_memory_and_rows_and_nothing_else(f: Any, share: float,
     assert bounded.arena_bytes <= plain.arena_bytes * share
     assert plain.rows_last_call < bounded.rows_last_call <= 1.6 * plain.rows_last_call
     assert bounded.kernels <= plain.kernels + 1  # to copy what an update would overwrite
+
+
+@pytest.mark.parametrize(("f", "share"), [(branching, 0.4), (until, 0.3), (early, 0.5)])
+def test_loops_that_branch_run_again_behind_their_last_guard(f: Any, share: float, rng: np.random.Generator) -> None:
+    """The guards' part keeps what guards need; what lies before the adjoint runs again, in blocks, as straight-line code."""
+    x = rng.normal(size=SIZE) * (1.0 if f is until else 0.3)
+    want, plain = answers(f, x, None)
+    got, bounded = answers(f, x, int(plain.arena_bytes * share))
+    np.testing.assert_array_equal(got, want)
+    assert plain.paths == bounded.paths == 1
+    assert bounded.arena_bytes <= plain.arena_bytes * share
+    assert plain.rows_last_call < bounded.rows_last_call <= 2.2 * plain.rows_last_call
+    assert bounded.kernels <= plain.kernels + 1
+    _, met = answers(f, x, plain.arena_bytes)
+    assert met.rows_last_call == plain.rows_last_call
+
+
+@pytest.mark.parametrize("f", [branching, until, early])
+def test_trees_grow_within_a_budget(f: Any, rng: np.random.Generator) -> None:
+    points = [rng.normal(size=SIZE) * scale for scale in (0.1, 0.3, 0.5, 0.7, 0.9, 1.1)]
+    plain, bounded = (irgrad.jit(irgrad.grad(f), memory_budget=budget) for budget in (None, 300_000))
+    for _ in range(4):
+        for x in points:
+            plain(x), bounded(x)
+    for x in points:
+        np.testing.assert_array_equal(bounded(x), plain(x))
+    a, b = plain.stats(), bounded.stats()
+    assert a.paths == b.paths > 1
+    assert a.traces == b.traces
+    assert b.arena_bytes <= 300_000 < a.arena_bytes
+    assert b.kernels <= a.kernels + 3
+
+
+def test_what_is_impure_before_a_guard_is_kept(rng: np.random.Generator) -> None:
+    def f(x: Any) -> Any:
+        for _ in range(40):
+            x = np.sin(x) + irgrad.numpy.random.normal(0.0, 0.1, SIZE) * x
+            if np.sum(x) > 1e9:
+                x = x * 0.5
+        return np.sum(x)
+
+    x = rng.normal(size=SIZE) * 0.3
+    want, _ = answers(f, x, None)
+    with pytest.warns(RuntimeWarning, match="more than memory_budget"):
+        got, _ = answers(f, x, 1000)
+    np.testing.assert_array_equal(got, want)
 
 
 def test_a_budget_that_is_met_costs_nothing(rng: np.random.Generator) -> None:
