@@ -496,3 +496,29 @@ def test_write_to_a_traced_array(case: Case, wrap: Any) -> None:
     kept = X.copy()
     check(case, wrap)
     np.testing.assert_array_equal(X, kept)
+
+
+def test_a_generator_is_no_result() -> None:
+    def pieces(x: Any) -> Any:
+        yield x * 2.0
+
+    fast = irgrad.jit(pieces)
+    for _ in range(2):
+        with pytest.raises(errors.TraceError, match=r"pieces returns a generator, which runs after its trace has ended; return a list"):
+            fast(np.ones(2))
+    assert irgrad.jit(lambda x: list(pieces(x)))(np.ones(2))[0].tolist() == [2.0, 2.0]
+
+
+def test_round() -> None:
+    """numpy's numbers round as numpy does, to an int that is guarded without digits; a Python float's digits are Python's own."""
+    x = np.array([2.6, 3.14159])
+    for call in (irgrad.grad, lambda f: irgrad.jit(irgrad.grad(f), compile_after=1)):
+        gradient = call(lambda x: round(x[1], 2) * x[0] * round(x[0]))
+        for _ in range(2):
+            np.testing.assert_allclose(gradient(x), [3.14 * 3, 0.0])
+        np.testing.assert_allclose(gradient(x - 0.2), [2.94 * 2, 0.0])
+        assert call(lambda t: round(t) * t)(2.5) == 2.0
+        with pytest.raises(errors.TraceError, match=r"round\(t, 2\) of a traced Python float .*; use np\.round\(t, 2\)"):
+            call(lambda t: round(t, 2))(2.675)
+        with pytest.raises(TypeError, match="__round__"):
+            call(lambda x: round(x)[0])(x)

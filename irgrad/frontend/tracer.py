@@ -165,6 +165,16 @@ class Tracer(Value):
         self._decide("int", outcome)
         return outcome
 
+    def __round__(self, ndigits: Any = None) -> Any:
+        form = self.form
+        if isinstance(form, np.ndarray):
+            raise TypeError("type numpy.ndarray doesn't define __round__ method")
+        if ndigits is None:
+            return int(METHODS["round"](self))
+        if type(form) is float:  # decimal digits of which Python rounds exactly, and numpy does not
+            raise TraceError(f"round(t, {ndigits}) of a traced Python float ({self._here()}); use np.round(t, {ndigits})")
+        return METHODS["round"](self, ndigits)
+
     def _decide(self, kind: str, outcome: int) -> None:
         """The program's course relies on this outcome: a guard, or an error after the trace's end."""
         trace = self._trace

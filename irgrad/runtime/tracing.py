@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 import numpy as np
 
+from irgrad.errors import TraceError
 from irgrad.frontend.captured import SelfOrigin
 from irgrad.frontend.context import CURRENT
 from irgrad.frontend.deferral import is_deferred
@@ -99,6 +101,9 @@ def trace_call(
         args, kwargs = unflatten(form.structure, tracers)
         substitution.question(doubt_of_arguments, (args, kwargs))
         result = substitution.function(fun)(*args, **kwargs)
+        if isinstance(result, (GeneratorType, CoroutineType, AsyncGeneratorType)):
+            name = getattr(fun, "__qualname__", repr(fun))
+            raise TraceError(f"{name} returns a {type(result).__name__}, which runs after its trace has ended; return a list or an array")
         outputs, out_structure = flatten(result)
         if trace.storages:
             outputs = resolve_all(trace, outputs, True)
