@@ -21,7 +21,7 @@ import numpy as np
 
 Table = np.ndarray[Any, np.dtype[np.int64]]
 
-LEAST = 8  # uses from which a loop is written
+LEAST = 5  # uses from which a loop is written: ten steps of Runge-Kutta have as many kernels as ten thousand
 BASE = 65535
 _POINTER = re.compile(r"(\w+) = pointer_(\w+)\(p, (\d+)\)$")
 _ROUTINE = re.compile(r"\w+ = size\(p, \d+\)$")

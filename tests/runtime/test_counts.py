@@ -46,9 +46,9 @@ def test_rk4_kernels_do_not_depend_on_the_step_count() -> None:
 
 
 def test_short_loops_need_no_repeat_kernels() -> None:
-    """A kernel with a loop over its uses comes on top, once, from eight uses on."""
-    counts = [compiled(irgrad.grad(rk4_loss(steps)), P0, S0).stats().kernels for steps in (4, 8, 24, 100)]
-    assert counts[0] == counts[1] < counts[2] == counts[3] <= counts[0] + 2
+    """A kernel with a loop over its uses comes on top, once, from five uses on."""
+    counts = [compiled(irgrad.grad(rk4_loss(steps)), P0, S0).stats().kernels for steps in (3, 6, 10, 100, 1000)]
+    assert counts[0] == counts[1] < counts[2] == counts[3] == counts[4] <= counts[0] + 2
 
 
 def test_second_order_kernels_do_not_depend_on_the_step_count() -> None:
@@ -161,7 +161,7 @@ def repeated_lines(count: int) -> Callable[[Any], Any]:
 
 @pytest.mark.parametrize(
     ("make", "counts"),
-    [(recursive, (24, 48)), (reduced, (24, 60)), (nested, (4, 9)), (alternating, (31, 61)), (repeated_lines, (60, 120))],
+    [(recursive, (24, 48)), (reduced, (24, 60)), (nested, (32, 40)), (alternating, (31, 61)), (repeated_lines, (60, 120))],
     ids=lambda v: getattr(v, "__name__", ""),
 )
 def test_kernels_do_not_grow_with_the_count(make: Callable[[int], Callable[[Any], Any]], counts: tuple[int, int]) -> None:
