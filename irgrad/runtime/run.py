@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -126,9 +127,9 @@ _INTERRUPTED = threading.local()
 def _note_exit(variant: Any, program: Program, context: Context, code: int) -> None:
     """Note the guard where a program was left, and what it saw."""
     row = code >> 4
-    ref, width = (int(word) for word in program.rows[ROW_WORDS * row + 1 : ROW_WORDS * row + 3])
-    found = np.asarray(_Memory(int(context.bases[ref & 65535]) + (ref >> 16), (), None, np.dtype(np.int8 if width == 1 else np.int64)))
-    variant.exit = (program.guards[row], int(found))
+    ref, width = program.rows[ROW_WORDS * row + 1 : ROW_WORDS * row + 3].tolist()
+    kind = ctypes.c_int8 if width == 1 else ctypes.c_int64
+    variant.exit = (program.guards[row], kind.from_address(int(context.bases[ref & 65535]) + (ref >> 16)).value)
 
 
 def leave(program: Program, code: int) -> None:
