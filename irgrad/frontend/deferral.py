@@ -12,6 +12,7 @@ A deferred value reads its operands later than numpy would. That makes no differ
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,7 @@ _INDEXED = {"gather": 1, "scatter_add": 2, "scatter_update": 2}  # first index a
 _new = object.__new__
 _ndarray = np.ndarray
 _ones: dict[np.dtype[Any], np.ndarray[Any, Any]] = {}
+_as_it_is = nullcontext()
 _forms: dict[Any, Any] = {}
 _scalars: dict[Any, Any] = {}
 _slot: Any = vars(Tracer)["value"]  # unset while a value is deferred
@@ -91,7 +93,9 @@ class Deferral:
         return None if form is None else self.defer(op, operands, params, form)
 
     def is_large(self, args: Sequence[Any], forms: Sequence[Any]) -> bool:
-        """Is an operand deferred or large, or, of an elementwise operation, the result?"""
+        """Is an operand deferred or large, or, of an elementwise operation, the result? Nothing is where numpy is to raise."""
+        if is_strict():
+            return False
         several = 0
         for a, f in zip(args, forms, strict=True):
             if type(f) is _ndarray and (f.nbytes >= LARGE or (type(a) is Tracer and is_deferred(a))):
@@ -189,6 +193,12 @@ def _is_copied(array: Any) -> bool:
     return type(array) is _ndarray and not array.flags.c_contiguous
 
 
+def is_strict() -> bool:
+    """Does numpy raise, or call, where a division by zero and the like happen? Only where they are computed is that seen."""
+    found = np.geterr().values()
+    return "raise" in found or "call" in found
+
+
 def is_deferred(tracer: Tracer) -> bool:
     """Is a value not computed yet?"""
     try:
@@ -220,7 +230,8 @@ def compute(tracer: Tracer) -> Any:
         assert op is not None
         values = [o.value if type(o) is Tracer or type(o) is Static else o for o in node.operands]
         try:
-            value = getattr(values[0], op.name) if op.traits & PART else op.evaluate(*values, **node.params)
+            with np.errstate(all="warn") if is_strict() else _as_it_is:  # it was recorded where numpy does not raise
+                value = getattr(values[0], op.name) if op.traits & PART else op.evaluate(*values, **node.params)
             node.value = node.form = _like(node.form, value)
         except ValueError as error:  # numpy's LinAlgError
             raise translate(error, f"{op.name}({', '.join(map(describe, node.operands))}): {error} ({source_of(node.site)})") from error

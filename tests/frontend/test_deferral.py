@@ -140,6 +140,19 @@ def test_branches_that_flip():
     assert jitted.stats().paths == 2
 
 
+@pytest.mark.parametrize("number", [1.5, 3, 1 + 2j, np.float64(1.5), np.float32(1.5), np.int32(3)])
+def test_powers_of_numbers_beside_large_arrays_keep_their_type(number):
+    def fun(x, s):
+        one = np.sum(x * 2).item()
+        return np.sum(x), s**2, s**3, s**-1.0, one**3, x[7] ** 3, (x * s)[7] ** 3
+
+    jitted = irgrad.jit(fun)
+    for _ in range(2):
+        got, expected = jitted(x0, number), fun(x0, number)
+        assert [type(v) for v in got] == [type(v) for v in expected]
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
 # ---- writes ----
 
 
@@ -236,6 +249,21 @@ def test_errors_are_numpys(fun, error):
         fun(x0)
     with pytest.raises(error, match=r"test_deferral\.py"):
         irgrad.jit(fun)(x0)
+
+
+def test_floating_point_errors_that_numpy_is_to_raise():
+    def fun(x):
+        before = 1.0 / (x * 0.0)  # deferred, where numpy does not raise
+        with np.errstate(all="raise"):
+            safe = np.minimum(before, 3.0) + x
+            try:
+                return 1.0 / (x * 0.0)
+            except FloatingPointError:
+                return safe
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_array_equal(irgrad.jit(fun)(x0), fun(x0))
 
 
 def test_linked_later_where_that_is_asked_for():

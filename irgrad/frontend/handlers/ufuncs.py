@@ -14,6 +14,7 @@ import numpy as np
 
 from irgrad.errors import UnsupportedError
 from irgrad.frontend.context import current
+from irgrad.frontend.deferral import is_deferred
 from irgrad.frontend.documented import of_primitive, of_samples, qualified, with_section
 from irgrad.frontend.handlers.core import (
     NP,
@@ -355,7 +356,7 @@ def power(trace: Trace, x: Any, y: Any, fn: Callable[..., Any] = np.power) -> An
                 return apply(trace, "square", lambda v: fn(v, y), x)
             if abs(exponent) <= LARGEST_POWER:
                 made = call(trace, "integer_pow", x, n=exponent)
-                if not isinstance(base, np.ndarray) and not made._trace.defers:
+                if not isinstance(base, np.ndarray) and not is_deferred(made):
                     value = fn(base, y)
                     if type(value) is not type(made.value):
                         made.value = made.form = value
