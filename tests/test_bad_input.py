@@ -522,3 +522,14 @@ def test_round() -> None:
             call(lambda t: round(t, 2))(2.675)
         with pytest.raises(TypeError, match="__round__"):
             call(lambda x: round(x)[0])(x)
+
+
+def test_recursion_without_end() -> None:
+    def forever(x: Any) -> Any:
+        return forever(np.sin(x)) + 1.0
+
+    f = irgrad.jit(irgrad.grad(forever))
+    with pytest.raises(RecursionError) as raised:
+        f(1.0)
+    assert re.search(r"test_bad_input\.py:\d+: does the recursion end\?", raised.value.__notes__[0])
+    assert irgrad.jit(irgrad.grad(np.sin))(0.0) == 1.0

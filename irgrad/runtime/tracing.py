@@ -18,10 +18,12 @@ from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.names import default_names
 from irgrad.frontend.origins import Finder
 from irgrad.frontend.purity import doubt_of_arguments
+from irgrad.frontend.ownership import is_user_file
 from irgrad.frontend.storage import check_written, resolve_all, view_of
 from irgrad.frontend.substitute import ATOMS, Substitution
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.effects import Effects
+from irgrad.ir.source import Source
 from irgrad.pytree import flatten, unflatten
 from irgrad.runtime.signature import CallForm, StaticLeaf, normalise
 
@@ -112,12 +114,26 @@ def trace_call(
         impure = substitution.finish()
         guards = [*substitution.guards, *finder.guards]
         return Traced(trace, outputs, out_structure, guards, captured, impure, substitution.doubt)
-    except BaseException:
+    except BaseException as error:
         substitution.finish()  # writes to globals and cells up to here are the user's
         trace.close()
+        if isinstance(error, RecursionError):
+            name = getattr(fun, "__qualname__", repr(fun))
+            error.add_note(f"irgrad was tracing {name}, which called itself at {_last_line(error)}: does the recursion end?")
         raise
     finally:
         CURRENT.reset(token)
+
+
+def _last_line(error: BaseException) -> Source | None:
+    """The innermost line of the user's that an error went through."""
+    step, found = error.__traceback__, None
+    while step is not None:
+        code = step.tb_frame.f_code
+        if is_user_file(code.co_filename):
+            found = Source(code.co_filename, step.tb_lineno, code.co_qualname)
+        step = step.tb_next
+    return found
 
 
 def _fresh(output: Any) -> Any:
