@@ -17,8 +17,8 @@ from irgrad.frontend.draws import fingerprint, watch
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.names import default_names
 from irgrad.frontend.origins import Finder
-from irgrad.frontend.purity import doubt_of_arguments
 from irgrad.frontend.ownership import is_user_file
+from irgrad.frontend.purity import doubt_of_arguments
 from irgrad.frontend.storage import check_written, resolve_all, view_of
 from irgrad.frontend.substitute import ATOMS, Substitution
 from irgrad.frontend.tracer import Tracer
