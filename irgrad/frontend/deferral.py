@@ -94,25 +94,23 @@ class Deferral:
 
     def is_large(self, args: Sequence[Any], forms: Sequence[Any]) -> bool:
         """Is an operand deferred or large, or, of an elementwise operation, the result? Nothing is where numpy is to raise."""
-        if is_strict():
-            return False
-        several = 0
+        pending = bool(self.pending)
+        shapes: set[tuple[int, ...]] = set()
         for a, f in zip(args, forms, strict=True):
-            if type(f) is _ndarray and (f.nbytes >= LARGE or (type(a) is Tracer and is_deferred(a))):
-                return True
-            if type(a) is Tracer and type(f) is not _ndarray and is_deferred(a):
-                return True
-            several += type(f) is _ndarray and f.ndim > 0
-        if several < 2:
+            if (type(f) is _ndarray and f.nbytes >= LARGE) or (pending and type(a) is Tracer and is_deferred(a)):
+                return not is_strict()
+            if type(f) is _ndarray and f.ndim > 0:
+                shapes.add(f.shape)
+        if len(shapes) < 2:
             return False
         try:
-            shape = np.broadcast_shapes(*[np.shape(f) for f in forms])
+            shape = np.broadcast_shapes(*shapes)
         except ValueError:
             return False
         size = 1
         for extent in shape:
             size *= extent
-        return size * max(f.itemsize for f in forms if type(f) is _ndarray) >= LARGE
+        return size * max(f.itemsize for f in forms if type(f) is _ndarray) >= LARGE and not is_strict()
 
     def is_in_range(self, op: Primitive, args: Sequence[Any]) -> bool:
         """Of an operation by arrays of indices: are they known, and do they fit?"""

@@ -207,7 +207,9 @@ class RecordBuilder(Builder):
     def replays(self, tape: Sequence[Tracer], start: int, stop: int, active: bytearray, keep: set[int]) -> Replays | None:
         """What goes through the segments of a walk without rules, where they repeat; None for walks without much to repeat."""
         trace = self.trace
-        if not isinstance(trace, GraphTrace) or trace.is_body or trace.primals is not None or trace.defers or stop - start < SHORT:
+        if not isinstance(trace, GraphTrace) or trace.is_body or trace.primals is not None or stop - start < SHORT:
+            return None
+        if trace.defers and trace.deferral.pending:  # replays compute
             return None
         return Replays(self, trace, start, stop, active, keep) if tape is trace.tape else None
 
