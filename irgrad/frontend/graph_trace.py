@@ -187,8 +187,20 @@ class GraphTrace(Trace):
                 have = value.dtype if isinstance(value, (np.ndarray, np.generic)) else operand.aval.dtype
                 made.append(operand if have == dtype else self.convert(operand, dtype))
             else:
-                made.append(Static(_cast_number(operand.value, dtype)) if kind is Static else _cast_number(operand, dtype))
+                try:
+                    made.append(Static(_cast_number(operand.value, dtype)) if kind is Static else _cast_number(operand, dtype))
+                except OverflowError:
+                    return self.beside_infinity(operands)
         return tuple(made)
+
+    def beside_infinity(self, operands: Sequence[Any]) -> tuple[Any, ...]:
+        """Operands of a comparison with an integer that the other's dtype does not hold: infinity compares as it does."""
+        return tuple(
+            [
+                self.convert(o, np.dtype(np.float64)) if type(o) is Tracer else np.copysign(np.inf, o.value if type(o) is Static else o)
+                for o in operands
+            ]
+        )
 
     def convert(self, tracer: Tracer, dtype: np.dtype[Any]) -> Tracer:
         if self.defers and isinstance(tracer.form, (np.ndarray, np.generic)):

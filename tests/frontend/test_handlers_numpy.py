@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import irgrad
 from irgrad.frontend.trace import Trace
 from irgrad.ir.aval import aval_of
 from tests.support.handled import C64, E0, I8, NAN, NANC, S32, B, C, Case, Cases, F, H, I, M, N, P, S, T, U, V, Z, agrees_with_numpy
@@ -454,3 +455,48 @@ case(
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_agrees_with_numpy(case: Case, kind: type[Trace]) -> None:
     agrees_with_numpy(case, kind)
+
+
+BLOCK = np.arange(24.0).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, irgrad.jit], ids=["eager", "compiled"])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.transpose(1, 0, 2).ravel("K"),
+        lambda x: (x.transpose(2, 0, 1) * 2).flatten("K"),
+        lambda x: np.ravel(x.T, order="A"),
+        lambda x: np.reshape(x.T, (6, 4), order="A"),
+        lambda x: np.reshape(x, (6, 4), order="A"),
+    ],
+)
+def test_order_in_memory(f: Any, wrap: Any) -> None:
+    g = wrap(irgrad.value_and_grad(lambda x: (y := f(x), np.sum(y * np.arange(24.0).reshape(y.shape)))[1]))
+    for x in (BLOCK, np.asfortranarray(BLOCK)):
+        for _ in range(2):
+            value, slope = g(x)
+            want = f(x)
+            weights = np.arange(24.0).reshape(want.shape)
+            assert value == np.sum(want * weights)
+            assert np.sum(slope * x) == value  # the function is linear
+            np.testing.assert_array_equal(wrap(f)(x), want)
+
+
+def test_integers_out_of_range_compare_as_infinity() -> None:
+    for x in (np.array([1, -3, 100], np.int8), np.array([1, 250], np.uint8)):
+        f = lambda x: (x > 300, x < 300, x == 300, x != -200, x >= -1000, np.greater(x, 1000))
+        compiled = irgrad.jit(f)
+        for _ in range(3):
+            for found, want in zip(compiled(x), f(x), strict=True):
+                np.testing.assert_array_equal(found, want)
+
+
+def test_sums_in_small_integers() -> None:
+    x = np.array([100, 100, 3], np.int8)
+    f = lambda x: (np.sum(x, dtype=np.int8), np.prod(x, dtype=np.int16), np.cumsum(x, dtype=np.int8), np.sum(x, dtype=bool))
+    compiled = irgrad.jit(f)
+    for _ in range(3):
+        for found, want in zip(compiled(x), f(x), strict=True):
+            assert found.dtype == want.dtype
+            np.testing.assert_array_equal(found, want)

@@ -263,7 +263,7 @@ def linspace(
     if count < 0:
         raise ValueError(f"Number of samples, {count}, must be non-negative.")
     first, last = operand(trace, start), operand(trace, stop)
-    found = np.result_type(np.asarray(form_of(first)), np.asarray(form_of(last)), 0.0)
+    found = np.result_type(form_of(first), form_of(last), 0.0)
     target = found if dtype is None else np.dtype(dtype)
     pieces = count - 1 if endpoint else count
     first, last = cast(trace, first, found), cast(trace, last, found)

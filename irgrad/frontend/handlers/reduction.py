@@ -97,6 +97,8 @@ def _folding(name: str, primitive: str, neutral: int, joint: str, ufunc: np.ufun
         refuse(name, out=out)
         x = _selected(trace, numbers(trace, a, dtype), where, neutral)
         made = reduce(trace, primitive, x, axis, keepdims)
+        if dtype is not None:  # of small integers: sums modulo 2**64 have the bits of those modulo less
+            made = cast(trace, made, np.dtype(dtype))
         return apply(trace, joint, ufunc, made, cast(trace, operand(trace, initial), dtype_of(made))) if _given(initial) else made
 
     return folded
@@ -343,8 +345,10 @@ def _scan(trace: Trace, name: str, a: Any, axis: Any, dtype: Any) -> Any:
     shape = shape_of(x)
     if axis is None or not shape:
         axis_index(axis or 0, max(len(shape), 1))
-        return call(trace, name, reshape(trace, x, (_extent(shape, None),)), axis=0)
-    return call(trace, name, x, axis=axis_index(axis, len(shape)))
+        made = call(trace, name, reshape(trace, x, (_extent(shape, None),)), axis=0)
+    else:
+        made = call(trace, name, x, axis=axis_index(axis, len(shape)))
+    return made if dtype is None else cast(trace, made, np.dtype(dtype))
 
 
 @handles(np.cumsum, method="cumsum")

@@ -79,12 +79,28 @@ def _reshaped(trace: Trace, x: Any, shape: Any, order: str = "C") -> Any:
     x = as_array(trace, x)
     have = shape_of(x)
     wanted = full_shape(size_of(have), shape)
+    if order in ("A", "K") and len(have) > 1:
+        axes = _by_memory(trace, x, order)
+        if axes != tuple(range(len(have))):
+            if order == "A":
+                order = "F"
+            else:
+                x = transpose(trace, x, axes)
     if order == "F":
         flat = reshape(trace, transpose(trace, x, range(len(have))[::-1]), wanted[::-1])
         return transpose(trace, flat, range(len(wanted))[::-1])
     if order not in ("C", "A", "K"):
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
     return _new(x, reshape(trace, x, wanted))
+
+
+def _by_memory(trace: Trace, x: Any, order: str) -> tuple[int, ...]:
+    """The axes from the largest stride to the smallest (`order` K), or in C's or Fortran's order (A)."""
+    seen = laid_out(trace, x)[0] if type(x) is Tracer else x
+    axes = tuple(range(seen.ndim))
+    if order == "K":
+        return tuple(sorted(axes, key=lambda i: -abs(seen.strides[i])))
+    return axes[::-1] if seen.flags.f_contiguous and not seen.flags.c_contiguous else axes
 
 
 def _new(x: Any, made: Any) -> Any:
