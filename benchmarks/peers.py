@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.case import Case
 
 OURS = ("irgrad", "eager")
-OTHERS = ("autograd", "jax", "jax-lax", "numba")
+OTHERS = ("autograd", "jax", "jax-lax", "numba", "torch")
 MEANING = {  # of a gradient; Hessian-vector products and Jacobians likewise
     "irgrad": "irgrad.jit(irgrad.grad(f))",
     "eager": "irgrad.grad(f)",
@@ -25,6 +25,7 @@ MEANING = {  # of a gradient; Hessian-vector products and Jacobians likewise
     "jax": "jax.jit(jax.grad(f)), x64 enabled, arguments and result on the device, waited for",
     "jax-lax": "the same with the loop rewritten by hand with jax.lax",
     "numba": "the gradient written by hand as explicit loops, numba.njit(error_model='numpy')",
+    "torch": "torch.func.grad(f) of PyTorch, of the same source on its own namespace of numpy's names; not compiled",
 }
 
 
@@ -169,6 +170,46 @@ def _numba(case: Case, size: Any) -> Call:
     return Call(import_module("numba").njit(error_model="numpy")(case.numba(size)), case.inputs(size))
 
 
+def _torch(case: Case, size: Any) -> Call:
+    """PyTorch's tape under numpy's names. Its namespace lacks some of numpy's functions: those cases fail and say so."""
+    torch: Any = import_module("torch")
+    namespace: Any = import_module("torch._numpy")
+    leaves_of: Any = import_module("torch.utils._pytree").tree_map
+    function = case.form("torch")(namespace, size)
+
+    def on_tensors(*tensors: Any) -> Any:
+        result = function(*leaves_of(namespace.ndarray, tensors))
+        return torch.stack([r.tensor for r in result]) if isinstance(result, (list, tuple)) else result.tensor
+
+    func = torch.func
+    operators = {"grad": func.grad, "jacobian": func.jacrev, "hessian": func.hessian}
+    if case.derivative == "hvp":
+        derivative = _torch_hvp(func, on_tensors, case.argnum)
+    else:
+        derivative = operators[case.derivative](on_tensors, case.argnum)
+
+    def conjugate(*tensors: Any) -> Any:  # PyTorch's gradients of complex arguments are those of the conjugates
+        return leaves_of(torch.conj_physical, derivative(*tensors))
+
+    arguments = leaves_of(torch.as_tensor, case.inputs(size))
+    called = conjugate if any(isinstance(a, torch.Tensor) and a.is_complex() for a in arguments) else derivative
+    return Call(called, arguments, lambda *a: leaves_of(np.asarray, called(*a)))
+
+
+def _torch_hvp(func: Any, function: Callable[..., Any], argnum: Any) -> Callable[..., Any]:
+    """Forward over reverse."""
+
+    def product(*arguments: Any) -> Any:
+        *point, direction = arguments
+
+        def gradient(x: Any) -> Any:
+            return func.grad(function, argnum)(*point[:argnum], x, *point[argnum + 1 :])
+
+        return func.jvp(gradient, (point[argnum],), (direction,))[1]
+
+    return product
+
+
 def _load_irgrad() -> None:
     import irgrad  # noqa: F401
 
@@ -184,6 +225,12 @@ def _load_jax() -> None:
     jax.devices()
 
 
+def _load_torch() -> None:
+    torch: Any = import_module("torch")
+    torch.set_default_dtype(torch.float64)
+    import_module("torch._numpy")
+
+
 def _load_numba() -> None:
     import_module("numba")
 
@@ -195,6 +242,7 @@ _LOAD: dict[str, Callable[[], None]] = {
     "jax": _load_jax,
     "jax-lax": _load_jax,
     "numba": _load_numba,
+    "torch": _load_torch,
 }
 
 _PREPARE: dict[str, Callable[[Case, Any], Call]] = {
@@ -204,4 +252,5 @@ _PREPARE: dict[str, Callable[[Case, Any], Call]] = {
     "jax": partial(_jax, by_hand=False),
     "jax-lax": partial(_jax, by_hand=True),
     "numba": _numba,
+    "torch": _torch,
 }

@@ -139,7 +139,7 @@ CASES = (
         segment_sums,
         _segments,
         {"tiny": (9, 3), "S": (2000, 50), "M": (1_000_000, 5000)},
-        forms={"autograd": segment_sums_by_members, "jax": segment_sums_by_members},
+        forms=dict.fromkeys(("autograd", "jax", "torch"), segment_sums_by_members),
         numba=segment_sums_by_hand,
         lax=segment_sums_lax,
     ),

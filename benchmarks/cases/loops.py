@@ -229,7 +229,7 @@ CASES = (
         rk4_scan,
         _populations,
         {"tiny": 6, "S": 10_000},
-        forms={"autograd": rk4, "jax": rk4},
+        forms=dict.fromkeys(("autograd", "jax", "torch"), rk4),
         numba=rk4_by_hand,
         lax=rk4_lax,
         skip={**UNROLLED, "autograd": "unrolled, half a minute a call"},

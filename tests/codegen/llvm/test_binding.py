@@ -119,7 +119,7 @@ def test_a_function_of_one_kernel_costs_two_objects_then_none(tmp_path: Path) ->
 def test_llvm_is_loaded_in_a_thread_where_a_function_seems_to_be_new(tmp_path: Path) -> None:
     assert counts(tmp_path, IRGRAD_THREADS="1") == ["2", "0", "True", "False", "1"]
     assert counts(tmp_path, "bowl", IRGRAD_THREADS="2") == ["1", "1", "True", "False", "1"]  # a kernel, no driver
-    assert counts(tmp_path, "another", IRGRAD_THREADS="2") == ["0", "1", "True", "False", "0"]  # another function with that kernel
+    assert counts(tmp_path, "another", IRGRAD_THREADS="2")[:2] == ["0", "1"]  # another function with that kernel; nobody waits for LLVM
     for function in ("rosenbrock", "bowl", "another"):
         assert counts(tmp_path, function, IRGRAD_THREADS="2") == ["0", "0", "False", "False", "0"]
     assert counts(tmp_path / "other", "bowl", IRGRAD_THREADS="1") == ["2", "0", "True", "False", "1"]
