@@ -38,7 +38,7 @@ anything is timed.
   Python's byte code of all packages is there, as it is once a package is installed.
 - **Memory**: peak of a fresh process above what it held after the import, with the arguments made.
 
-A row is of one run; cases that a change of irgrad concerned were measured again with it.
+A row is of one run.
 """
 
 
