@@ -57,7 +57,7 @@ def compare(f: Callable[..., Any], x: Any, *others: Any, rtol: float = 1e-9, com
                 scale = float(np.max(np.abs(b), initial=1.0, where=np.isfinite(b)))
                 np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * scale)
                 if operator is not operators[0]:
-                    assert operator.stats().eager_calls <= 1  # type: ignore[attr-defined]
+                    assert operator.stats().eager_calls == 1  # type: ignore[attr-defined]
 
 
 # ---- every operation ----
@@ -273,7 +273,8 @@ def test_second_derivatives(name: str) -> None:
     for _ in range(2):
         found = fast(x)
     np.testing.assert_allclose(found, second(x), rtol=1e-9, atol=1e-11)
-    assert fast.stats().eager_calls <= 1
+    has_large = name in ("solve", "rows of a batch", "recurrent")  # values of 64 kB, compiled at the first call
+    assert fast.stats().eager_calls == (0 if has_large else 1)
 
 
 def test_third_derivatives_of_a_diagonal() -> None:

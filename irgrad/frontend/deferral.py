@@ -11,6 +11,7 @@ A deferred value reads its operands later than numpy would. That makes no differ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -30,14 +31,13 @@ if TYPE_CHECKING:
     from irgrad.frontend.graph_trace import GraphTrace
 
 LARGE = 1 << 16  # bytes of a value, from which it is deferred
-_NUMBERS = (bool, int, float, complex)
 _NO_PARAMS: dict[str, Any] = {}
-_PLAIN = (
+_NAMES = (
     "dot batch_dot concatenate pad cumsum cumprod correlate slice_add slice_update norm2 fft rfft irfft full zeros argmax argmin sort "
     "cholesky lu inv solve solve_triangular slogdet pick"
-)  # whose results go by forms alone
+)
+_PLAIN = frozenset(_NAMES.split())  # whose results go by forms alone
 _INDEXED = {"gather": 1, "scatter_add": 2, "scatter_update": 2}  # first index among the operands
-_new = object.__new__
 _ndarray = np.ndarray
 _ones: dict[np.dtype[Any], np.ndarray[Any, Any]] = {}
 _as_it_is = nullcontext()
@@ -59,7 +59,7 @@ class Deferral:
 
         `fn` computes what the user is to see, where that may be of another type than the primitive's result.
         """
-        forms = [a.form if type(a) is Tracer else a.value if type(a) in (Static, Number) else a for a in args]
+        forms = [_form(a) for a in args]
         if not self.is_large(args, forms):
             return None
         key = (op, *[f.dtype if type(f) is _ndarray else type(f) for f in forms])
@@ -80,10 +80,9 @@ class Deferral:
         if op.traits & (VIEW | PART):
             if type(args[0]) is not Tracer or not (is_deferred(args[0]) or (op.name == "reshape" and _is_copied(args[0].form))):
                 return None
-        elif not op.traits & (ELEMENTWISE | REDUCTION) and op.name not in _plain and not self.is_in_range(op, args):
+        elif not op.traits & (ELEMENTWISE | REDUCTION) and op.name not in _PLAIN and not self.is_in_range(op, args):
             return None
-        forms = [a.form if type(a) is Tracer else a.value if type(a) in (Static, Number) else a for a in args]
-        if not self.is_large(args, forms) and not _is_created(op, params):
+        if not self.is_large(args, [_form(a) for a in args]) and not _is_created(op, params):
             return None
         operands = tuple([a.value if type(a) is Number else a for a in args])
         try:
@@ -107,10 +106,7 @@ class Deferral:
             shape = np.broadcast_shapes(*shapes)
         except ValueError:
             return False
-        size = 1
-        for extent in shape:
-            size *= extent
-        return size * max(f.itemsize for f in forms if type(f) is _ndarray) >= LARGE and not is_strict()
+        return math.prod(shape) * max(f.itemsize for f in forms if type(f) is _ndarray) >= LARGE and not is_strict()
 
     def is_in_range(self, op: Primitive, args: Sequence[Any]) -> bool:
         """Of an operation by arrays of indices: are they known, and do they fit?"""
@@ -131,7 +127,7 @@ class Deferral:
 
     def form(self, op: Primitive, operands: Sequence[Any], params: dict[str, Any]) -> Any:
         """A stand-in of the result's type, dtype and shape; None where they are not known without computing."""
-        likes = [o.form if type(o) is Tracer else o.value if type(o) is Static else o for o in operands]
+        likes = [_form(o) for o in operands]
         if op.traits & VIEW:
             return op.evaluate(*likes, **params)
         if op.traits & PART:
@@ -139,7 +135,7 @@ class Deferral:
         avals = [Aval(np.shape(v), v.dtype if hasattr(v, "dtype") else np.asarray(v).dtype) for v in likes]
         aval = op.aval(*avals, **params)
         if aval.shape:
-            return form_of(aval.shape, aval.dtype)
+            return stand_in(aval.shape, aval.dtype)
         return self.number(op, likes, aval, params)
 
     def number(self, op: Primitive, likes: Sequence[Any], aval: Aval, params: dict[str, Any]) -> Any:
@@ -170,6 +166,12 @@ class Deferral:
             compute(tracer)
 
 
+def _form(operand: Any) -> Any:
+    """An operand's form; a number itself."""
+    kind = type(operand)
+    return operand.form if kind is Tracer else operand.value if kind is Static or kind is Number else operand
+
+
 def postpone(tracer: Tracer) -> None:
     """Compute the value of a tracer, which has a stand-in so far, when it is asked for."""
     del tracer.value
@@ -178,12 +180,7 @@ def postpone(tracer: Tracer) -> None:
 
 def _is_created(op: Primitive, params: dict[str, Any]) -> bool:
     """Is it a large array made of nothing?"""
-    if op.name != "full" and op.name != "zeros":
-        return False
-    size = np.dtype(params["dtype"]).itemsize
-    for extent in params["shape"]:
-        size *= extent
-    return size >= LARGE
+    return op.name in ("full", "zeros") and math.prod(params["shape"]) * np.dtype(params["dtype"]).itemsize >= LARGE
 
 
 def _is_copied(array: Any) -> bool:
@@ -243,7 +240,7 @@ def _like(form: Any, value: Any) -> Any:
     return np.asarray(value) if type(form) is _ndarray else value[()]
 
 
-def form_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+def stand_in(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """An array of `shape` that takes the memory of one element."""
     key = (shape, dtype)
     made = _forms.get(key)
@@ -259,4 +256,3 @@ def form_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
 
 
 COMPUTE.append(compute)
-_plain = frozenset(_PLAIN.split())

@@ -205,7 +205,7 @@ class GraphTrace(Trace):
     def convert(self, tracer: Tracer, dtype: np.dtype[Any]) -> Tracer:
         if self.defers and isinstance(tracer.form, (np.ndarray, np.generic)):
             x = tracer if tracer.dtype.kind != "c" or dtype.kind == "c" else self.call(REGISTRY["real"], (tracer,), {})
-            made = self.deferral.call(REGISTRY["convert"], (x,), {"dtype": dtype.name})
+            made = self.deferral.call(REGISTRY["convert"], (x,), {"dtype": dtype_name(dtype)})
             if made is not None:
                 return made
         value: Any = np.asarray(tracer.value)

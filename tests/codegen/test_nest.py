@@ -11,6 +11,7 @@ import pytest
 import irgrad
 from irgrad.codegen.nest import BLOCK, Nest, NestText, Reduction
 from irgrad.config import CONFIG
+from irgrad.frontend.deferral import LARGE
 
 
 def text(
@@ -154,7 +155,7 @@ def test_sums_keep_the_pairwise_bound(shape: tuple[int, ...], dtype: str, rng: n
     total = irgrad.jit(lambda x: np.sum(x, axis=-1), compile_after=1)
     total(x)
     got = total(x)
-    assert total.stats().eager_calls <= 1
+    assert total.stats().eager_calls == (x.nbytes < LARGE)  # large arrays are compiled at the first call
     wide = np.complex128 if dtype == "complex64" else np.longdouble
     error = np.abs(got - np.sum(x.astype(wide), axis=-1))
     n = max(shape[-1], 1)

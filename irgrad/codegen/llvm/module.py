@@ -57,7 +57,10 @@ class Module:
     def stream(self, width: int) -> str:
         """The symbol that moves numbers of so many bytes past the caches."""
         symbol = f"irgrad_stream{width}"
-        self.defined[symbol] = _STREAM.format(symbol=symbol, bits=8 * width, width=width)
+        of_width = {"bits": 8 * width, "width": width}
+        head = _SINGLES.format(loop="head", k="h", start=0, before="entry", number="number", stop="%first", then="whole", **of_width)
+        rest = _SINGLES.format(loop="rest", k="r", start="%end", before="whole", number="last", stop="%bytes", then="done", **of_width)
+        self.defined[symbol] = _STREAM.format(symbol=symbol, head=head, rest=rest, width=width)
         return symbol
 
     # -- loops --
@@ -90,6 +93,18 @@ class Module:
         return [f", !alias.scope !{first + 1 + scopes + k}, !noalias !{first + 1 + 2 * scopes + k}" for k in range(scopes)]
 
 
+_SINGLES = """{loop}:
+  %{k} = phi i64 [{start}, %{before}], [%{k}1, %{number}]
+  %{k}m = icmp ult i64 %{k}, {stop}
+  br i1 %{k}m, label %{number}, label %{then}
+{number}:
+  %{k}f = getelementptr i8, ptr %from, i64 %{k}
+  %{k}t = getelementptr i8, ptr %to, i64 %{k}
+  %{k}v = load volatile i{bits}, ptr %{k}f, align {width}
+  store i{bits} %{k}v, ptr %{k}t, align {width}
+  %{k}1 = add i64 %{k}, {width}
+  br label %{loop}"""
+
 # Whole lines of the cache without reading them; single numbers in front of the first and behind the last. The loads are volatile so that
 # no call of memcpy takes their place.
 _STREAM = """define internal void @{symbol}(ptr %to, ptr %from, i64 %bytes) nounwind {{
@@ -103,17 +118,7 @@ entry:
   %lines = and i64 %left, -64
   %end = add i64 %first, %lines
   br label %head
-head:
-  %h = phi i64 [0, %entry], [%h1, %number]
-  %hm = icmp ult i64 %h, %first
-  br i1 %hm, label %number, label %whole
-number:
-  %hf = getelementptr i8, ptr %from, i64 %h
-  %ht = getelementptr i8, ptr %to, i64 %h
-  %hv = load volatile i{bits}, ptr %hf, align {width}
-  store i{bits} %hv, ptr %ht, align {width}
-  %h1 = add i64 %h, {width}
-  br label %head
+{head}
 whole:
   %k = phi i64 [%first, %head], [%k1, %line]
   %km = icmp ult i64 %k, %end
@@ -125,17 +130,7 @@ line:
   store <16 x i32> %kv, ptr %kt, align 64, !nontemporal !{{i32 1}}
   %k1 = add i64 %k, 64
   br label %whole
-rest:
-  %r = phi i64 [%end, %whole], [%r1, %last]
-  %rm = icmp ult i64 %r, %bytes
-  br i1 %rm, label %last, label %done
-last:
-  %rf = getelementptr i8, ptr %from, i64 %r
-  %rt = getelementptr i8, ptr %to, i64 %r
-  %rv = load volatile i{bits}, ptr %rf, align {width}
-  store i{bits} %rv, ptr %rt, align {width}
-  %r1 = add i64 %r, {width}
-  br label %rest
+{rest}
 done:
   ret void
 }}"""

@@ -62,24 +62,22 @@ def has_data(values: Iterable[Any]) -> bool:
     return any(isinstance(value, (np.ndarray, list, tuple)) for value in values)
 
 
-def unwrap(value: Any) -> Any:
-    """`value` with tracers replaced by their concrete values."""
-    kind = type(value)
-    if kind is Tracer:
-        return value.value
-    if kind in _SEQUENCES:
-        return kind(unwrap(v) for v in value)
-    return value
+def _replacing(read: Callable[[Tracer], Any]) -> Callable[[Any], Any]:
+    """A function that reads the tracers among a value, or in the lists and tuples in it."""
+
+    def replaced(value: Any) -> Any:
+        kind = type(value)
+        if kind is Tracer:
+            return read(value)
+        if kind in _SEQUENCES:
+            return kind(replaced(v) for v in value)
+        return value
+
+    return replaced
 
 
-def form_of(value: Any) -> Any:
-    """`value` with tracers replaced by their forms: something of the right type, dtype and shape."""
-    kind = type(value)
-    if kind is Tracer:
-        return value.form
-    if kind in _SEQUENCES:
-        return kind(form_of(v) for v in value)
-    return value
+unwrap = _replacing(operator.attrgetter("value"))  # concrete values
+form_of = _replacing(operator.attrgetter("form"))  # something of the right type, dtype and shape
 
 
 def open_trace(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Trace | None:
