@@ -343,6 +343,8 @@ def _cast_number(number: Any, dtype: np.dtype[Any]) -> Any:
         if dtype == np.float64:
             return float(number)
         if dtype == np.int64 and not isinstance(number, bool):
+            if not -(2**63) <= number < 2**63:
+                raise OverflowError(f"Python integer {number} out of bounds for int64")
             return number
     if isinstance(number, complex) and dtype.kind != "c":
         number = number.real

@@ -19,6 +19,7 @@ Loop: TypeAlias = "tuple[Callable[..., Any], tuple[np.dtype[Any], ...] | None]" 
 # Correctly rounded: on numbers Python's operator gives the bits of numpy's function, at a tenth of its cost.
 _EXACT = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
 _FITTING: dict[Any, np.dtype[Any]] = {float: np.dtype(np.float64), int: np.dtype(np.int64)}  # literals that stay as they are
+_COMPARISONS = frozenset(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"))  # with integers of any size
 LOOPS: dict[tuple[Any, ...], Loop] = {}  # (op, *kinds of its operands) -> loop, as `find_loop` found it
 
 
@@ -31,6 +32,8 @@ def find_loop(call: tuple[Any, ...], values: Sequence[Any]) -> Loop:
     keys = tuple([_key(v) for v in values])
     dtypes = _resolve(op, keys)
     fits = all(_fits(kind, key, dtype) for kind, key, dtype in zip(kinds, keys, dtypes, strict=True))
+    if int in kinds and op.name in _COMPARISONS:
+        fits = False  # the integer is looked at each time
     scalars = np.float64 in kinds and all(kind is np.float64 or kind is float for kind in kinds)
     evaluate = op.operator if scalars and op.operator in _EXACT else op.evaluate
     loop = LOOPS[call] = (evaluate, None if fits else dtypes)

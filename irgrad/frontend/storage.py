@@ -199,6 +199,20 @@ def laid_out(trace: Trace, t: Tracer) -> tuple[Any, Storage | None]:
     return seen, storage
 
 
+def memory_order(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes from the slowest to the fastest in memory, as numpy's iterators find them: an axis of stride 0 stays where it is."""
+    order = list(range(len(strides)))[::-1]
+    for place, axis in enumerate(order):
+        target = place
+        for other in range(place - 1, -1, -1):
+            if strides[axis] and strides[order[other]]:
+                if abs(strides[axis]) >= abs(strides[order[other]]):
+                    break
+                target = other
+        order.insert(target, order.pop(place))
+    return tuple(order[::-1])
+
+
 def view_of_part(trace: Trace, op: Primitive, x: Tracer, params: dict[str, Any]) -> Tracer:
     """``op(x)`` for a view of real or imaginary parts: the parts of a view, so that elements of them cost what elements cost."""
     before, trace.inside = trace.inside, True

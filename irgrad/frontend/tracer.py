@@ -167,8 +167,9 @@ class Tracer(Value):
 
     def __round__(self, ndigits: Any = None) -> Any:
         form = self.form
-        if isinstance(form, np.ndarray):
-            raise TypeError("type numpy.ndarray doesn't define __round__ method")
+        if isinstance(form, (np.ndarray, complex, np.complexfloating)):
+            kind = type(form)
+            raise TypeError(f"type {'' if kind is complex else 'numpy.'}{kind.__name__} doesn't define __round__ method")
         if ndigits is None:
             return int(METHODS["round"](self))
         if type(form) is float:  # decimal digits of which Python rounds exactly, and numpy does not

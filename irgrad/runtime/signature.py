@@ -14,6 +14,7 @@ import numpy as np
 from irgrad.codegen.layout import ARRAY, NUMBER
 from irgrad.codegen.program import Argument
 from irgrad.frontend.overlaps import Step, find_groups
+from irgrad.frontend.storage import memory_order
 from irgrad.pytree import dict_orders, flatten
 
 _NATIVE = {np.dtype(name): np.dtype(name) for name in (
@@ -73,7 +74,7 @@ def normalise(leaf: Any) -> Any:
         flags = leaf.flags
         if flags.aligned and (flags.c_contiguous or flags.f_contiguous):
             return leaf
-        return np.ascontiguousarray(leaf) if leaf.ndim else leaf.copy()
+        return _copied(leaf)
     if isinstance(leaf, np.generic):
         return leaf if leaf.dtype in _NATIVE else StaticLeaf(leaf)
     if isinstance(leaf, bool):
@@ -83,6 +84,17 @@ def normalise(leaf: Any) -> Any:
     if isinstance(leaf, (float, complex)):
         return complex(leaf) if isinstance(leaf, complex) else float(leaf)
     return StaticLeaf(leaf)
+
+
+def _copied(leaf: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy with its axes in the order that they have in memory, in Fortran's order with a gap: ravel and reshape may ask for either."""
+    axes = memory_order(leaf.strides)
+    if leaf.ndim > 1 and axes == tuple(range(leaf.ndim))[::-1]:
+        made = np.empty((leaf.shape[0] + 1, *leaf.shape[1:]), leaf.dtype, order="F")[:-1]
+    else:
+        made = np.empty([leaf.shape[i] for i in axes], leaf.dtype).transpose(np.argsort(axes))
+    made[...] = leaf
+    return made
 
 
 def leaf_key(leaf: Any) -> Any:

@@ -6,6 +6,7 @@ their avals with the values' shapes and dtypes.
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 import numpy as np
@@ -466,14 +467,21 @@ BLOCK = np.arange(24.0).reshape(2, 3, 4)
     [
         lambda x: x.transpose(1, 0, 2).ravel("K"),
         lambda x: (x.transpose(2, 0, 1) * 2).flatten("K"),
-        lambda x: np.ravel(x.T, order="A"),
-        lambda x: np.reshape(x.T, (6, 4), order="A"),
         lambda x: np.reshape(x, (6, 4), order="A"),
+        lambda x: np.ravel(np.copy(x).T, order="A"),
+        lambda x: np.reshape(x.copy().T, (6, 4), order="A"),
+        lambda x: x.ravel("K"),
+        lambda x: (2 * x).ravel("K"),
+        lambda x: x.copy().ravel("K"),
+        lambda x: np.copy(x).ravel("K"),
+        lambda x: np.asfortranarray(x).ravel("K"),
+        lambda x: np.array(x, order="F").ravel("K"),
     ],
 )
 def test_order_in_memory(f: Any, wrap: Any) -> None:
     g = wrap(irgrad.value_and_grad(lambda x: (y := f(x), np.sum(y * np.arange(24.0).reshape(y.shape)))[1]))
-    for x in (BLOCK, np.asfortranarray(BLOCK)):
+    wide = np.repeat(BLOCK, 2, axis=1)[:, ::2]
+    for x in (BLOCK, np.asfortranarray(BLOCK), wide, np.asfortranarray(wide)[:, ::-1], BLOCK.reshape(3, 2, 4).transpose(1, 0, 2)):
         for _ in range(2):
             value, slope = g(x)
             want = f(x)
@@ -483,13 +491,32 @@ def test_order_in_memory(f: Any, wrap: Any) -> None:
             np.testing.assert_array_equal(wrap(f)(x), want)
 
 
-def test_integers_out_of_range_compare_as_infinity() -> None:
-    for x in (np.array([1, -3, 100], np.int8), np.array([1, 250], np.uint8)):
-        f = lambda x: (x > 300, x < 300, x == 300, x != -200, x >= -1000, np.greater(x, 1000))
-        compiled = irgrad.jit(f)
-        for _ in range(3):
-            for found, want in zip(compiled(x), f(x), strict=True):
-                np.testing.assert_array_equal(found, want)
+@pytest.mark.parametrize("big", [300, 2**63, 2**70])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64])
+def test_integers_out_of_range_compare_as_infinity(dtype: Any, big: int) -> None:
+    x = np.array([1, np.iinfo(dtype).max, np.iinfo(dtype).min], dtype)
+    f = lambda x: (x > big, x < big, x == big, x != -big, x >= -big, np.greater(x, big), x[1] <= big, -big < x[0])
+    compiled = irgrad.jit(f)
+    for _ in range(3):
+        for found, want in zip(compiled(x), f(x), strict=True):
+            np.testing.assert_array_equal(found, want)
+
+
+def test_powers_of_bools() -> None:
+    x = np.arange(3.0)
+    f = lambda x: ((x > 1) ** 2, (x > 1) ** 3, (x.sum() > 1) ** 2, (x.sum() > 1) ** 0.5, np.square(x > 1))
+    compiled = irgrad.jit(f)
+    for _ in range(3):
+        for found, want in zip(compiled(x), f(x), strict=True):
+            assert type(found) is type(want) and found.dtype == want.dtype
+            np.testing.assert_array_equal(found, want)
+
+
+def test_numbers_that_are_not_real_have_no_ratio_and_no_rounding() -> None:
+    with pytest.raises(TypeError, match=r"type numpy\.complex128 doesn't define __round__"):
+        irgrad.jit(lambda z: round(z[0]))(np.array([1j]))
+    with pytest.raises(irgrad.errors.UnsupportedError, match=r"np\.mean for statistics.mean"):
+        irgrad.jit(lambda x: statistics.mean(x))(np.arange(3.0))
 
 
 def test_sums_in_small_integers() -> None:

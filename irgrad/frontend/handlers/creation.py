@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.deferral import is_deferred
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
     NP,
@@ -24,6 +25,7 @@ from irgrad.frontend.handlers.core import (
     fresh,
     full,
     handles,
+    handles_method,
     iota,
     join,
     operand,
@@ -86,8 +88,10 @@ def array_of(trace: Trace, function: Callable[..., Any], a: Any, dtype: Any = No
     if not _numeric(target):
         unsupported(f"{function.__name__}(dtype={target})", "use a bool, integer, float or complex dtype")
     made = as_array(trace, a, target)
-    if made is a:
-        made = alias(made) if type(made) is not Tracer or _in_order(trace, made, function) else fresh(trace, made)
+    if made is a and (type(made) is not Tracer or _in_order(trace, made, function)):
+        made = alias(made)
+    elif made is a:
+        made = ordered(fresh(trace, made), "C" if function is np.ascontiguousarray else "F")
     elif isinstance(a, (list, tuple)):
         made = fresh(trace, made, a)
     missing = ndmin - len(shape_of(made))
@@ -114,7 +118,7 @@ def array(
     made = array_of(trace, np.array, object, dtype, ndmin)
     if copy is not None and not copy:
         return made
-    return fresh(trace, made, object)
+    return ordered(fresh(trace, made, object), order)
 
 
 @handles(np.asarray, creates=True)
@@ -122,9 +126,23 @@ def asarray(trace: Trace, a: Any, dtype: Any = None, order: Any = None, *, devic
     return array_of(trace, np.asarray, a, dtype)
 
 
-@handles(np.copy, method="copy", buffers=True)
+@handles(np.copy, buffers=True)
 def copy(trace: Trace, a: Any, order: Any = "K", subok: bool = False) -> Any:
-    return fresh(trace, as_array(trace, a))
+    return ordered(fresh(trace, as_array(trace, a)), order)
+
+
+@handles_method("copy")
+def copy_method(trace: Trace, a: Any, order: Any = "C") -> Any:
+    return copy(trace, a, order)
+
+
+def ordered(made: Any, order: Any) -> Any:
+    """A new array `made`, its elements in memory as numpy's `order` has them: ravel and reshape may ask for that."""
+    if type(made) is Tracer and isinstance(made.form, np.ndarray) and made.form.ndim > 1 and not is_deferred(made):
+        flags = made.value.flags
+        if not (flags.c_contiguous if order == "C" else flags.f_contiguous if order == "F" else flags.forc):
+            made.value = made.form = np.array(made.value, order=order)
+    return made
 
 
 @handles(np.asarray_chkfinite, creates=True)

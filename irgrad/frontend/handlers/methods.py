@@ -48,6 +48,7 @@ _untraced("tofile", "compute it outside the traced function")
 _untraced("dump", "compute it outside the traced function")
 _untraced("dumps", "compute it outside the traced function")
 _untraced("byteswap", "compute it outside the traced function")
+_untraced("as_integer_ratio", "use numpy's functions, np.mean for statistics.mean")
 ATTRIBUTES["flags"] = lambda x: x.value.flags
 ATTRIBUTES["strides"] = lambda x: x.value.strides
 ATTRIBUTES["device"] = lambda x: "cpu"

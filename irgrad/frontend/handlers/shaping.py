@@ -27,7 +27,7 @@ from irgrad.frontend.handlers.core import (
     shape_tuple,
     transpose,
 )
-from irgrad.frontend.storage import is_view, laid_out
+from irgrad.frontend.storage import is_view, laid_out, memory_order
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import ATTRIBUTES, Tracer
 
@@ -99,7 +99,7 @@ def _by_memory(trace: Trace, x: Any, order: str) -> tuple[int, ...]:
     seen = laid_out(trace, x)[0] if type(x) is Tracer else x
     axes = tuple(range(seen.ndim))
     if order == "K":
-        return tuple(sorted(axes, key=lambda i: -abs(seen.strides[i])))
+        return memory_order(seen.strides)
     return axes[::-1] if seen.flags.f_contiguous and not seen.flags.c_contiguous else axes
 
 

@@ -344,7 +344,7 @@ def power(trace: Trace, x: Any, y: Any, fn: Callable[..., Any] = np.power) -> An
     if type(y) is Tracer and type(y.form) is int:
         y = operator.index(y)
     if type(x) is Tracer and type(y) in (int, float) and isinstance(x.form, (np.ndarray, np.bool_)) and x.dtype == bool:
-        x = cast(trace, x, fn(np.empty(0, bool), y).dtype)
+        x = cast(trace, x, fn(x.form if isinstance(x.form, np.bool_) else np.empty(0, bool), y).dtype)
     base = x.form if type(x) is Tracer else x
     exponent = _whole(y)
     if type(x) is Tracer and exponent is not None:
