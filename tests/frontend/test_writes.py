@@ -429,6 +429,8 @@ def diagonal_views(x):
     a = np.outer(x, x)
     views = [np.diagonal(a), a.T.diagonal(1), np.diagonal(a[1:, 1:]), a[::2, ::-1].diagonal(), a[:, 1:].diagonal(axis1=1, axis2=0)]
     np.einsum("ii->i", a)[1:] = x[1:]
+    np.einsum("ii->i", a[1:, 1:])[...] *= x[1:]
+    np.einsum("ii->i", a[:3].T[1:])[1:] = x[0]
     a[0] *= x[1]
     a[2, 1] = 7.0 * x[0]
     return np.concatenate([*views, a.ravel()])

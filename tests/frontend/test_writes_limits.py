@@ -165,6 +165,7 @@ def test_kernels_do_not_depend_on_the_trip_count() -> None:
         (lambda x: (x * 1j).real.__setitem__(slice(None), 1j * x[:3]), ValueError, "could not broadcast"),
         (lambda x: (x * 1j).imag.__setitem__(4, 1.0), IndexError, "out of bounds"),
         (lambda x: np.diagonal(np.outer(x, x)).__setitem__(0, x[0]), ValueError, "read-only"),
+        (lambda x: np.einsum("kii->ki", (np.ones((2, 3, 4)) * x[0])[:, :, :3])[0].fill(1.0), ValueError, "read-only"),
         (lambda x: np.outer(x, x).flat.__setitem__(16, 1.0), IndexError, "out of bounds"),
     ],
 )

@@ -175,7 +175,7 @@ def diagonal(trace: Trace, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any =
     if i == j:
         raise ValueError("axis1 and axis2 cannot be the same")
     offset = operator.index(offset)
-    made = _diagonal_of_view(trace, x, offset if i < j else -offset) if ndim == 2 else None
+    made = diagonal_of_view(trace, x, offset if i < j else -offset) if ndim == 2 else None
     if made is None:
         x = transpose(trace, x, (*(k for k in range(ndim) if k not in (i, j)), i, j))
         made = last_diagonal(trace, x, offset)
@@ -184,7 +184,7 @@ def diagonal(trace: Trace, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any =
     return made
 
 
-def _diagonal_of_view(trace: Trace, x: Any, k: int) -> Any:
+def diagonal_of_view(trace: Trace, x: Any, k: int) -> Any:
     """The k-th diagonal of a slice or transpose of an array in C order, as a slice of that: it sees what is written there.
 
     None where it is no such view.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.frontend.handlers.arranging import last_diagonal
+from irgrad.frontend.handlers.arranging import diagonal_of_view, last_diagonal
 from irgrad.frontend.handlers.contraction import matrix_product
 from irgrad.frontend.handlers.core import (
     alias,
@@ -29,7 +29,9 @@ from irgrad.frontend.handlers.core import (
 )
 from irgrad.frontend.handlers.reduction import accumulator
 from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.storage import follow
 from irgrad.frontend.trace import Trace
+from irgrad.frontend.tracer import Tracer
 
 Labels = tuple[Any, ...]
 
@@ -47,7 +49,12 @@ def einsum(
         return _pairwise(trace, terms, output)
     if len(terms) == 2:
         return _contract(trace, terms[0], terms[1], output)
-    return _finish(trace, terms[0], output)
+    made = _finish(trace, terms[0], output)
+    source = arrays[0]
+    if type(made) is Tracer and type(source) is Tracer and len(labels[0]) > len(output) and set(labels[0]) == set(output):
+        if follow(trace, made)[0].index != follow(trace, source)[0].index:
+            trace.fixed.add(made.index)  # numpy's is a view of the diagonal: what is written there would not reach the operand
+    return made
 
 
 Term = tuple[Any, Labels]
@@ -136,7 +143,8 @@ def _diagonals(trace: Trace, x: Any, names: Labels) -> Term:
         if shape[i] != shape[j]:
             raise ValueError(f"dimensions in operand for collapsing index {repeated!r} don't match ({shape[i]} != {shape[j]})")
         rest = tuple(k for k in range(len(shape)) if k not in (i, j))
-        x = last_diagonal(trace, transpose(trace, x, (*rest, i, j)), 0)
+        made = None if rest else diagonal_of_view(trace, x, 0)
+        x = last_diagonal(trace, transpose(trace, x, (*rest, i, j)), 0) if made is None else made
         names = (*(names[k] for k in rest), repeated)
     return x, names
 
