@@ -51,9 +51,9 @@ def einsum(
         return _contract(trace, terms[0], terms[1], output)
     made = _finish(trace, terms[0], output)
     source = arrays[0]
-    if type(made) is Tracer and type(source) is Tracer and len(labels[0]) > len(output) and set(labels[0]) == set(output):
-        if follow(trace, made)[0].index != follow(trace, source)[0].index:
-            trace.fixed.add(made.index)  # numpy's is a view of the diagonal: what is written there would not reach the operand
+    diagonal = len(labels[0]) > len(output) and set(labels[0]) == set(output)
+    if diagonal and type(made) is Tracer and type(source) is Tracer and follow(trace, made)[0].index != follow(trace, source)[0].index:
+        trace.fixed.add(made.index)  # numpy's is a view of the diagonal: what is written there would not reach the operand
     return made
 
 
