@@ -5,8 +5,10 @@ A trace of large arrays would compute, and keep, what the compiled program compu
 array of that dtype and shape whose entries share one element of memory. `Tracer.value` computes on demand, and `jit` answers the call by
 the program that it links at once.
 
-A deferred value reads its operands later than numpy would. That makes no difference as long as nothing is written: with the first storage
-(`storage`), or the first doubt about the function, what was deferred is computed and nothing is deferred any more.
+A deferred value reads its operands later than numpy would. Operands are values that never change (`storage`): a version of written memory
+that was an operand is copied before the next write. A write to a good part of large memory is deferred like any operation, its buffer a
+copy if it is ever computed. With the first small write to such memory, where copies would cost more than the writes, or the first doubt
+about the function, what was deferred is computed and nothing is deferred any more.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ import numpy as np
 from irgrad.errors import translate
 from irgrad.frontend.promote import LOOPS, find_loop
 from irgrad.frontend.sites import source_of
+from irgrad.frontend.storage import laid_like
 from irgrad.frontend.trace import describe
-from irgrad.frontend.tracer import COMPUTE, Tracer
+from irgrad.frontend.tracer import COMPUTE, Tracer, is_deferred
 from irgrad.ir.aval import Aval
 from irgrad.ir.primitive import ELEMENTWISE, PART, REDUCTION, VIEW, Primitive
 from irgrad.ir.value import Number, Static
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from irgrad.frontend.graph_trace import GraphTrace
 
 LARGE = 1 << 16  # bytes of a value, from which it is deferred
+_PART = 8  # of how many elements a deferred write changes one, at least
 _NO_PARAMS: dict[str, Any] = {}
 _NAMES = (
     "dot batch_dot concatenate pad cumsum cumprod correlate slice_add slice_update norm2 fft rfft irfft full zeros argmax argmin sort "
@@ -43,7 +47,6 @@ _ones: dict[np.dtype[Any], np.ndarray[Any, Any]] = {}
 _as_it_is = nullcontext()
 _forms: dict[Any, Any] = {}
 _scalars: dict[Any, Any] = {}
-_slot: Any = vars(Tracer)["value"]  # unset while a value is deferred
 
 
 class Deferral:
@@ -78,7 +81,10 @@ class Deferral:
     def call(self, op: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Tracer | None:
         """Any primitive on operands of the right dtypes; None where it is to be computed now."""
         if op.traits & (VIEW | PART):
-            if type(args[0]) is not Tracer or not (is_deferred(args[0]) or (op.name == "reshape" and _is_copied(args[0].form))):
+            if type(args[0]) is not Tracer:
+                return None
+            copied = op.name == "reshape" and _is_copied(args[0].form) and not self.trace.storages  # else a view of what may be written
+            if not (copied or is_deferred(args[0])):
                 return None
         elif not op.traits & (ELEMENTWISE | REDUCTION) and op.name not in _PLAIN and not self.is_in_range(op, args):
             return None
@@ -90,6 +96,15 @@ class Deferral:
         except (ValueError, IndexError, TypeError, ArithmeticError):
             return None
         return None if form is None else self.defer(op, operands, params, form)
+
+    def update(self, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Tracer | None:
+        """The update of memory, operand 0; None where it is to be computed now, in place, as small ones are."""
+        if not self.is_large(operands, [_form(o) for o in operands]):
+            return None
+        made = self.call(op, operands, params) if _written(op, operands, params) * _PART >= operands[0].form.size else None
+        if made is None:
+            self.trace.settle()
+        return made
 
     def is_large(self, args: Sequence[Any], forms: Sequence[Any]) -> bool:
         """Is an operand deferred or large, or, of an elementwise operation, the result? Nothing is where numpy is to raise."""
@@ -178,6 +193,14 @@ def postpone(tracer: Tracer) -> None:
     tracer._trace.deferral.pending.append(tracer)  # type: ignore[attr-defined]
 
 
+def _written(op: Primitive, operands: Sequence[Any], params: dict[str, Any]) -> int:
+    """How many elements an update writes."""
+    if op.name not in _INDEXED:
+        return math.prod(params["count"])
+    shapes = [np.shape(_form(o)) for o in operands[_INDEXED[op.name] :]]
+    return math.prod(np.broadcast_shapes(*shapes)) * math.prod(operands[0].form.shape[len(shapes) :])
+
+
 def _is_created(op: Primitive, params: dict[str, Any]) -> bool:
     """Is it a large array made of nothing?"""
     return op.name in ("full", "zeros") and math.prod(params["shape"]) * np.dtype(params["dtype"]).itemsize >= LARGE
@@ -192,15 +215,6 @@ def is_strict() -> bool:
     """Does numpy raise, or call, where a division by zero and the like happen? Only where they are computed is that seen."""
     found = np.geterr().values()
     return "raise" in found or "call" in found
-
-
-def is_deferred(tracer: Tracer) -> bool:
-    """Is a value not computed yet?"""
-    try:
-        _slot.__get__(tracer)
-    except AttributeError:
-        return True
-    return False
 
 
 def compute(tracer: Tracer) -> Any:
@@ -227,6 +241,8 @@ def compute(tracer: Tracer) -> Any:
         try:
             with np.errstate(all="warn") if is_strict() else _as_it_is:  # it was recorded where numpy does not raise
                 value = getattr(values[0], op.name) if op.traits & PART else op.evaluate(*values, **node.params)
+            if (storage := node._trace.storages.get(node.index)) is not None and storage.root.index != node.index:
+                value = laid_like(storage.root.value, value)
             node.value = node.form = _like(node.form, value)
         except ValueError as error:  # numpy's LinAlgError
             raise translate(error, f"{op.name}({', '.join(map(describe, node.operands))}): {error} ({source_of(node.site)})") from error

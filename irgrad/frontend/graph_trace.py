@@ -107,6 +107,9 @@ class GraphTrace(Trace):
             self.deferral.settle()
         self.may_defer = False
 
+    def update_later(self, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Tracer | None:
+        return self.deferral.update(op, operands, params)
+
     def new_segment(self, depth: int) -> None:
         self.pending = False
         self.segment += 1
@@ -228,6 +231,8 @@ class GraphTrace(Trace):
             args = [a if type(a) is Tracer or isinstance(a, LITERALS) or type(a) is Static else self.lift(a) for a in args]
             made = self.deferral.call(op, args, params)
             if made is not None:
+                if handles and op.has(VIEW):
+                    note_view(self, made)
                 return made
         if not handles and len(args) == 1 and type(args[0]) is Tracer and args[0]._trace is self and (self.raw or not op.traits & PART):
             try:

@@ -21,7 +21,7 @@ import numpy as np
 from irgrad.errors import DifferentiationError, TraceError
 from irgrad.frontend.overlaps import Step, share
 from irgrad.frontend.sites import code_info, user_source
-from irgrad.frontend.tracer import Tracer
+from irgrad.frontend.tracer import Tracer, is_deferred
 from irgrad.ir.primitive import PART, REGISTRY, VIEW, Primitive
 
 if TYPE_CHECKING:
@@ -80,6 +80,15 @@ def is_view(trace: Trace, t: Tracer) -> bool:
     return bool(np.may_share_memory(t.value, base.value)) if known is None else known
 
 
+def _is_of_written(trace: Trace, t: Tracer) -> bool:
+    """Would `t` be a view of written memory if all reshapes were views? Whether they are may need values that are deferred."""
+    while t.index not in trace.storages:
+        if t.op is None or not t.op.traits & SHARES or type(t.operands[0]) is not Tracer:
+            return False
+        t = t.operands[0]
+    return True
+
+
 def resolve(trace: Trace, t: Tracer, whole: bool = True) -> Tracer:
     """The value that the handle `t` has now; `whole` says that its bits are kept by who asks."""
     if type(t.form) is not _ndarray:
@@ -88,7 +97,7 @@ def resolve(trace: Trace, t: Tracer, whole: bool = True) -> Tracer:
     if storage is not None:
         storage.read = storage.read or whole
         return storage.version
-    if t.op is None or not t.op.traits & SHARES:
+    if t.op is None or not t.op.traits & SHARES or (trace.defers and not _is_of_written(trace, t)):
         return t
     _, chain, storage = follow(trace, t)
     if storage is None or not chain:
@@ -192,7 +201,7 @@ def note_view(trace: Trace, made: Tracer) -> None:
 def laid_out(trace: Trace, t: Tracer) -> tuple[Any, Storage | None]:
     """An array with the strides that numpy's would have in the place of `t`, and its storage if it was written."""
     root, chain, storage = follow(trace, t)
-    seen = root.value if storage is None else storage.version.value
+    seen = root.value
     for link in chain:
         assert link.op is not None
         seen = getattr(seen, link.op.name) if link.op.traits & PART else np.asarray(link.op.evaluate(seen, **link.params))
@@ -261,6 +270,9 @@ def update(trace: Trace, storage: Storage, op: Primitive, operands: Sequence[Any
     if trace.is_graph:
         made = [trace.lift(o) if isinstance(o, _ndarray) and type(o) is not Tracer else o for o in made]
     version = storage.version
+    if trace.defers and (later := trace.update_later(op, (version, *made), params)) is not None:
+        replace_version(trace, storage, later)
+        return
     buffer = version.value
     if storage.read or not storage.owned:
         buffer = buffer.copy(order="K")
@@ -276,8 +288,24 @@ def replace(trace: Trace, root: Tracer, made: Tracer, storage: Storage | None = 
     """The whole contents become `made`, a value that no other handle has."""
     storage = storage or _open(trace, root)
     _note(trace, storage)
+    if not (trace.defers and is_deferred(made)):
+        made.value = made.form = laid_like(root.value, made.value)
+    replace_version(trace, storage, made)
+
+
+def laid_like(memory: np.ndarray[Any, Any], value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """New contents of memory with its order of axes: results have numpy's, and their reshapes are views where numpy's are."""
+    if value.ndim < 2 or value.strides == memory.strides:
+        return value
+    made = np.empty_like(memory, subok=False)
+    made[...] = value
+    return made
+
+
+def replace_version(trace: Trace, storage: Storage, version: Tracer) -> None:
+    """`version` is what the memory holds now; nobody may write into its buffer."""
     storage.owned, storage.read = False, True
-    advance(trace, storage, made)
+    advance(trace, storage, version)
 
 
 def advance(trace: Trace, storage: Storage, version: Tracer) -> None:
@@ -306,7 +334,6 @@ def _open(trace: Trace, root: Tracer) -> Storage:
         )
     if op is not None and op.name == "imag":
         raise ValueError("assignment destination is read-only")  # of a real array
-    trace.settle()
     storage = trace.storages[root.index] = Storage(root)
     return storage
 

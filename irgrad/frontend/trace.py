@@ -107,7 +107,11 @@ class Trace:
         return translate(error, f"{op.name}({operands}): {error} ({here()})")
 
     def settle(self) -> None:
-        """Compute all values that were deferred: memory is about to change."""
+        """Compute all values that were deferred."""
+
+    def update_later(self, op: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Tracer | None:
+        """The update of a whole buffer that is not computed now; None where it is to be."""
+        return None
 
     def close(self) -> None:
         self.open = False

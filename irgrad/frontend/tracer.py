@@ -287,6 +287,18 @@ class Tracer(Value):
 declare_leaf(Tracer)
 
 
+_slot: Any = vars(Tracer)["value"]  # unset while a value is deferred
+
+
+def is_deferred(tracer: Tracer) -> bool:
+    """Is a value not computed yet?"""
+    try:
+        _slot.__get__(tracer)
+    except AttributeError:
+        return True
+    return False
+
+
 def depends_on_mark(tracer: Tracer) -> bool:
     """Does the value depend on an input that is being differentiated?"""
     seen: set[int] = set()

@@ -62,13 +62,13 @@ slice_ = primitive(
 
 
 def _slice_add(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Any:
-    out = buffer.copy()
+    out = buffer.copy(order="K")
     out[region(start, count, step, drop)] += x
     return out
 
 
 def _slice_update(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Any:
-    out = buffer.copy()
+    out = buffer.copy(order="K")
     out[region(start, count, step, drop)] = x
     return out
 
@@ -177,13 +177,13 @@ gather = primitive("gather", evaluate=_gather, aval=_gather_aval, vjp=_gather_vj
 
 
 def _scatter_add(buffer: Any, x: Any, *indices: Any) -> Any:
-    out = buffer.copy()
+    out = buffer.copy(order="K")
     np.add.at(out, indices, x)
     return out
 
 
 def _scatter_update(buffer: Any, x: Any, *indices: Any) -> Any:
-    out = buffer.copy()
+    out = buffer.copy(order="K")
     out[indices] = x
     return out
 

@@ -12,7 +12,6 @@ import numpy as np
 from irgrad.errors import TraceError
 from irgrad.frontend.captured import SelfOrigin
 from irgrad.frontend.context import CURRENT
-from irgrad.frontend.deferral import is_deferred
 from irgrad.frontend.draws import fingerprint, watch
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.names import default_names
@@ -21,7 +20,7 @@ from irgrad.frontend.ownership import is_user_file
 from irgrad.frontend.purity import doubt_of_arguments
 from irgrad.frontend.storage import check_written, resolve_all, view_of
 from irgrad.frontend.substitute import ATOMS, Substitution
-from irgrad.frontend.tracer import Tracer
+from irgrad.frontend.tracer import Tracer, is_deferred
 from irgrad.ir.effects import Effects
 from irgrad.ir.source import Source
 from irgrad.pytree import flatten, unflatten

@@ -18,12 +18,12 @@ import numpy as np
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import IrgradError, PlainArrayError, UnsupportedError, translate
 from irgrad.frontend.context import current
-from irgrad.frontend.deferral import is_deferred, postpone
+from irgrad.frontend.deferral import postpone
 from irgrad.frontend.documented import PLAIN, described
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.storage import identity, resolve_tree, write
 from irgrad.frontend.trace import Trace, describe, here
-from irgrad.frontend.tracer import FUNCTIONS, METHODS, Tracer
+from irgrad.frontend.tracer import FUNCTIONS, METHODS, Tracer, is_deferred
 from irgrad.ir.aval import dtype_name
 from irgrad.ir.primitive import IDENTITY, REGISTRY, VIEW
 

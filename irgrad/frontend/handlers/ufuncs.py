@@ -14,7 +14,6 @@ import numpy as np
 
 from irgrad.errors import UnsupportedError
 from irgrad.frontend.context import current
-from irgrad.frontend.deferral import is_deferred
 from irgrad.frontend.documented import of_primitive, of_samples, qualified, with_section
 from irgrad.frontend.handlers.core import (
     NP,
@@ -36,7 +35,7 @@ from irgrad.frontend.handlers.core import (
     weak_of,
 )
 from irgrad.frontend.trace import Trace, here
-from irgrad.frontend.tracer import FUNCTIONS, UFUNCS, Tracer
+from irgrad.frontend.tracer import FUNCTIONS, UFUNCS, Tracer, is_deferred
 from irgrad.ir.primitive import REGISTRY, Primitive
 
 _PLAIN_KEYWORDS = {"casting": "same_kind", "order": "K", "subok": True, "where": True, "out": None, "dtype": None, "signature": None}

@@ -63,7 +63,7 @@ def set_(x: Tracer, index: Any, value: Any) -> None:
 def _set_element(trace: GraphTrace, x: Tracer, index: Any, value: Tracer) -> bool:
     """The commonest write: a traced number to one element of an array that was written before. False for any other."""
     storage = trace.storages.get(x.index)
-    if storage is None or not storage.number or trace.inside or trace.suspended or trace.shared:
+    if storage is None or not storage.number or trace.inside or trace.suspended or trace.shared or trace.defers:
         return False
     number, key = value.value, key_of(index)
     if (type(number) is not _float64 and type(number) is not float) or key is None:
@@ -113,8 +113,8 @@ def _set(trace: Trace, x: Tracer, index: Any, value: Any) -> None:
 
 
 def _must_be_array(x: Tracer) -> None:
-    if not isinstance(x.value, np.ndarray):
-        raise TypeError(f"{type(x.value).__name__!r} object does not support item assignment")
+    if not isinstance(x.form, np.ndarray):
+        raise TypeError(f"{type(x.form).__name__!r} object does not support item assignment")
 
 
 def stored(trace: Trace, value: Any, dtype: np.dtype[Any]) -> Any:
@@ -135,13 +135,13 @@ def stored(trace: Trace, value: Any, dtype: np.dtype[Any]) -> Any:
 
 def _is_repeat(trace: Trace, x: Tracer, plan: Plan, value: Any) -> bool:
     """Is `value` the view ``x[index]`` itself, as in the last step of ``x[index] += v``?"""
-    if type(value) is not Tracer or type(value.value) is not np.ndarray or plan[0] is None or plan[1] is not None:
+    if type(value) is not Tracer or type(value.form) is not np.ndarray or plan[0] is None or plan[1] is not None:
         return False
     if value.op is not None and value.op is not x.op and value.op.traits & PART:
         return False
     if value.op is not None and value.op is x.op and value.op.traits & PART:  # parts of a view stand for a view of parts
         value, x = value.operands[0], x.operands[0]
-    if value.op is None or value.op.name != "slice" or type(x.value) is not np.ndarray:
+    if value.op is None or value.op.name != "slice" or type(x.form) is not np.ndarray:
         return False
     x, params = slice_of(trace, x, plan[0])
     return value.params == params and _same_memory(trace, x, value.operands[0])
@@ -168,8 +168,8 @@ def _assign_part(trace: Trace, x: Tracer, name: str, value: Any) -> None:
         return
     if name == "shape":
         raise TraceError(f"assigning to the shape of a traced array is not traced ({here()}); write x = x.reshape(shape)")
-    if not isinstance(x.value, np.ndarray):
-        kind = "numpy.generic" if isinstance(x.value, np.generic) else type(x.value).__name__
+    if not isinstance(x.form, np.ndarray):
+        kind = "numpy.generic" if isinstance(x.form, np.generic) else type(x.form).__name__
         raise AttributeError(f"attribute {name!r} of {kind!r} objects is not writable")  # noqa: TRY004  (numpy's error)
     if x.dtype.kind != "c":
         if name == "imag":
@@ -177,7 +177,7 @@ def _assign_part(trace: Trace, x: Tracer, name: str, value: Any) -> None:
         _set(trace, x, ..., value)
         return
     op = REGISTRY[name]
-    if type(value) is Tracer and value.op is op and type(value.value) is np.ndarray and _same_memory(trace, x, value.operands[0]):
+    if type(value) is Tracer and value.op is op and type(value.form) is np.ndarray and _same_memory(trace, x, value.operands[0]):
         return  # the last step of ``x.real += v``
     _set(trace, trace.call(op, (x,), {}), ..., value)
 
