@@ -193,7 +193,7 @@ def diagonal_of_view(trace: Trace, x: Any, k: int) -> Any:
         return None
     root, chain, storage = follow(trace, x)
     memory = root if storage is None else storage.version
-    own, seen = memory.value, laid_out(trace, x)[0]
+    own, seen = root.value, laid_out(trace, x)[0]
     n, m = seen.shape
     count = max(0, min(n, m - k) if k >= 0 else min(n + k, m))
     down, right = (stride // own.itemsize for stride in seen.strides)

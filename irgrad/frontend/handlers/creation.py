@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.frontend.deferral import is_deferred
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
     NP,
@@ -39,7 +38,7 @@ from irgrad.frontend.handlers.core import (
 )
 from irgrad.frontend.storage import laid_out
 from irgrad.frontend.trace import Trace
-from irgrad.frontend.tracer import Tracer
+from irgrad.frontend.tracer import Tracer, is_deferred
 
 
 def _wanted(dtype: Any) -> np.dtype[Any] | None:
