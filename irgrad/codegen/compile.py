@@ -154,21 +154,22 @@ class Library:
         why = ""
         if CONFIG.backend == "llvm":
             try:
-                return Kernel(name, text, 0, None, waits=QUEUE.add(self._translated(name, text)))
+                work, weight = self._translated(name, text)
+                return Kernel(name, text, 0, None, waits=QUEUE.add(work, weight=weight))
             except Unsupported as reason:
                 counts.refused += 1
                 why = str(reason)
         code = self._by_numba(key, name, text, {})
         return Kernel(name, text, code.address, code.keep, why)
 
-    def _translated(self, name: str, text: str) -> Callable[[], bytes]:
-        """What makes the object code of a kernel. Raises Unsupported where its text is not understood."""
+    def _translated(self, name: str, text: str) -> tuple[Callable[[], bytes], int]:
+        """What makes the object code of a kernel, and about how long it takes. Raises Unsupported where its text is not understood."""
         from irgrad.codegen.llvm import machine
 
         ir, effort = machine.ir(name, text), machine.effort(text)
         if CONFIG.dump in ("llvm", "all"):
             print(machine.optimised(ir, effort))  # noqa: T201
-        return partial(machine.object_code, ir, effort)
+        return partial(machine.object_code, ir, effort), len(ir)
 
     def ask_driver(self, name: str) -> Job[bytes]:
         """The object code of a function of `irgrad.codegen.driver`, with its callables, as a job that may be on: see `driver`."""
@@ -198,8 +199,10 @@ class Library:
         return text, kernel_key(text + (here / "layout.py").read_text(encoding="utf-8"))
 
     def _driver_code(self, name: str, text: str, key: str) -> bytes:
+        from irgrad.codegen.llvm.binding import LIGHT, compiler
+
+        compiler()  # first of all: loading LLVM leaves the interpreter to the thread that traces
         from irgrad.codegen.llvm import machine
-        from irgrad.codegen.llvm.binding import LIGHT
 
         made = machine.object_code(callables.around(name, machine.ir(name, text, _LAYOUT)), LIGHT)
         self.num_objects += 1

@@ -1,22 +1,24 @@
 """Work that threads share while something is compiled: LLVM's, which runs without the interpreter lock.
 
 Jobs wait in a queue. Whoever needs the result of one works on the queue until it is there: without helpers everything runs in that
-thread, in the order of the queue. Helpers are threads that are started when jobs wait, at most one fewer than IRGRAD_THREADS, and end
+thread, longer jobs first, in the order of the queue otherwise. Helpers are threads that are started when jobs wait, at most one fewer than IRGRAD_THREADS, and end
 when none has come for a few milliseconds; a process that compiles nothing has none. What a job makes does not depend on who ran it.
 An exception of a job is raised by `Job.result`. A fork waits until no other thread has a job, and the child has no helpers.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections import deque
+import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from irgrad.config import CONFIG
 
 T = TypeVar("T")
+SHARE = 1e-4  # seconds for a helper to begin
 LINGER = 0.02  # seconds that a helper waits for another job
 MOST = 8  # threads, for more would wait for the interpreter lock between their calls
 
@@ -24,10 +26,11 @@ MOST = 8  # threads, for more would wait for the interpreter lock between their 
 class Job(Generic[T]):
     """A piece of work that runs once, in any thread."""
 
-    __slots__ = ("_answer", "_error", "_queue", "_work", "is_done")
+    __slots__ = ("_answer", "_error", "_queue", "_work", "is_done", "weight")
 
-    def __init__(self, queue: Queue, work: Callable[[], T]) -> None:
+    def __init__(self, queue: Queue, work: Callable[[], T], weight: float = 0.0) -> None:
         self._queue = queue
+        self.weight = weight
         self._work: Callable[[], T] | None = work
         self._answer: T | None = None
         self._error: BaseException | None = None
@@ -68,27 +71,31 @@ class Queue:
         self.num_helped = 0  # jobs that helpers have done, for tests
 
     def _reset(self) -> None:
-        self._waiting: deque[Job[Any]] = deque()
+        self._waiting: list[Job[Any]] = []
         self._changed = threading.Condition(threading.Lock())
         self._helpers = 0
         self._busy: dict[Job[Any], int] = {}  # jobs that threads have begun
         self._is_closed = False  # no helper may begin a job: the process forks
 
-    def add(self, work: Callable[[], T], at_once: bool = False) -> Job[T]:
-        """A job for some work; with `at_once`, or when another one waits already, a helper may begin with it now."""
-        job = Job(self, work)
+    def add(self, work: Callable[[], T], at_once: bool = False, weight: float = 0.0) -> Job[T]:
+        """A job for some work; with `at_once`, or when another one waits already, a helper may begin with it now.
+
+        `weight` says how long it takes compared to others: the longest is begun first, so that all end early.
+        """
+        job = Job(self, work, math.inf if at_once else weight)
         with self._changed:
             self._waiting.append(job)
-            if at_once or len(self._waiting) > 1:
-                self._help()
+            helped = (at_once or len(self._waiting) > 1) and self._help()
+        if at_once and helped:
+            time.sleep(SHARE)  # or the helper would wait 5 ms for the interpreter lock
         return job
 
-    def _help(self) -> None:
-        """Wake a helper, or start one where there may be one more. The lock is held."""
+    def _help(self) -> bool:
+        """Wake a helper, or start one where there may be one more: is there one? The lock is held."""
         most = 1 if CONFIG.dump else min(CONFIG.threads, MOST)
         if self._helpers >= min(most - 1, len(self._waiting) + len(self._busy)):
             self._changed.notify_all()
-            return
+            return self._helpers > 0
         if not self._is_watched and hasattr(os, "register_at_fork"):
             os.register_at_fork(before=self._close, after_in_parent=self._open, after_in_child=self._forget_helpers)
             self._is_watched = True
@@ -96,8 +103,9 @@ class Queue:
         try:
             thread.start()
         except RuntimeError:  # the interpreter ends, or the system has no more threads
-            return
+            return False
         self._helpers += 1
+        return True
 
     def _serve(self) -> None:
         """What a helper does."""
@@ -124,7 +132,8 @@ class Queue:
             self._run(mine)
 
     def _begin(self) -> Job[Any]:
-        job = self._waiting.popleft()
+        job = max(self._waiting, key=lambda each: each.weight)  # the first of these
+        self._waiting.remove(job)
         self._busy[job] = threading.get_ident()
         return job
 
@@ -135,7 +144,7 @@ class Queue:
             with self._changed:
                 del self._busy[job]
                 if not job.is_done:  # interrupted
-                    self._waiting.appendleft(job)
+                    self._waiting.insert(0, job)
                 self._changed.notify_all()
 
     # -- forks --

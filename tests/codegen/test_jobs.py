@@ -42,6 +42,16 @@ def test_one_thread_works_in_the_order_of_the_queue(queue: Queue, monkeypatch: p
     assert queue.num_helped == 0
 
 
+def test_the_longest_job_is_begun_first(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CONFIG, "threads", 1)
+    order: list[int] = []
+    jobs = [queue.add(lambda k=k: order.append(k), weight=weight) for k, weight in enumerate((3, 9, 1, 9))]  # type: ignore[misc]
+    jobs.append(queue.add(lambda: order.append(4), at_once=True))
+    for job in jobs:
+        job.result()
+    assert order == [4, 1, 3, 0, 2]
+
+
 def test_two_threads_work_side_by_side(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CONFIG, "threads", 2)
     both = threading.Barrier(2, timeout=30)

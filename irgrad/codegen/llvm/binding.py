@@ -8,10 +8,10 @@ of its own, so that several threads may compile. Other versions are used by thei
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 from contextlib import contextmanager
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -59,18 +59,25 @@ class Compiler(Protocol):
     def optimised(self, text: str, effort: Effort) -> str: ...
 
 
-@cache
 def compiler() -> Compiler:
     """The way to LLVM of this process."""
-    with _starting:
-        if processor.version_of("llvmlite").startswith(KNOWN) and sys.platform in FILES:
-            try:
-                return Direct(_library())
-            except (OSError, AttributeError):
-                pass
-        return Public()
+    if not _found:
+        with _starting:
+            if not _found:
+                _found.append(_way())
+    return _found[0]
 
 
+def _way() -> Compiler:
+    if processor.version_of("llvmlite").startswith(KNOWN) and sys.platform in FILES:
+        try:
+            return Direct(_library())
+        except (OSError, AttributeError):
+            pass
+    return Public()
+
+
+_found: list[Compiler] = []
 _starting = threading.RLock()
 
 
@@ -78,7 +85,12 @@ def _library() -> Any:
     spec = find_spec("llvmlite")
     if spec is None or spec.origin is None:
         raise OSError("llvmlite is not there")
-    return ctypes.CDLL(str(Path(spec.origin).parent / "binding" / FILES[sys.platform]))
+    path = str(Path(spec.origin).parent / "binding" / FILES[sys.platform])
+    if sys.platform == "linux":  # ctypes would keep the interpreter lock for the 5 ms that loading it takes
+        system = ctypes.CDLL(None)
+        system.dlopen.restype, system.dlopen.argtypes = _P, [_S, _I]
+        system.dlopen(os.fsencode(path), os.RTLD_NOW)
+    return ctypes.CDLL(path)
 
 
 _P, _S, _I = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
@@ -120,12 +132,19 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
+LONG = ("InitializeNativeTarget", "RunNewModulePassManager", "TargetMachineEmitToMemory")
+
+
 class Direct:
-    """LLVM by the C functions of llvmlite's library. Raises AttributeError where one is missing."""
+    """LLVM by the C functions of llvmlite's library. Raises AttributeError where one is missing.
+
+    `LONG` ones run without the interpreter lock; to give it up in others would mean to wait for it, as long as another thread traces.
+    """
 
     def __init__(self, library: Any) -> None:
+        locked = ctypes.PyDLL(library._name, handle=library._handle)  # noqa: SLF001
         for name, (result, operands) in _SIGNATURES.items():
-            function = getattr(library, f"LLVMPY_{name}")
+            function = getattr(library if name in LONG else locked, f"LLVMPY_{name}")
             function.restype, function.argtypes = result, operands
             setattr(self, name, function)
         self._machines: list[int] = []  # free ones
