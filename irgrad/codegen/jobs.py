@@ -1,9 +1,10 @@
 """Work that threads share while something is compiled: LLVM's, which runs without the interpreter lock.
 
 Jobs wait in a queue. Whoever needs the result of one works on the queue until it is there: without helpers everything runs in that
-thread, longer jobs first, in the order of the queue otherwise. Helpers are threads that are started when jobs wait, at most one fewer than IRGRAD_THREADS, and end
-when none has come for a few milliseconds; a process that compiles nothing has none. What a job makes does not depend on who ran it.
-An exception of a job is raised by `Job.result`. A fork waits until no other thread has a job, and the child has no helpers.
+thread, longer jobs first, in the order of the queue otherwise. Helpers are threads that are started when jobs wait, at most one fewer
+than IRGRAD_THREADS, and end when none has come for a few milliseconds; a process that compiles nothing has none. What a job makes does
+not depend on who ran it. An exception of a job is raised by `Job.result`. A fork waits until no other thread has a job, and the child
+has no helpers.
 """
 
 from __future__ import annotations
