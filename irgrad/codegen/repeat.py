@@ -13,6 +13,7 @@ taken again does.
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -56,10 +57,11 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What the text of a repeat kernel depends on: for each pointer "fixed", "affine" or "pair"; loads that are done once; and loads that
-    carry what a store left in the use before, as pairs of accesses."""
+    """What the text of a repeat kernel depends on: for each pointer "fixed", "affine" or "pair", and which of them advance together, as
+    numbers (of fixed ones -1); loads that are done once; and loads that carry what a store left in the use before, as pairs of accesses."""
 
     kinds: tuple[str, ...]
+    groups: tuple[int, ...]
     hoisted: tuple[int, ...]
     carried: tuple[tuple[int, int], ...]
 
@@ -113,35 +115,43 @@ def segments(refs: Table) -> list[tuple[int, int]]:
     return [(a, b) for a, b in found if a < b]
 
 
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Uses of a kernel that one repeat kernel can do: `steps` has for each pointer how many elements it is further at the use after the
+    next, and at the next."""
+
+    count: int
+    pattern: Pattern
+    steps: tuple[tuple[int, int], ...]
+
+
 def repeated(source: str, refs: Table, apart: bool) -> tuple[str, list[int]] | None:
     """Text and sizes of the kernel that does all these uses (uses x pointers); its references are those of the first use.
 
     `refs` is one of the `segments`. `apart` says that different bases are different memory. None where there is no such kernel.
     """
+    found = analysed(source, refs, apart)
+    return None if found is None else (text(source, found.pattern), sizes_of(found, found.pattern))
+
+
+def analysed(source: str, refs: Table, apart: bool) -> Repeat | None:
+    """How a repeat kernel does these uses; see `repeated`."""
     parts = form(source)
     if parts is None or ((refs - refs[0]) & BASE).any():
         return None
-    pattern, sizes = analysed(parts, refs, apart)
-    if pattern is None:
-        return None
-    return text(source, pattern), sizes
-
-
-def analysed(parts: Form, refs: Table, apart: bool) -> tuple[Pattern | None, list[int]]:
     offsets = refs >> 16
     kinds: list[str] = []
-    sizes = [len(refs)]
+    steps: list[tuple[int, int]] = []
+    groups: list[Hashable] = []
     first, second = offsets[1] - offsets[0], offsets[2] - offsets[0]
     affine = (offsets[1:] - offsets[:-1] == first).all(axis=0)
     for k, width in enumerate(parts.itemsizes):
-        steps = [int(first[k])] if affine[k] else [int(second[k]), int(first[k])]
-        if not any(steps):
-            kinds.append("fixed")
-            continue
-        if not width or any(step % width for step in steps):
-            return None, []
-        kinds.append("affine" if affine[k] else "pair")
-        sizes += [step // width for step in steps]
+        both = int(second[k]), int(first[k])
+        if any(both) and (not width or any(step % width for step in both)):
+            return None
+        kinds.append("pair" if not affine[k] else "affine" if any(both) else "fixed")
+        steps.append((both[0] // width, both[1] // width) if any(both) else (0, 0))
+        groups.append((*both, width, min(int(refs[0, k]) & BASE, 2)) if any(both) else None)
     hoisted: list[int] = []
     carried: list[tuple[int, int]] = []
     places = _Places(parts, refs, apart)
@@ -154,7 +164,65 @@ def analysed(parts: Form, refs: Table, apart: bool) -> tuple[Pattern | None, lis
         store = places.source(k)
         if store is not None:
             carried.append((k, store))
-    return Pattern(tuple(kinds), tuple(hoisted), tuple(carried)), sizes
+    return Repeat(len(refs), Pattern(tuple(kinds), _numbered(groups), tuple(hoisted), tuple(carried)), tuple(steps))
+
+
+def _numbered(groups: Iterable[Hashable]) -> tuple[int, ...]:
+    """Numbers by first appearance; -1 for None."""
+    numbers: dict[Hashable, int] = {None: -1}
+    return tuple([numbers.setdefault(group, len(numbers) - 1) for group in groups])
+
+
+def sizes_of(run: Repeat | None, pattern: Pattern) -> list[int]:
+    """The sizes with which the kernel of a pattern does a run whose pattern it covers; without one, a single use."""
+    sizes = [run.count if run is not None else 1]
+    for k in _leaders(pattern):
+        second, first = run.steps[k] if run is not None else (0, 0)
+        sizes += [second, first] if pattern.kinds[k] == "pair" else [first]
+    return sizes
+
+
+def _leaders(pattern: Pattern) -> list[int]:
+    """The first pointer of each group."""
+    return [pattern.groups.index(group) for group in range(max(pattern.groups, default=-1) + 1)]
+
+
+_KINDS = ("fixed", "affine", "pair")  # each is one of the next
+
+
+def covers(pattern: Pattern, other: Pattern) -> bool:
+    """Does the kernel of a pattern do the runs of another as well?"""
+    kinds = all(_KINDS.index(a) >= _KINDS.index(b) for a, b in zip(pattern.kinds, other.kinds, strict=True))
+    together = len(set(zip(pattern.groups, other.groups, strict=True))) == len(set(pattern.groups))
+    return kinds and together and set(pattern.hoisted) <= set(other.hoisted) and set(pattern.carried) <= set(other.carried)
+
+
+def join(a: Pattern, b: Pattern) -> Pattern:
+    """The pattern that covers two."""
+    kinds = tuple([max(pair, key=_KINDS.index) for pair in zip(a.kinds, b.kinds, strict=True)])
+    groups = _numbered([pair if max(pair) >= 0 else None for pair in zip(a.groups, b.groups, strict=True)])
+    hoisted = tuple([k for k in a.hoisted if k in b.hoisted])
+    return Pattern(kinds, groups, hoisted, tuple([pair for pair in a.carried if pair in b.carried]))
+
+
+def alone(source: str, pattern: Pattern, refs: Table, apart: bool) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which uses (rows of `refs`) the kernel of a pattern does one by one: those in which no store comes before a load that it moves."""
+    parts = form(source)
+    assert parts is not None
+    bases, offsets = refs & BASE, refs >> 16
+    fits = np.ones(len(refs), np.bool_)
+    for load in [*pattern.hoisted, *[load for load, _ in pattern.carried]]:
+        a = parts.accesses[load]
+        for b in parts.accesses[:load]:
+            if not b.is_store:
+                continue
+            gap = offsets[:, a.pointer] + a.offset - offsets[:, b.pointer] - b.offset
+            one = bases[:, a.pointer] == bases[:, b.pointer]
+            clash = one & (gap < parts.itemsizes[b.pointer]) & (gap > -parts.itemsizes[a.pointer])
+            if not apart:
+                clash |= ~one & (bases[:, a.pointer] > 1) & (bases[:, b.pointer] > 1)
+            fits &= ~clash
+    return fits
 
 
 class _Places:
@@ -211,19 +279,17 @@ def text(source: str, pattern: Pattern) -> str:
     assert parts is not None
     head = ["count = size(n, 0)", *parts.head]
     lines: list[str] = []
-    index: dict[int, str] = {}
     place = 1
-    for k, kind in enumerate(pattern.kinds):
-        if kind == "fixed":
-            continue
-        head.append(f"s{k} = size(n, {place})")
-        step = f"k * s{k}"
-        if kind == "pair":
-            head.append(f"t{k} = size(n, {place + 1})")
-            step = f"(k >> 1) * s{k} + (k & 1) * t{k}"
-        place += 2 if kind == "pair" else 1
-        lines.append(f"b{k} = {step}")
-        index[k] = f"b{k}"
+    for k in _leaders(pattern):
+        group = pattern.groups[k]
+        head.append(f"s{group} = size(n, {place})")
+        step = f"k * s{group}"
+        if pattern.kinds[k] == "pair":
+            head.append(f"t{group} = size(n, {place + 1})")
+            step = f"(k >> 1) * s{group} + (k & 1) * t{group}"
+        place += 2 if pattern.kinds[k] == "pair" else 1
+        lines.append(f"b{group} = {step}")
+    index = {k: f"b{group}" for k, group in enumerate(pattern.groups) if group >= 0}
     carried = dict(pattern.carried)
     body = list(parts.body)
     for k, access in enumerate(parts.accesses):

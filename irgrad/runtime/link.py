@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen.compile import LIBRARY
+from irgrad.codegen.compile import LIBRARY, Kernel
 from irgrad.codegen.layout import OP_HOST, OP_RETURN
 from irgrad.codegen.loops import find_linked
 from irgrad.codegen.lowered import HostRow, Lowered, Row
@@ -28,7 +28,7 @@ from irgrad.runtime.binding import bind
 from irgrad.runtime.lowering import LinkCounts, lowered_template
 from irgrad.runtime.memory import Arena, Buffer, Place, copied
 from irgrad.runtime.recompute import Schedule, plan
-from irgrad.runtime.runs import Runs
+from irgrad.runtime.runs import Forms, Runs
 from irgrad.runtime.tables import Tables
 from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse, analyse_limb, extends
 
@@ -92,6 +92,7 @@ class Linker:
         self.counts = LinkCounts()
         self.num_added = 0  # paths that the last program has more than the one before
         self.num_waiting = 0  # paths, and calls on them, since one of them needed a whole new program
+        self.forms: Forms = {}
         self.parallel_entries = np.zeros(1, np.int64)  # rows whose chunks the team has run: native code counts
         self.reset()
 
@@ -106,7 +107,7 @@ class Linker:
         self.guards: dict[int, Any] = {}
         self.hosts: dict[int, HostCall] = {}
         self.kernels: dict[str, Any] = {}
-        self.runs = Runs(self.plain, self.is_apart, len(self.tree.limbs) > 1 or any(len(limb.nodes) > 1 for limb in self.tree.limbs))
+        self.runs = Runs(self.tables, self.kernel, self.is_apart, self.forms)
         self.bodies: list[Any] = []
         self.runners: list[Any] = []  # of rows in chunks
         self.costs: dict[PathNode, tuple[int, int]] = {}  # rows and operations up to the end of a node
@@ -465,9 +466,8 @@ class Linker:
         if self.silent:
             return
         self.runs.settle()
-        kernel = LIBRARY.ask(source, self.counts.kernels)
+        kernel = self.kernel(source)
         run, chunk = prepare()
-        self.kernels[source] = kernel
         self.runners = [run, chunk]
         self.parallel_rows += 1
         sizes = table(TEAM.address, self.parallel_entries.ctypes.data, row)
@@ -478,14 +478,14 @@ class Linker:
             return
         if sizes or not self.runs.add(source, refs):
             self.runs.settle()
-            self.plain(source, refs, sizes)
+            self.tables.kernel(self.kernel(source), refs, sizes)
 
-    def plain(self, source: str, refs: list[int], sizes: list[int]) -> None:
-        """One row."""
+    def kernel(self, source: str) -> Kernel:
+        """The kernel of a text."""
         kernel = self.kernels.get(source)
         if kernel is None:
             kernel = self.kernels[source] = LIBRARY.ask(source, self.counts.kernels)
-        self.tables.kernel(kernel, refs, sizes)
+        return kernel
 
     def symbol(self, name: str) -> int:
         """The reference of a library routine, or of the body of a loop."""
@@ -554,6 +554,7 @@ class Linker:
     # -- the whole ---------------------------------------------------------------------------------------------------
 
     def finish(self) -> Program:
+        self.runs.finish()
         LIBRARY.settle([*self.kernels.values(), *self.runners], self.counts.kernels)
         rows, refs, sizes, tables = self.tables.arrays()
         block = np.frombuffer(bytes(self.numbers.bytes) or b"\0" * 8, np.uint8).copy()

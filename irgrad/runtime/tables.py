@@ -41,9 +41,25 @@ class Tables:
 
         `callees` are kernels whose addresses are sizes, by place.
         """
+        self.row(self._callee(kernel), len(self.refs), len(refs), self._place(sizes, callees), _SIZES)
+        self.refs.extend(refs)
+
+    def later(self, refs: list[int]) -> int:
+        """The number of a row with these references, whose kernel and sizes `settle` gives."""
+        self.row(-1, len(self.refs), len(refs), 0, _SIZES)
+        self.refs.extend(refs)
+        return self.num_rows - 1
+
+    def settle(self, row: int, kernel: Kernel, sizes: list[int]) -> None:
+        self.rows[4 * row], self.rows[4 * row + 3] = self._callee(kernel), self._place(sizes, None)
+
+    def _callee(self, kernel: Kernel) -> int:
         number = self.numbers.setdefault(kernel.name, len(self.callees))
         if number == len(self.callees):
             self.callees.append(kernel)
+        return number
+
+    def _place(self, sizes: list[int], callees: dict[int, Kernel] | None) -> int:
         names = tuple((place, callee.name) for place, callee in callees.items()) if callees else ()
         key = (*sizes, *names)
         place = self.places.get(key)
@@ -52,8 +68,7 @@ class Tables:
             if callees:
                 self.called += [(place + at, callee) for at, callee in callees.items()]
             self.sizes.extend(sizes)
-        self.row(number, len(self.refs), len(refs), place, _SIZES)
-        self.refs.extend(refs)
+        return place
 
     def guard(self, node: Any, at: int, width: int) -> None:
         """A row that compares the value at `at`; no outcome is known yet."""

@@ -66,15 +66,58 @@ def test_memory_is_as_after_the_rows_one_by_one(seed: int, dtype: str) -> None:
     apart = bool(rng.random() < 0.5)
     found = repeat.repeated(source, refs, apart)
     assert found is not None
-    start = rng.integers(-50, 50, ELEMENTS).astype(dtype)
-    memories = []
-    for text, rows, sizes in ((source, refs, []), (found[0], refs[:1], found[1])):
-        arena, other = start.copy(), start[::-1].copy()
-        third = start * 2 if apart else other  # two bases of one memory
-        for row in rows:
-            run(text, row, sizes, {0: arena, 2: other, 5: third}, native=text is not source and seed < 12)
-        memories.append(np.concatenate([arena, other, third]))
-    np.testing.assert_array_equal(memories[1], memories[0], err_msg=found[0])
+    memory = Memory(rng, dtype, apart)
+    one_by_one = memory.after([(source, row, []) for row in refs])
+    np.testing.assert_array_equal(memory.after([(found[0], refs[0], found[1])], seed < 12), one_by_one, err_msg=found[0])
+
+
+class Memory:
+    """What memory holds after rows: text, references and sizes."""
+
+    def __init__(self, rng: np.random.Generator, dtype: str, apart: bool) -> None:
+        self.start = rng.integers(-50, 50, ELEMENTS).astype(dtype)
+        self.apart = apart
+
+    def after(self, rows: list[Any], native: bool = False) -> Any:
+        arena, other = self.start.copy(), self.start[::-1].copy()
+        third = self.start * 2 if self.apart else other  # two bases of one memory
+        for text, refs, sizes in rows:
+            run(text, refs, sizes, {0: arena, 2: other, 5: third}, native)
+        return np.concatenate([arena, other, third])
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_one_kernel_for_several_runs_and_single_uses(seed: int) -> None:
+    """A joined pattern does each run; single uses are its where no store comes before a load that it moves."""
+    rng = np.random.default_rng([seed, 3])
+    pointers = int(rng.integers(1, 5))
+    source = kernel(rng, pointers, "float64")
+    apart = bool(rng.random() < 0.5)
+    tables = [references(rng, pointers, int(rng.integers(8, 20)), 8) for _ in range(3)]
+    runs = [repeat.analysed(source, refs, apart) for refs in tables]
+    pattern = runs[0].pattern
+    for found in runs:
+        pattern = repeat.join(pattern, found.pattern)
+    assert all(repeat.covers(pattern, found.pattern) for found in runs)
+    text = repeat.text(source, pattern)
+    memory = Memory(rng, "float64", apart)
+    for refs, found in zip(tables, runs, strict=True):
+        one_by_one = memory.after([(source, row, []) for row in refs])
+        np.testing.assert_array_equal(memory.after([(text, refs[0], repeat.sizes_of(found, pattern))]), one_by_one, err_msg=text)
+        fits = repeat.alone(source, found.pattern, refs, apart)
+        alone = repeat.text(source, found.pattern), repeat.sizes_of(None, found.pattern)
+        rows = [(alone[0], row, alone[1]) if fit else (source, row, []) for row, fit in zip(refs, fits, strict=True)]
+        np.testing.assert_array_equal(memory.after(rows), one_by_one, err_msg=alone[0])
+
+
+def test_a_moved_load_does_not_pass_a_store() -> None:
+    source = CHAIN.replace("    v1 = load(p0, 0)\n", "    store(p2, 0, 7.0)\n    v1 = load(p0, 0)\n")
+    pattern = repeat.Pattern(("affine", "fixed", "affine"), (0, -1, 0), (2,), ())
+    uses = np.array([[0, 8, 16], [0, 16, 16], [8, 32, 24], [0, 8, 4]], np.int64) << 16
+    assert repeat.alone(source, pattern, uses, True).tolist() == [True, False, True, False]
+    uses += np.array([2, 3, 4])
+    assert repeat.alone(source, pattern, uses, True).all()
+    assert not repeat.alone(source, pattern, uses, False).any()
 
 
 CHAIN = """def kernel(p, n):
@@ -95,7 +138,7 @@ def chain(start: list[int], steps: list[int], uses: int = 9) -> Any:
 
 def test_a_chain_is_carried_in_a_variable() -> None:
     source, sizes = repeat.repeated(CHAIN, chain([0, 50, 1], [1, 0, 1]), True) or ("", [])
-    assert sizes == [9, 1, 1]
+    assert sizes == [9, 1]
     assert (
         source
         == """def kernel(p, n):
@@ -104,15 +147,13 @@ def test_a_chain_is_carried_in_a_variable() -> None:
     p1 = pointer_float64(p, 1)
     p2 = pointer_float64(p, 2)
     s0 = size(n, 1)
-    s2 = size(n, 2)
     c0 = load(p0, 0)
     v2 = load(p1, 0)
     for k in range(count):
         b0 = k * s0
-        b2 = k * s2
         v1 = c0
         v3 = v1 * v2
-        store(p2, b2, v3)
+        store(p2, b0, v3)
         c0 = v3
     return 0
 """
@@ -129,21 +170,17 @@ def test_a_chain_is_carried_in_a_variable() -> None:
     ],
 )
 def test_what_is_carried_and_what_is_hoisted(start: list[int], steps: list[int], carried: Any, hoisted: Any) -> None:
-    form = repeat.form(CHAIN)
-    assert form is not None
-    pattern, _ = repeat.analysed(form, chain(start, steps), True)
-    assert pattern is not None
-    assert (pattern.carried, pattern.hoisted) == (carried, hoisted)
+    found = repeat.analysed(CHAIN, chain(start, steps), True)
+    assert found is not None
+    assert (found.pattern.carried, found.pattern.hoisted) == (carried, hoisted)
 
 
 def test_bases_that_may_be_one_memory() -> None:
     """The body of a loop may write to what it reads."""
     refs = chain([0, 50, 70], [0, 0, 1]) | np.array([2, 3, 4])
-    form = repeat.form(CHAIN)
-    assert form is not None
-    apart, together = (repeat.analysed(form, refs, known)[0] for known in (True, False))
-    assert apart is not None and apart.hoisted == (0, 1)
-    assert together is not None and together.hoisted == ()
+    apart, together = (repeat.analysed(CHAIN, refs, known) for known in (True, False))
+    assert apart is not None and apart.pattern.hoisted == (0, 1)
+    assert together is not None and together.pattern.hoisted == ()
 
 
 def test_rows_are_cut_where_the_steps_change() -> None:

@@ -45,10 +45,10 @@ def test_rk4_kernels_do_not_depend_on_the_step_count() -> None:
     assert long.stats().host_calls == 0
 
 
-def test_short_loops_need_no_repeat_kernels() -> None:
-    """A kernel with a loop over its uses comes on top, once, from five uses on."""
-    counts = [compiled(irgrad.grad(rk4_loss(steps)), P0, S0).stats().kernels for steps in (3, 6, 10, 100, 1000)]
-    assert counts[0] == counts[1] < counts[2] == counts[3] == counts[4] <= counts[0] + 2
+def test_loops_of_any_length_have_equal_numbers_of_kernels() -> None:
+    """A kernel with a loop over its uses takes the place of the kernel."""
+    counts = [compiled(irgrad.grad(rk4_loss(steps)), P0, S0).stats().kernels for steps in (3, 4, 6, 10, 100, 1000)]
+    assert len(set(counts)) == 1
 
 
 def test_second_order_kernels_do_not_depend_on_the_step_count() -> None:
