@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import eager, varying
+from benchmarks import eager, overhead, varying
 from benchmarks.notes import GENERAL, NOTES
 from benchmarks.report import bytes_text, geometric_mean, ratio_text, seconds_text, where_text
 
@@ -48,6 +48,12 @@ descent with a backtracking line search, whose numbers of steps change from call
 """
 
 
+OVERHEAD = """\
+`python -m benchmarks.overhead`: gradients of sums of squares of arrays of eight numbers, so that the arithmetic is next to nothing, by the
+form of the arguments; all in turn in one process, medians of 201 rounds. Differences are taken within a round.
+"""
+
+
 EAGER = """\
 `python -m benchmarks.eager`: `irgrad.grad(f)` without `jit` beside `autograd.grad(f)`, ten programs on small arrays, where time is what an
 operation costs besides its arithmetic; both in turn in one process, medians of 41 rounds. Above 1, irgrad is faster, as the mean is to be.
@@ -59,13 +65,16 @@ def page(
     plots: Sequence[str],
     varied: Mapping[str, Any] | None = None,
     eagerly: Sequence[dict[str, Any]] | None = None,
+    called: Sequence[dict[str, Any]] | None = None,
 ) -> str:
-    """The text; `runs`, `varied` and `eagerly` as the JSON files hold them."""
+    """The text; `runs`, `varied`, `eagerly` and `called` as the JSON files hold them."""
     lines = [INTRODUCTION, *_machine(runs[0]), "\n## Against the targets\n", *_targets(runs)]
     for run, plot in zip(runs, plots, strict=True):
         size = run["settings"]["size"]
         lines += [f"\n## Size {size}\n", f"![ratios at size {size}]({plot})\n"]
         lines += [*_steady(run["results"]), "", *_first(run["results"]), "\n### Where a call spends its time\n", *_where(run["results"])]
+    if called is not None:
+        lines += ["\n## What a call costs besides its arithmetic\n", OVERHEAD, *overhead.lines(list(called))]
     if varied is not None:
         lines += ["\n## Steps that depend on data, and a long recording\n", VARYING, *varying.lines(dict(varied))]
     if eagerly is not None:
@@ -262,6 +271,7 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--varying", type=Path, help="what `python -m benchmarks.varying --json` wrote")
+    parser.add_argument("--overhead", type=Path, help="what `python -m benchmarks.overhead --json` wrote")
     parser.add_argument("--eager", type=Path, help="what `python -m benchmarks.eager --json` wrote")
     options = parser.parse_args()
     from benchmarks.plot import draw
@@ -272,7 +282,8 @@ def main() -> None:
         draw(run["results"], options.page.parent / plot)
     varied = json.loads(options.varying.read_text()) if options.varying else None
     eagerly = json.loads(options.eager.read_text()) if options.eager else None
-    options.page.write_text(page(runs, plots, varied, eagerly))
+    called = json.loads(options.overhead.read_text()) if options.overhead else None
+    options.page.write_text(page(runs, plots, varied, eagerly, called))
 
 
 if __name__ == "__main__":

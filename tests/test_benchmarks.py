@@ -13,7 +13,7 @@ import pytest
 
 import irgrad
 from benchmarks import __main__ as command
-from benchmarks import eager, page, report, varying
+from benchmarks import eager, overhead, page, report, varying
 from benchmarks.case import DERIVATIVES, SIZES, Case
 from benchmarks.cases import CASES
 from benchmarks.machine import facts, thread_settings
@@ -309,3 +309,11 @@ def test_the_eager_page() -> None:
         {"case": "two", "irgrad": 1e-4, "autograd": 1e-4, "ratio": 1.0},
     ]
     assert eager.lines(found)[-1] == "| geometric mean | | | 2.00 |"
+
+
+@pytest.mark.parametrize("form", overhead.forms(), ids=lambda form: form.name)
+def test_what_a_call_costs_is_measured_for_every_form(form: overhead.Form) -> None:
+    found = overhead.measure(form, {}, rounds=1, calls=1)  # compares the gradients first
+    assert found["calls"]["irgrad"] > 0.0
+    (line,) = overhead.lines([found])[2:]
+    assert line.startswith(f"| {form.name} |")

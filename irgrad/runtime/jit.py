@@ -47,7 +47,7 @@ from irgrad.runtime.signature import CallForm, call_form, normalise
 from irgrad.runtime.stats import Stats
 from irgrad.runtime.tracing import Traced, trace_call
 from irgrad.runtime.tree import PathNode, PathTree
-from irgrad.runtime.unpack import unpacker
+from irgrad.runtime.unpack import unpacked, unpacker
 from irgrad.runtime.variant import Variant
 
 SEEN_PATHS = 64  # recordings of paths seen once that are kept to be compared with a second sighting
@@ -83,7 +83,8 @@ class Jitted:
         self.impure = ""
         self._stats = Stats()
         self._signatures: dict[Any, list[Variant]] = {}
-        self._last: Any = None
+        self._last: Any = None  # what positional arguments are tried with first
+        self._named: Any = None  # and those with keywords
         self._warned_variants = False
         self._writes = False  # into arguments: those that share memory are to be seen as views of it
         self._retired = 0  # compiled calls of programs that made room for others
@@ -103,9 +104,9 @@ class Jitted:
     # -- calls -------------------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        last = self._last
-        if last is not None and not kwargs and error_state() is _USUAL_ERRORS and current() is None:
-            result = last(args)
+        last = self._named if kwargs else self._last
+        if last is not None and error_state() is _USUAL_ERRORS and current() is None:
+            result = last(args, kwargs) if kwargs else last(args)
             if result is not _MISS:
                 return result
         return self._dispatch(args, kwargs)
@@ -220,21 +221,25 @@ class Jitted:
         return variants[-1]
 
     def _install(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> None:
-        """Make the program of a positional call the first thing that the next call tries."""
-        if kwargs or self.static_argnums or self.static_argnames or variant.odd_calls > ODD_CALLS or variant.written:
+        """Make the program of a call the first thing that the next call of its form tries."""
+        if variant.odd_calls > ODD_CALLS or variant.written:
             return
         unpack = None
-        flat: tuple[Any, ...] | None = args
-        if len(args) != len(leaves) or not all(a is b for a, b in zip(args, leaves, strict=True)):
-            unpack = unpacker(args)
-            flat = None if unpack is None else unpack(args)
+        if kwargs or len(args) != len(leaves) or not all(a is b for a, b in zip(args, leaves, strict=True)):
+            unpack = unpacker(args, kwargs, self.static_argnums, self.static_argnames)
+            flat = None if unpack is None else unpack(args, kwargs) if kwargs else unpack(args)
             if unpack is None or flat is None or len(flat) != len(leaves) or not all(map(_same_leaf, flat, leaves)):
                 variant.odd_calls += 1
                 return
         check = variant.check if variant.guards else None
         read = variant.read if variant.origins else None
         serve = direct(variant, check, read, _MISS) or self._indirect(variant, check, read)
-        self._last = serve if unpack is None else _nested(unpack, serve)
+        if unpack is not None:
+            serve = unpacked(unpack, serve, bool(kwargs), _MISS)
+        if kwargs:
+            self._named = serve
+        else:
+            self._last = serve
 
     def _indirect(
         self, variant: Variant, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None
@@ -393,7 +398,7 @@ class Jitted:
                 stacklevel=5,
             )
         variant.program = program
-        self._last = None
+        self._last = self._named = None
         if CONFIG.time:
             report(
                 f"{self.__name__}: path {variant.tree.num_paths} linked in {total:.3f} s, of it passes {counts.passes:.3f} s and "
@@ -459,18 +464,6 @@ class Jitted:
 
 def _same_leaf(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) is np.int64 and a == b)
-
-
-def _nested(
-    unpack: Callable[[tuple[Any, ...]], tuple[Any, ...] | None], serve: Callable[[tuple[Any, ...]], Any]
-) -> Callable[[tuple[Any, ...]], Any]:
-    """`serve` for arguments in containers."""
-
-    def fast(args: tuple[Any, ...]) -> Any:
-        flat = unpack(args)
-        return _MISS if flat is None else serve(flat)
-
-    return fast
 
 
 def report(text: str) -> None:

@@ -7,52 +7,102 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.pytree import LEAF, flatten
+from irgrad.runtime.signature import StaticLeaf, normalise
+
 MAX_LEAVES = 200  # of what is written out
+COMPARED = (bool, int, float, str, bytes, type(None))  # static values that are compared; others have to be the same object
+
+Args = tuple[Any, ...]
 
 
-def unpacker(args: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], tuple[Any, ...] | None] | None:
-    """A function that takes arguments nested like `args` to their leaves, in the order of `irgrad.pytree.flatten`, and others to None.
+def unpacker(
+    args: Args, kwargs: dict[str, Any] | None = None, static_argnums: tuple[int, ...] = (), static_argnames: tuple[str, ...] = ()
+) -> Callable[..., Args | None] | None:
+    """``unpack(args)``, or ``unpack(args, kwargs)``: the data leaves of arguments nested like these, as in `call_form`; None of others.
 
     Nodes are lists, tuples, dicts with text as keys (in the same order of insertion) and None. None for other nodes and larger trees.
-    Leaves are not looked at, everything else counts as one; but Python ints become int64, as programs read them.
+    Leaves are not looked at, everything else counts as one; but Python ints become int64, as programs read them, and static values
+    (bool, text, other objects, and the arguments declared so) have to be equal, or the same.
     """
-    lines: list[str] = []
-    leaves: list[str] = []
-    if not _write("args", args, lines, leaves) or len(leaves) > MAX_LEAVES:
+    code = _Code()
+    chosen = {n + len(args) if n < 0 else n for n in static_argnums}
+    parts = [(f"args_{k}", part, k in chosen) for k, part in enumerate(args)]
+    code.lines.append(f"if len(args) != {len(args)}: return None")
+    if parts:
+        code.lines.append(f"{''.join(f'{name}, ' for name, *_ in parts)}= args")
+    if kwargs:
+        code.lines.append(f"if tuple(kwargs) != {tuple(kwargs)!r}: return None")
+        for k, key in enumerate(sorted(kwargs)):
+            code.lines.append(f"kwargs_{k} = kwargs[{key!r}]")
+            parts.append((f"kwargs_{k}", kwargs[key], key in static_argnames))
+    if not all(code.static(*part) if is_static else code.write(*part) for *part, is_static in parts) or len(code.leaves) > MAX_LEAVES:
         return None
-    body = "\n    ".join([*lines, f"return ({''.join(f'{leaf}, ' for leaf in leaves)})"])
-    space: dict[str, Any] = {"int64": np.int64}
-    exec(f"def unpack(args):\n    {body}\n", space)
-    return space["unpack"]
+    body = "\n    ".join([*code.lines, f"return ({''.join(f'{leaf}, ' for leaf in code.leaves)})"])
+    exec(f"def unpack(args{', kwargs' if kwargs else ''}):\n    {body}\n", code.space)
+    return code.space["unpack"]
 
 
-def _write(name: str, value: Any, lines: list[str], leaves: list[str]) -> bool:
-    """Append the code for one value; False where there is none."""
-    kind = type(value)
-    if kind is int:
-        lines.append(f"if type({name}) is not int or not {-(2**63)} <= {name} < {2**63}: return None")
-        lines.append(f"{name}_int = int64({name})")
-        leaves.append(f"{name}_int")
+def unpacked(unpack: Callable[..., Args | None], serve: Callable[[Args], Any], has_keywords: bool, miss: Any) -> Callable[..., Any]:
+    """`serve`, which takes flat arguments, for those that `unpack` knows; `miss` for others."""
+
+    def positional(args: Args) -> Any:
+        flat = unpack(args)
+        return miss if flat is None else serve(flat)
+
+    def named(args: Args, kwargs: dict[str, Any]) -> Any:
+        flat = unpack(args, kwargs)
+        return miss if flat is None else serve(flat)
+
+    return named if has_keywords else positional
+
+
+class _Code:
+    """The lines of an unpacker, the names of its leaves, and what it compares with."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.leaves: list[str] = []
+        self.space: dict[str, Any] = {"int64": np.int64}
+
+    def static(self, name: str, value: Any) -> bool:
+        """Append a comparison with a value that the program holds for alone."""
+        kind = type(value)
+        self.space[f"{name}_is"] = value
+        if value is None or kind is bool or kind not in COMPARED:
+            self.lines.append(f"if {name} is not {name}_is: return None")
+        else:
+            self.lines.append(f"if {name} is not {name}_is and (type({name}) is not {kind.__name__} or {name} != {name}_is): return None")
         return True
-    if value is None:
-        lines.append(f"if {name} is not None: return None")
-        return True
-    if kind is dict:
-        if not all(type(key) is str for key in value):
+
+    def write(self, name: str, value: Any) -> bool:
+        """Append the code for one value; False where there is none."""
+        kind = type(value)
+        if kind is int and -(2**63) <= value < 2**63:
+            self.lines.append(f"if type({name}) is not int or not {-(2**63)} <= {name} < {2**63}: return None")
+            self.lines.append(f"{name}_int = int64({name})")
+            self.leaves.append(f"{name}_int")
+            return True
+        if value is None:
+            return self.static(name, value)
+        if kind is dict:
+            if not all(type(key) is str for key in value):
+                return False
+            self.lines.append(f"if type({name}) is not dict or tuple({name}) != {tuple(value)!r}: return None")
+            parts = []
+            for k, key in enumerate(sorted(value)):
+                parts.append((f"{name}_{k}", value[key]))
+                self.lines.append(f"{name}_{k} = {name}[{key!r}]")
+        elif kind is list or kind is tuple:
+            self.lines.append(f"if type({name}) is not {kind.__name__} or len({name}) != {len(value)}: return None")
+            parts = [(f"{name}_{k}", part) for k, part in enumerate(value)]
+            if parts:
+                self.lines.append(f"{''.join(f'{part}, ' for part, _ in parts)}= {name}")
+        elif flatten(value)[1] is not LEAF:
             return False
-        lines.append(f"if type({name}) is not dict or tuple({name}) != {tuple(value)!r}: return None")
-        parts = []
-        for k, key in enumerate(sorted(value)):
-            parts.append((f"{name}_{k}", value[key]))
-            lines.append(f"{name}_{k} = {name}[{key!r}]")
-    elif kind is list or kind is tuple:
-        lines.append(f"if type({name}) is not {kind.__name__} or len({name}) != {len(value)}: return None")
-        parts = [(f"{name}_{k}", part) for k, part in enumerate(value)]
-        if parts:
-            lines.append(f"{''.join(f'{part}, ' for part, _ in parts)}= {name}")
-    elif isinstance(value, (dict, list, tuple)) or hasattr(kind, "_fields"):
-        return False
-    else:
-        leaves.append(name)
-        return True
-    return all(_write(part, inner, lines, leaves) for part, inner in parts)
+        elif type(normalise(value)) is StaticLeaf:
+            return self.static(name, value)
+        else:
+            self.leaves.append(name)
+            return True
+        return all(self.write(part, inner) for part, inner in parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, deque, namedtuple
 from typing import Any
 
 import numpy as np
@@ -123,3 +123,68 @@ def test_arguments_that_are_copied_do_not_cost_the_fast_path() -> None:
     assert fast._last is None
     assert fast((np.array([0.0, 2.0, 4.0]), 2.0)) == 12.0
     assert fast._last is not None
+
+
+def counted(f: Any, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], **options: Any) -> int:
+    """How often calls of compiled `f` take the general walk, each checked against `f`."""
+    fast = irgrad.jit(f, **options)
+    walks = 0
+    dispatch = fast._dispatch
+
+    def counting(args: Any, kwargs: Any) -> Any:
+        nonlocal walks
+        walks += 1
+        return dispatch(args, kwargs)
+
+    fast._dispatch = counting  # type: ignore[method-assign]
+    for args, kwargs in calls:
+        got, expected = fast(*args, **kwargs), f(*args, **kwargs)
+        assert type(got) is type(expected)
+        np.testing.assert_allclose(got, expected, rtol=1e-14)
+    return walks
+
+
+def scaled(x: Any, scale: Any = 1.0, *, shift: Any = 0, negative: bool = False, kind: str = "sum") -> Any:
+    made = (np.sum(x) if kind == "sum" else np.max(x)) * scale + shift
+    return -made if negative else made
+
+
+def test_keywords_are_served_fast() -> None:
+    x, y = np.arange(3.0), np.arange(1.0, 4.0)
+    assert counted(scaled, [((x,), {"scale": k + 0.5}) for k in range(10)]) == 2  # traced, then linked
+    assert counted(scaled, [((), {"x": x, "shift": k}) for k in range(10)]) == 2
+    assert counted(scaled, [((x,), {"scale": 2.0, "shift": k, "negative": True, "kind": "max"}) for k in range(10)]) == 2
+    mixed = [
+        ((v,), options) for v in (x, y, x) for options in ({}, {"scale": 2.0}, {"shift": 3}, {"scale": 2.0, "shift": 1}, {"shift": 2.5})
+    ]
+    assert counted(scaled, mixed * 4) <= 60
+
+
+def test_static_values_are_compared() -> None:
+    x = np.arange(3.0)
+    options = [{"negative": n, "kind": k, "shift": s} for n in (True, False) for k in ("sum", "max") for s in (1, True, 2.5, 2**70)]
+    calls = [((x, 2.0), option) for option in options for _ in range(4)]
+    counted(scaled, calls)
+    counted(scaled, [call for k in range(4) for call in calls[k::4]])
+    power = lambda x, n: x**n
+    assert counted(power, [((x, n), {}) for n in (2, 3) for _ in range(8)], static_argnums=1) == 4
+    assert counted(power, [((x,), {"n": n}) for n in (2, 3) for _ in range(8)], static_argnames="n") == 4
+    assert counted(power, [((x, n), {}) for _ in range(8) for n in (2, 2.0, True, 3)], static_argnums=-1) <= 32
+
+
+def test_functions_and_objects_as_arguments_are_the_same_ones() -> None:
+    x = np.arange(3.0)
+    apply = lambda f, x: f(x)
+    calls = [((f, x), {}) for f in (np.sin, np.cos, lambda x: 2 * x, lambda x: 3 * x) for _ in range(6)]
+    assert counted(apply, calls) == 12
+    assert counted(apply, [calls[k] for _ in range(3) for k in (0, 6, 12, 18)]) == 12
+
+
+def test_registered_classes_are_not_compared_as_objects() -> None:
+    pair = Pair(1.0, 2.0)
+    deques = deque([1.0, 2.0])
+    f = irgrad.jit(lambda p: p[0] * 10 + p[1])
+    for value in (pair, deques):
+        assert [f(value) for _ in range(3)] == [12.0] * 3
+    deques[0] = 5.0
+    assert [f(deques) for _ in range(3)] == [52.0] * 3
