@@ -1,7 +1,6 @@
-"""Kernels of operations that are no elementwise nest: matrix products, gathers and scatters, running sums, arg-reductions.
+"""Kernels of operations that are no elementwise nest: gathers and scatters, running sums, arg-reductions; others by family.
 
-Matrix products call BLAS from SciPy by an address that comes through the pointer table, and are plain loops below a few
-hundred multiplications. A kernel that indexes by data wraps negative indices, checks the range and answers a status.
+A kernel that indexes by data wraps negative indices, checks the range and answers a status.
 """
 
 from __future__ import annotations
@@ -13,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irgrad.codegen import fft, lapack, loops
+from irgrad.codegen import chains, fft, lapack, loops, products
 from irgrad.codegen.convolution import correlate as _correlate  # noqa: F401  (found by name)
 from irgrad.codegen.lowered import Ref, Row
+from irgrad.codegen.products import operand_of
 from irgrad.codegen.scalar import literal, plus, times
 from irgrad.codegen.split import divide
 from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Literal, Node
-from irgrad.ir.plan import View, contiguous
+from irgrad.ir.plan import contiguous
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
-SMALL = 400  # multiplications below which loops beat the call of a BLAS routine
 MOVED, FETCHED, CARRIED = 0.3, 2.0, 1.0  # nanoseconds an element: of a run of a gather, alone, of a running sum or search
+PRODUCTS = {"dot": products.dot, "dot_add": products.dot_add, "batch_dot": products.batch_dot, "product": chains.product,
+            "product_add": chains.product_add}  # fmt: skip
 OUT_OF_RANGE = 2  # status of a kernel that met an index outside its axis
-PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
 
 def row(lowering: _Lowering, node: Node, kind: str) -> Row:
@@ -39,183 +39,11 @@ def row(lowering: _Lowering, node: Node, kind: str) -> Row:
         return fft.row(lowering, node)
     if kind == "pick" or kind in loops.PLANS:
         return loops.row(lowering, node, kind)
-    return globals()[f"_{kind}"](lowering, node)
-
-
-def _operand(lowering: _Lowering, node: Node, position: int) -> tuple[Ref, tuple[int, ...], tuple[int, ...], View]:
-    operand = node.operands[position]
-    assert not isinstance(operand, Literal)
-    view = lowering.view(operand)
-    return lowering.ref(view), operand.aval.shape, view.strides, view
+    return (PRODUCTS.get(kind) or globals()[f"_{kind}"])(lowering, node)
 
 
 def _result(lowering: _Lowering, node: Node) -> Ref:
     return lowering.ref(lowering.view(node))
-
-
-# ---- matrix products ----
-
-_LOOPS = """
-    for i in range(rows):
-        for j in range(columns):
-            total = {zero}
-            for k in range(inner):
-                total = {add}
-            store(o, i * columns + j, total)
-"""
-
-_GEMM = """
-        # row-major o = x y is column-major o' = y' x'
-        t = stack(16)
-        half_put(t, 0, columns)
-        half_put(t, 1, rows)
-        half_put(t, 2, inner)
-        half_put(t, 3, {ldy})
-        half_put(t, 4, {ldx})
-        half_put(t, 5, max(columns, 1))
-        put(t, 6, {flagy})
-        put(t, 7, {flagx})
-        call_blas(size(p, 3), (t + 48, t + 56, t, t + 8, t + 16, size(p, 4), size(p, 1), t + 24, size(p, 0), t + 32,
-                               size(p, 4) + {width}, size(p, 2), t + 40))
-"""
-
-_GEMV = """
-        t = stack(16)
-        half_put(t, 0, {m})
-        half_put(t, 1, {n})
-        half_put(t, 2, {ld})
-        half_put(t, 3, max({step}, 1))
-        half_put(t, 4, 1)
-        put(t, 5, {flag})
-        call_blas(size(p, 3), (t + 40, t, t + 8, size(p, 4), size(p, {matrix}), t + 16, size(p, {vector}), t + 24,
-                               size(p, 4) + {width}, size(p, 2), t + 32))
-"""
-
-_DOT_HEAD = """def kernel(p, n):
-    x = pointer_{dtype}(p, 0)
-    y = pointer_{dtype}(p, 1)
-    o = pointer_{dtype}(p, 2)
-    rows = size(n, 0)
-    columns = size(n, 1)
-    inner = size(n, 2)
-    x0 = size(n, 3)
-    x1 = size(n, 4)
-    y0 = size(n, 5)
-    y1 = size(n, 6)
-"""
-
-
-def _matrix(shape: tuple[int, ...], strides: tuple[int, ...], left: bool) -> tuple[tuple[int, int], tuple[int, int]]:
-    """A vector as a row (left operand) or a column (right operand)."""
-    if len(shape) == 2:
-        return (shape[0], shape[1]), (strides[0], strides[1])
-    return ((1, shape[0]), (0, strides[0])) if left else ((shape[0], 1), (strides[0], 0))
-
-
-def _layout(shape: tuple[int, int], strides: tuple[int, int]) -> tuple[bool, bool]:
-    """Can BLAS read the matrix by rows (unit column stride), by columns?"""
-    rows, columns = shape
-    by_rows = (strides[1] == 1 or columns == 1) and (rows == 1 or strides[0] >= max(columns, 1))
-    by_columns = (strides[0] == 1 or rows == 1) and (columns == 1 or strides[1] >= max(rows, 1))
-    return by_rows, by_columns
-
-
-def _dot(lowering: _Lowering, node: Node) -> Row:
-    return _product(lowering, node, 0, "one_zero", literal(0, node.aval.dtype))
-
-
-def _dot_add(lowering: _Lowering, node: Node) -> Row:
-    """The product added to the result's memory, or subtracted from it."""
-    signs = "minus_one" if node.params["negative"] else "one_one"
-    return _product(lowering, node, 1, signs, "load(o, i * columns + j)")
-
-
-def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial: str) -> Row:
-    """The product of the operands from `first` on; `factors` scale it and the result's memory, `initial` is that in loops."""
-    xref, xshape, xstrides, _ = _operand(lowering, node, first)
-    yref, yshape, ystrides, _ = _operand(lowering, node, first + 1)
-    (rows, inner), xs = _matrix(xshape, xstrides, True)
-    (_, columns), ys = _matrix(yshape, ystrides, False)
-    dtype = node.aval.dtype.name
-    text = _DOT_HEAD.format(dtype=dtype)
-    sizes = [rows, columns, inner, *xs, *ys]
-    pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
-    x_layout, y_layout = _layout((rows, inner), xs), _layout((inner, columns), ys)
-    term = times("load(x, i * x0 + k * x1)", "load(y, k * y0 + j * y1)", node.aval.dtype)
-    more = plus("total", f"(-({term}))" if factors == "minus_one" else term, node.aval.dtype)
-    loops = _LOOPS.format(zero=initial, add=more)
-    if dtype in PREFIX and any(x_layout) and any(y_layout):
-        routine, blas = _blas(len(xshape), len(yshape), x_layout[0], y_layout[0], node.aval.dtype)
-        indented = "".join(f"    {line}\n" if line else "" for line in loops.splitlines())
-        text += f"    if rows * columns * inner < {SMALL}:\n{indented}    else:\n{blas}    return 0\n"
-        pointers += [f"{PREFIX[dtype]}{routine}", f"{factors}_{dtype}"]
-    else:
-        text += loops.lstrip("\n") + "    return 0\n"
-    return Row(text, pointers, sizes, node.op.name if node.op else "", 2 * rows * columns * inner)
-
-
-def _blas(x_rank: int, y_rank: int, x_rows: bool, y_rows: bool, dtype: np.dtype[Any]) -> tuple[str, str]:
-    """Routine and text of its call, for operands stored by rows (or by columns)."""
-    width = dtype.itemsize
-    ldx = "max(x0, inner, 1)" if x_rows else "max(x1, rows, 1)"
-    ldy = "max(y0, columns, 1)" if y_rows else "max(y1, inner, 1)"
-    plain, turned = ord("N"), ord("T")
-    if x_rank == 2 and y_rank == 2:
-        flags = {"flagx": plain if x_rows else turned, "flagy": plain if y_rows else turned}
-        return "gemm", _GEMM.format(width=width, ldx=ldx, ldy=ldy, **flags)
-    if y_rank == 1:
-        m, n = ("inner", "rows") if x_rows else ("rows", "inner")
-        return "gemv", _GEMV.format(m=m, n=n, ld=ldx, step="y0", flag=turned if x_rows else plain, matrix=0, vector=1, width=width)
-    m, n = ("columns", "inner") if y_rows else ("inner", "columns")
-    return "gemv", _GEMV.format(m=m, n=n, ld=ldy, step="x1", flag=plain if y_rows else turned, matrix=1, vector=0, width=width)
-
-
-def _batch_dot(lowering: _Lowering, node: Node) -> Row:
-    xref, xshape, _, _ = _operand(lowering, node, 0)
-    yref, yshape, _, _ = _operand(lowering, node, 1)
-    batch = math.prod(xshape[:-2])
-    rows, inner, columns = xshape[-2], xshape[-1], yshape[-1]
-    dtype = dtype_name(node.aval.dtype)
-    zero = literal(0, node.aval.dtype)
-    pointers: list[Ref | str] = [xref, yref, _result(lowering, node)]
-    text = f"""def kernel(p, n):
-    x = pointer_{dtype}(p, 0)
-    y = pointer_{dtype}(p, 1)
-    o = pointer_{dtype}(p, 2)
-    batch = size(n, 0)
-    rows = size(n, 1)
-    columns = size(n, 2)
-    inner = size(n, 3)
-"""
-    term = times("load(x, (b * rows + i) * inner + k)", "load(y, (b * inner + k) * columns + j)", node.aval.dtype)
-    loop = f"""    for b in range(batch):
-        for i in range(rows):
-            for j in range(columns):
-                total = {zero}
-                for k in range(inner):
-                    total = {plus("total", term, node.aval.dtype)}
-                store(o, (b * rows + i) * columns + j, total)
-"""
-    if dtype in PREFIX:
-        width = node.aval.dtype.itemsize
-        text += f"    if rows * columns * inner < {SMALL}:\n" + "".join(f"    {line}\n" for line in loop.splitlines())
-        text += f"""    else:
-        t = stack(16)
-        half_put(t, 0, columns)
-        half_put(t, 1, rows)
-        half_put(t, 2, inner)
-        half_put(t, 3, columns)
-        put(t, 6, {ord("N")})
-        for b in range(batch):
-            call_blas(size(p, 3), (t + 48, t + 48, t, t + 8, t + 16, size(p, 4), size(p, 1) + b * inner * columns * {width}, t + 24,
-                                   size(p, 0) + b * rows * inner * {width}, t + 16, size(p, 4) + {width},
-                                   size(p, 2) + b * rows * columns * {width}, t + 24))
-    return 0
-"""
-        pointers += [f"{PREFIX[dtype]}gemm", f"one_zero_{dtype}"]
-    else:
-        text += loop + "    return 0\n"
-    return Row(text, pointers, [batch, rows, columns, inner], "batch_dot", 2 * batch * rows * columns * inner)
 
 
 # ---- gathers and scatters ----
@@ -299,7 +127,7 @@ def _text(head: list[str], lines: list[str], sizes: list[int], rank: int, tail: 
 
 
 def _gather(lowering: _Lowering, node: Node) -> Row:
-    xref, xshape, xstrides, _ = _operand(lowering, node, 0)
+    xref, xshape, xstrides, _ = operand_of(lowering, node, 0)
     dtype = dtype_name(node.aval.dtype)
     pointers: list[Ref | str] = [xref, _result(lowering, node)]
     lines: list[str] = []
@@ -377,7 +205,7 @@ def _scatter_update(lowering: _Lowering, node: Node) -> Row:
 
 def _along(lowering: _Lowering, node: Node, body: list[str], start: list[str], end: list[str]) -> Row:
     """Loops over the other axes, then along `axis`: body lines use `at` (operand) and `to` (result)."""
-    xref, xshape, xstrides, _ = _operand(lowering, node, 0)
+    xref, xshape, xstrides, _ = operand_of(lowering, node, 0)
     axis = node.params["axis"]
     out = node.aval
     ostrides = contiguous(out.shape)

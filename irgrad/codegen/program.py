@@ -23,7 +23,7 @@ from irgrad.ops.routines import special_address
 
 ARENA, NUMBERS, FIRST_INPUT = 0, 1, 2
 REF_BITS = 16
-FACTORS = {"one_zero": (1, 0), "one_one": (1, 1), "minus_one": (-1, 1)}  # of a product and of the memory it goes to
+FACTORS = {"one_zero": (1, 0), "one_one": (1, 1), "minus_one": (-1, 1), "minus_zero": (-1, 0)}  # of a product and of the memory it goes to
 
 
 def reference(base: int, offset: int) -> int:

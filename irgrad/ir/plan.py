@@ -121,6 +121,14 @@ def region_view(node: Node, buffer: View) -> View:
     return View(buffer.root, kept, buffer.offset, (*buffer.terms, (dynamic, buffer.strides)))
 
 
+def layout_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, bool]:
+    """Can BLAS read a matrix by rows (unit column stride), by columns?"""
+    rows, columns = shape
+    by_rows = (strides[1] == 1 or columns == 1) and (rows == 1 or strides[0] >= max(columns, 1))
+    by_columns = (strides[0] == 1 or rows == 1) and (columns == 1 or strides[1] >= max(rows, 1))
+    return by_rows, by_columns
+
+
 def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
     """Strides of a reshape without a copy, None where there are none (numpy's rule)."""
     if 0 in shape or 0 in new:

@@ -14,6 +14,7 @@ from irgrad.ops import (
     matrix_functions,
     norms,
     opaque,
+    products,
     reduce,
     shape,
     solves,
@@ -22,5 +23,5 @@ from irgrad.ops import (
 __all__ = [
     "compare", "control", "convolve", "create", "decompositions", "elementwise",
     "fft", "index", "least_squares", "linalg", "matrix_functions", "norms",
-    "opaque", "reduce", "shape", "solves",
+    "opaque", "products", "reduce", "shape", "solves",
 ]  # fmt: skip

@@ -26,14 +26,14 @@ def _outer(b: Builder, x: Any, y: Any) -> Any:
     return b.mul(b.reshape(x, shape=(*b.shape(x), 1)), y)
 
 
-def _dot_vjp_left(b: Builder, ct: Any, out: Any, x: Any, y: Any) -> Any:
+def left_cotangent(b: Builder, ct: Any, out: Any, x: Any, y: Any) -> Any:
     left, right = len(b.shape(x)), len(b.shape(y))
     if right == 1:
         return b.mul(ct, y) if left == 1 else _outer(b, ct, y)
     return b.dot(y, ct) if left == 1 else b.dot(ct, b.transpose(y, axes=(1, 0)))
 
 
-def _dot_vjp_right(b: Builder, ct: Any, out: Any, x: Any, y: Any) -> Any:
+def right_cotangent(b: Builder, ct: Any, out: Any, x: Any, y: Any) -> Any:
     left, right = len(b.shape(x)), len(b.shape(y))
     if left == 1:
         return b.mul(ct, x) if right == 1 else _outer(b, x, ct)
@@ -45,7 +45,7 @@ def _tangents(op: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return lambda b, t, out, x, y: getattr(b, op)(t, y), lambda b, t, out, x, y: getattr(b, op)(x, t)
 
 
-dot = primitive("dot", evaluate=np.dot, aval=_dot_aval, vjp=(_dot_vjp_left, _dot_vjp_right), jvp=_tangents("dot"), traits=PURE)
+dot = primitive("dot", evaluate=np.dot, aval=_dot_aval, vjp=(left_cotangent, right_cotangent), jvp=_tangents("dot"), traits=PURE)
 
 
 def _dot_add(buffer: Any, x: Any, y: Any, *, negative: bool) -> Any:
@@ -69,8 +69,8 @@ dot_add = primitive(
     aval=_dot_add_aval,
     vjp=(
         lambda b, ct, out, buffer, x, y, *, negative: ct,
-        lambda b, ct, out, buffer, x, y, *, negative: _signed(b, _dot_vjp_left(b, ct, out, x, y), negative),
-        lambda b, ct, out, buffer, x, y, *, negative: _signed(b, _dot_vjp_right(b, ct, out, x, y), negative),
+        lambda b, ct, out, buffer, x, y, *, negative: _signed(b, left_cotangent(b, ct, out, x, y), negative),
+        lambda b, ct, out, buffer, x, y, *, negative: _signed(b, right_cotangent(b, ct, out, x, y), negative),
     ),
     jvp=(
         lambda b, t, out, buffer, x, y, *, negative: t,

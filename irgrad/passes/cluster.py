@@ -12,14 +12,26 @@ import math
 
 from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node
-from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, region_view, view_through
+from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, layout_of, region_view, view_through
 from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.ir.recording import TINY
 from irgrad.passes.again import Again
-from irgrad.passes.forms import FILLS, LAPACK, LOOPS, REDUCTIONS, has_kernel_dtypes, has_own_kernel, has_text, is_reduction, is_scalar_form
+from irgrad.passes.forms import (
+    FILLS,
+    LAPACK,
+    LOOPS,
+    PRODUCTS,
+    REDUCTIONS,
+    has_kernel_dtypes,
+    has_own_kernel,
+    has_text,
+    is_reduction,
+    is_scalar_form,
+)
 from irgrad.passes.rows import SHORT, Rows, is_short, is_total, plan_stages, spread
 
 MAX_POINTERS = 48
+STRIDED = PRODUCTS | {"batch_dot"}  # operations that want regular operands
 MAX_STATEMENTS = 500
 
 
@@ -81,10 +93,10 @@ class _Clustering:
                 assert view is not None
                 self.views[node.index] = view
             elif node.op.has(UPDATE) and not self.is_scalar(node):
-                if node.op.name == "dot_add":
+                if node.op.name in PRODUCTS:
                     self.regular_operands(node, 1)
                 self.tie(node)
-            elif (node.op.name in ("dot", "batch_dot") or node.op.name in LAPACK or node.op.name in LOOPS) and not self.is_scalar(node):
+            elif (node.op.name in STRIDED or node.op.name in LAPACK or node.op.name in LOOPS) and not self.is_scalar(node):
                 self.regular_operands(node)
 
     def as_full(self, node: Node, literal: Literal) -> Node:
@@ -203,11 +215,11 @@ class _Clustering:
             if isinstance(operand, Literal) or position < first:
                 continue
             strides, shape = self.view(operand).strides, operand.aval.shape
-            if node.op is not None and node.op.name not in ("dot", "dot_add"):
+            if node.op is not None and node.op.name not in PRODUCTS:
                 regular = strides == contiguous(shape)
             else:
                 regular = all(s > 0 or n == 1 for s, n in zip(strides, shape, strict=True)) and (
-                    len(shape) < 2 or any(s == 1 or n == 1 for s, n in zip(strides, shape, strict=True))
+                    len(shape) < 2 or any(layout_of(shape, strides))
                 )
             if not regular:
                 self.graph.set_operand(node, position, self.copy_before(node, operand))

@@ -11,6 +11,7 @@ from irgrad.config import CONFIG
 from irgrad.ir.graph import Graph
 from irgrad.passes.cse import cse
 from irgrad.passes.dce import dce
+from irgrad.passes.products import products
 from irgrad.passes.result import PassResult
 from irgrad.passes.simplify import simplify
 
@@ -22,7 +23,9 @@ PIPELINE: tuple[Pass, ...] = (
     cse,
     simplify,  # merged values make new neighbours
     dce,  # operands that rewriting left behind
+    products,  # by what is left, who else reads a product is known
 )
+EXACT = tuple(each for each in PIPELINE if each is not products)  # numpy's own orders
 
 
 def optimize(graph: Graph, passes: tuple[Pass, ...] = PIPELINE) -> list[tuple[str, PassResult]]:

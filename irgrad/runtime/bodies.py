@@ -75,7 +75,7 @@ class _Lending(Linker):
 def link(body: Body) -> Linked:
     """The program of a body, made on first use."""
     if body.linked is None:
-        body.linked = Linked(f"body:{next(_numbers)}", _Lending(body, {}).link(LinkCounts()))
+        body.linked = Linked(f"body:{next(_numbers)}", _Lending(body, {}).link(LinkCounts(exact=True)))  # of functions of both kinds
     return body.linked
 
 
@@ -88,7 +88,7 @@ def link_in_place(body: Body, carries: int, xs: int) -> Linked:
         body.derived[key] = link(body)
         while lent:
             linker = _Lending(body, lent)
-            program = linker.link(LinkCounts())
+            program = linker.link(LinkCounts(exact=True))
             if linker.kept == lent.keys():  # what is changed in place and then copied all the same would change the first carry
                 kept = frozenset(number - consts for number in lent)
                 body.derived[key] = Linked(f"body:{next(_numbers)}", program, kept)

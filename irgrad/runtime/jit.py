@@ -71,6 +71,7 @@ class Jitted:
         static_argnames: tuple[str, ...] = (),
         compile_after: int = 2,
         memory_budget: int | None = None,
+        exact: bool = False,
     ) -> None:
         functools.update_wrapper(self, fun)
         if not hasattr(self, "__name__"):  # a partial, or an object that is called
@@ -80,6 +81,7 @@ class Jitted:
         self.static_argnames = static_argnames
         self.compile_after = compile_after
         self.memory_budget = memory_budget
+        self.exact = exact
         self.impure = ""
         self._stats = Stats()
         self._signatures: dict[Any, list[Variant]] = {}
@@ -96,7 +98,7 @@ class Jitted:
         return self if instance is None else functools.partial(self, instance)
 
     def __reduce__(self) -> Any:
-        return (Jitted, (self.fun, self.static_argnums, self.static_argnames, self.compile_after, self.memory_budget))
+        return (Jitted, (self.fun, self.static_argnums, self.static_argnames, self.compile_after, self.memory_budget, self.exact))
 
     def __repr__(self) -> str:
         return f"<irgrad.jit of {getattr(self.fun, '__qualname__', self.fun)!s}: {self._stats.paths} paths, {self.stats().calls} calls>"
@@ -383,7 +385,7 @@ class Jitted:
         leaf.outputs = recording.outputs
         leaf.form = (structure, recording.kinds)
         start = time.perf_counter()
-        counts = LinkCounts()
+        counts = LinkCounts(exact=self.exact)
         if variant.linker is None:
             variant.linker = Linker(variant.tree, self._table, variant.arguments, variant.constants, self.memory_budget)
         program = variant.linker.extend(leaf.limb, counts)
@@ -552,6 +554,7 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     compile_after: int = 2,
     memory_budget: int | None = None,
+    exact: bool = False,
 ) -> Any:
     """A compiled form of `fun`, a function of numpy arrays, numbers and pytrees of them.
 
@@ -562,7 +565,8 @@ def jit(
 
     `memory_budget` (bytes) bounds what a call keeps between its forward part and the adjoint: above it, values are computed a second time
     in blocks of iterations instead of kept. `explain` and ``stats().arena_bytes`` say what was planned; a budget that cannot be met
-    brings a warning. Paths whose iterations branch run once more behind their last guard.
+    brings a warning. Paths whose iterations branch run once more behind their last guard. `exact` keeps products of several matrices
+    in the order in which they are written, at any cost.
 
     Raises what `fun` raises, and TraceError for what cannot be traced.
     """
@@ -573,6 +577,7 @@ def jit(
             static_argnames=static_argnames,
             compile_after=compile_after,
             memory_budget=memory_budget,
+            exact=exact,
         )
     if not callable(fun):
         raise TypeError(f"jit expects a function, got {type(fun).__name__}")
@@ -580,7 +585,7 @@ def jit(
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     if memory_budget is not None and memory_budget < 0:
         raise ValueError(f"memory_budget is a number of bytes, got {memory_budget}")
-    return Jitted(fun, nums, names, compile_after, memory_budget)
+    return Jitted(fun, nums, names, compile_after, memory_budget, exact)
 
 
 __all__ = ["MISSING", "Jitted", "jit"]

@@ -13,17 +13,18 @@ from irgrad.ir.template import Instance, Template, template_graph
 from irgrad.passes.accumulate import accumulate
 from irgrad.passes.cluster import cluster
 from irgrad.passes.legalize import legalize
-from irgrad.passes.pipeline import optimize
+from irgrad.passes.pipeline import EXACT, PIPELINE, optimize
 
 
 @dataclass
 class LinkCounts:
-    """Seconds and counts of linking."""
+    """Seconds and counts of linking, and whether products keep the order in which they are written."""
 
     passes: float = 0.0
     kernels: Counts = field(default_factory=Counts)
     pass_counts: dict[str, int] = field(default_factory=dict)
     templates: int = 0
+    exact: bool = False
 
 
 _lowered: dict[Any, Lowered] = {}
@@ -33,7 +34,7 @@ def lowered_template(
     template: Template, exported: bytes, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
 ) -> Lowered:
     """The rows of a template that gives away what is exported, for inputs with these strides, from cache or by passes and lowering."""
-    use = (exported, strides)
+    use = (exported, strides, counts.exact)
     found: Lowered | None = template.lowered.get(use)
     if found is not None:  # the key of a template is long
         return found
@@ -43,7 +44,7 @@ def lowered_template(
         start = time.perf_counter()
         graph, nodes = template_graph(instance, records, f"template_{template.number}")
         graph.set_outputs([node for node, given in zip(nodes, exported, strict=True) if given])
-        for name, result in optimize(graph):
+        for name, result in optimize(graph, EXACT if counts.exact else PIPELINE):
             for what, count in result.counts.items():
                 counts.pass_counts[f"{name} {what}"] = counts.pass_counts.get(f"{name} {what}", 0) + count
         legalize(graph)

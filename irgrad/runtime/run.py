@@ -10,17 +10,71 @@ from typing import Any
 import numpy as np
 
 from irgrad.codegen.layout import DONE, FAILED, HOST, MISMATCH, NEW_PATH, NUMBER, ROW_WORDS
-from irgrad.codegen.pool import LARGE
+from irgrad.codegen.pool import LARGE, maker
 from irgrad.codegen.program import ARENA, FIRST_INPUT, Context, HostCall, Program
 from irgrad.errors import RuntimeGuardError
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT, PURE
-from irgrad.runtime.results import Results, size_of
+from irgrad.pytree import unflatten
 from irgrad.runtime.stats import Stats
 
 _native: Any = None  # irgrad.codegen.entry's: llvmlite is imported with the first program, not with irgrad
 
 RELEASE = 200_000  # operations (about 50 us) from which a call releases the interpreter lock
+
+
+class Results:
+    """How the results of a variant's programs are allocated and handed out."""
+
+    def __init__(self, program: Program) -> None:
+        self.is_array = False  # every result is one bare array
+        leaves = [described for _, described in program.leaves.values()]
+        forms = [[(o.shape, o.dtype) for o in described if not o.is_constant] for described in leaves]
+        self.same = all(form == forms[0] for form in forms)
+        if self.same:
+            self.shapes = forms[0]
+        else:
+            count = max(map(len, forms))
+            sizes = [max(_nbytes(form[k]) if k < len(form) else 0 for form in forms) for k in range(count)]
+            self.shapes = [((size,), np.dtype(np.uint8)) for size in sizes]
+        self.makers = [maker(shape, dtype) for shape, dtype in self.shapes]
+        self.builders: dict[int, Callable[[tuple[Any, ...]], Any]] = {
+            row: self.builder(node, described) for row, (node, described) in program.leaves.items()
+        }
+
+    def builder(self, node: Any, described: list[Any]) -> Callable[[tuple[Any, ...]], Any]:
+        structure, kinds = node.form
+        same = self.same
+
+        def build(outs: tuple[Any, ...]) -> Any:
+            values: list[Any] = []
+            position = 0
+            for output, kind in zip(described, kinds, strict=True):
+                if output.is_constant:
+                    constant = output.constant
+                    values.append(constant.copy() if isinstance(constant, np.ndarray) else constant)
+                    continue
+                value = outs[position]
+                if not same:
+                    value = value[: _nbytes((output.shape, output.dtype))].view(output.dtype).reshape(output.shape)
+                position += 1
+                values.append(value if kind == "array" else value[()] if kind == "scalar" else value.item())
+            return unflatten(structure, values)
+
+        if same and len(described) == 1 and not described[0].is_constant and structure.is_leaf():
+            kind = kinds[0]
+            if kind == "array":
+                self.is_array = True
+                return lambda outs: outs[0]
+            if kind == "scalar":
+                return lambda outs: outs[0][()]
+            return lambda outs: outs[0].item()
+        return build
+
+
+def _nbytes(form: tuple[tuple[int, ...], np.dtype[Any]]) -> int:
+    shape, dtype = form
+    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
 def run(variant: Any, objects: tuple[Any, ...], stats: Stats, effects: Effects | None = None) -> tuple[bool, Any]:
@@ -34,7 +88,7 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats, effects: Effects |
     if results is None or results[0] is not program:
         results = variant.results = (program, Results(program))
     made = results[1]
-    outs = made.make()
+    outs = tuple([make() for make in made.makers])
     context = program.context()
     if program.has_effects:
         context.effects = Effects() if effects is None else effects.repeated()
@@ -135,37 +189,21 @@ def enter_portable(program: Program, context: Context, objects: tuple[Any, ...])
 def direct(
     variant: Any, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None, miss: Any
 ) -> Callable[[tuple[Any, ...]], Any] | None:
-    """`run` written out for flat arguments and programs without host rows; None for others."""
+    """`run` for the commonest program, written out: flat arguments, one path, one array, no host rows. None for others."""
     program, (_, made) = variant.program, variant.results
     native = _native or _load()
-    if native is Portable or program.hosts or program.has_effects:
+    if native is Portable or program.hosts or len(made.builders) != 1 or len(made.shapes) != 1 or not made.is_array:
         return None
     enter = native.enter if program.flops < RELEASE else native.enter_released
     count, address, contexts, make = variant.num_leaves, program.address, program.contexts, program.context
-    allocate, builders = made.make, made.builders
+    ((shape, dtype),) = made.shapes
+    (large,) = made.makers
+    empty = np.empty if _nbytes((shape, dtype)) < LARGE else None  # a call of numpy's costs less than one of Python's
 
     def fast(args: tuple[Any, ...]) -> Any:
         if len(args) != count or (check is not None and not check()):
             return miss
-        outs = allocate()
-        objects = (*args, *outs) if read is None else (*args, *read(), *outs)
-        context = contexts.pop() if contexts else make()
-        code = enter(address, context.address, objects)
-        if code & 15 == NEW_PATH:
-            _note_exit(variant, program, context, code)
-            leave(program, code)
-        contexts.append(context)
-        return builders[code >> 4](outs) if code & 15 == DONE else miss
-
-    if not made.is_array:
-        return fast
-    ((shape, dtype),) = made.shapes
-    empty = np.empty if size_of(made.shapes[0]) < LARGE else None  # one call less
-
-    def single(args: tuple[Any, ...]) -> Any:
-        if len(args) != count or (check is not None and not check()):
-            return miss
-        out = allocate()[0] if empty is None else empty(shape, dtype)
+        out = large() if empty is None else empty(shape, dtype)
         objects = (*args, out) if read is None else (*args, *read(), out)
         context = contexts.pop() if contexts else make()
         code = enter(address, context.address, objects)
@@ -178,7 +216,7 @@ def direct(
         contexts.append(context)
         return miss
 
-    return single
+    return fast
 
 
 def host(call: HostCall, context: Context) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import irgrad
-from irgrad.codegen.library import SMALL
+from irgrad.codegen.products import SMALL
 from irgrad.config import CONFIG
 from tests.support.kernels import compiled, difference
 

@@ -11,13 +11,13 @@ from irgrad.config import CONFIG
 from irgrad.errors import TraceError, TraceIndexError
 from irgrad.ir.aval import aval_of
 from irgrad.ir.primitive import ELEMENTWISE, GUARD, REGISTRY, Primitive
-from irgrad.ops import compare, control, create, elementwise, index, linalg, reduce, shape
+from irgrad.ops import compare, control, create, elementwise, index, linalg, products, reduce, shape
 from irgrad.passes.forms import OWN_KERNEL, REDUCTIONS
 from tests.ops.samples import SAMPLES, Sample
 from tests.support.kernels import EXACT, ULPS, compiled, difference, program
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")]
-FAMILIES = (elementwise, compare, reduce, shape, index, linalg, create, control)
+FAMILIES = (elementwise, compare, reduce, shape, index, linalg, products, create, control)
 NAMES = sorted({op.name for family in FAMILIES for op in vars(family).values() if isinstance(op, Primitive) and not op.has(GUARD)})
 IN_NUMPY = {"sort", "argsort", "mask_indices"}
 
@@ -81,7 +81,19 @@ COMPILED = {
     "parts": ["real", "imag", "conj", "angle", "complex_of", "convert"],
     "reductions": sorted(REDUCTIONS),
     "moves": ["reshape", "transpose", "broadcast_to", "concatenate", "pad", "slice", "slice_add", "slice_update", "full", "iota", "zeros"],
-    "places": ["gather", "scatter_add", "scatter_update", "argmax", "argmin", "cumsum", "cumprod", "dot", "batch_dot"],
+    "places": [
+        "gather",
+        "scatter_add",
+        "scatter_update",
+        "argmax",
+        "argmin",
+        "cumsum",
+        "cumprod",
+        "dot",
+        "batch_dot",
+        "product",
+        "product_add",
+    ],
 }
 
 

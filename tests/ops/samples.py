@@ -320,6 +320,25 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((draw((2,)), draw((3,)), draw((3, 2))), {"negative": False}),
         Sample((draw((2, 4)), draw((2, 0)), draw((0, 4))), {"negative": False}),
     ],
+    "product": [
+        Sample((draw((2, 3)), draw((3, 4))), {"order": (0, 1), "written": None, "factor": "", "negative": True}),
+        Sample((draw((3, 2)), draw((2, 4)), draw((4,))), {"order": (0, (1, 2)), "written": ((0, 1), 2), "factor": "", "negative": False}),
+        Sample((draw((2, 3)), draw((3,)), 1.5), {"order": (0, 1), "written": (("scaled", 0), 1), "factor": "mul", "negative": True}),
+        Sample((draw((2, 3)), draw((3, 2)), 1.5), {"order": (0, 1), "written": None, "factor": "div", "negative": False}),
+        Sample(
+            (draw((3,)), draw((3, 1)), draw((1, 4)), draw((4, 2)), -0.5),
+            {"order": ((0, 1), (2, 3)), "written": (0, ((1, ("scaled", 2)), 3)), "factor": "div", "negative": True},
+        ),
+        Sample(
+            (draw((2, 3), dtype="complex128"), draw((3, 2), dtype="complex128"), draw((2, 1), dtype="complex128")),
+            {"order": (0, (1, 2)), "written": ((0, 1), 2), "factor": "", "negative": False},
+        ),
+    ],
+    "product_add": [
+        Sample((draw((2, 4)), draw((2, 3)), draw((3, 4)), 1.5), {"factor": "mul", "negative": False}),
+        Sample((draw((2,)), draw((2, 3)), draw((3,)), 1.5), {"factor": "div", "negative": True}),
+        Sample((draw((2, 4)), draw((2, 0)), draw((0, 4)), 1.5), {"factor": "mul", "negative": True}),
+    ],
     "batch_dot": [
         Sample((draw((2, 3, 4)), draw((2, 4, 5)))),
         Sample((draw((2, 1, 3, 2), dtype="complex128"), draw((2, 1, 2, 3), dtype="complex128"))),
@@ -378,6 +397,15 @@ BAD: list[tuple[str, Bad]] = [
     ("mask_indices", Bad((AT,), TraceIndexError, r"expected a bool mask", {"count": 1})),
     ("dot", Bad((np.ones((2, 2, 2)), np.ones(2)), TraceValueError, r"dot: expected vectors and matrices")),
     ("dot", Bad((X, X), TraceValueError, r"inner extents 4 and 3 differ")),
+    (
+        "product",
+        Bad((X, X.T, X), TraceValueError, r"expected a number as the factor",
+            params={"order": (0, 1), "written": None, "factor": "mul", "negative": False}),
+    ),
+    (
+        "product_add",
+        Bad((X, X, X.T, 1.0), TraceValueError, r"expected a buffer like the product", params={"factor": "mul", "negative": False}),
+    ),
     ("batch_dot", Bad((X, X.T), TraceValueError, r"at least three axes")),
     ("batch_dot", Bad((np.ones((2, 2, 3)), np.ones((2, 2, 3))), TraceValueError, r"inner extents 3 and 2 differ")),
     ("full", Bad((X,), TraceValueError, r"expected a scalar value", {"shape": (2,), "dtype": "float64"})),

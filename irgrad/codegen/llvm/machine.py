@@ -49,8 +49,10 @@ def prepare() -> None:
 
 
 def effort(text: str) -> Effort:
-    """What a kernel's text is worth: loops around calls gain nothing from vectors."""
-    return LIGHT_LOOPS if "call_kernel(" in text else LIGHT if "call_blas(" in text else FULL
+    """What a kernel's text is worth: loops around calls gain nothing from vectors, those that look through a result do."""
+    if "call_kernel(" in text:
+        return LIGHT_LOOPS
+    return LIGHT if "call_blas(" in text and "add_any_order(" not in text else FULL
 
 
 def optimised(text: str, effort: Effort = FULL) -> str:
