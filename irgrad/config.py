@@ -13,6 +13,7 @@
 | IRGRAD_THREADS | threads that work on one large kernel, or compile; 1: only the caller's (default: its cores, up to 16) |
 | IRGRAD_MAX_NODES | hard limit of recorded operations in one trace |
 | IRGRAD_MAX_PATHS | compiled paths per signature before a function stays eager on new ones |
+| IRGRAD_PATH_SHARE | percent of an eager call that each call gives to new paths; 0: the second call on a path does all at once |
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ def _threads() -> int:
     return min(cores, 16)
 
 
+def _path_share() -> int:
+    share = _count("IRGRAD_PATH_SHARE", 30)
+    return 30 if share is None else share
+
+
 @dataclass
 class Config:
     """The settings in force; tests change fields, users set the environment."""
@@ -75,6 +81,7 @@ class Config:
     threads: int = field(default_factory=_threads)
     max_nodes: int = field(default_factory=lambda: _count("IRGRAD_MAX_NODES", 5_000_000) or 5_000_000)
     max_paths: int = field(default_factory=lambda: _count("IRGRAD_MAX_PATHS", 1000) or 1000)
+    path_share: int = field(default_factory=_path_share)
 
 
 CONFIG = Config()

@@ -1,4 +1,8 @@
-"""For all tests: graphs are verified after every pass, kernels go to a store of the session, random numbers are seeded."""
+"""For all tests: graphs are verified after every pass, kernels go to a store of the session, random numbers are seeded.
+
+A path is traced and linked by the second call that meets it: most tests are about what compiled code answers. Those with the fixture
+`turns` leave it to later calls.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ def pytest_configure() -> None:
         os.environ["IRGRAD_STORE"] = _made[0]
     CONFIG.store = Path(os.environ["IRGRAD_STORE"])
     CONFIG.check = True
+    CONFIG.path_share = 0
 
 
 def pytest_unconfigure() -> None:
@@ -49,3 +54,9 @@ def wrap(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels run as Python."""
     monkeypatch.setattr(CONFIG, "evaluate", True)
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New paths are traced and linked by later calls, a share of each, as users have it."""
+    monkeypatch.setattr(CONFIG, "path_share", 30)

@@ -8,6 +8,7 @@ reentrant: what a call changes is in its `Context` (bases and arena), taken from
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +77,10 @@ class Argument:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # in bytes
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Context:

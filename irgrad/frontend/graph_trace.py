@@ -28,6 +28,7 @@ from irgrad.ir.primitive import PART, REGISTRY, VIEW, Primitive
 from irgrad.ir.value import Static
 
 LITERALS = (bool, int, float, complex, np.generic)
+BETWEEN = 8  # operations between pauses of a trace in turns
 _NO_PARAMS: dict[str, Any] = {}
 _USER = 3  # frames from `locate` to the user's, at least: of the trace's method and of the public entry that called it
 _new = object.__new__
@@ -50,7 +51,8 @@ class GraphTrace(Trace):
         self.constants: dict[int, Tracer] = {}
         self.keep: list[Any] = []
         self.finder: Finder | None = None  # finds where a captured array or float comes from
-        self.limit = CONFIG.max_nodes
+        self.most = self.limit = CONFIG.max_nodes
+        self.pause: Callable[[], None] | None = None  # called every few operations, where the trace is made in turns
         self.primals: dict[int, int] | None = None  # for graphs that people read: adjoint value -> primal value
         self.primal: int | None = None
         self.effects = Effects()  # what this run has drawn
@@ -115,10 +117,20 @@ class GraphTrace(Trace):
         self.segment += 1
         self.depths.append(depth)
 
+    def pause_with(self, pause: Callable[[], None]) -> None:
+        """Call `pause` every few operations."""
+        self.pause, self.limit = pause, min(BETWEEN, self.most)
+
     def too_long(self) -> None:
+        """Pause; raise where too much has been recorded."""
+        length = len(self.tape)
+        if self.pause is not None and length <= self.most:
+            self.limit = min(length + BETWEEN, self.most)
+            self.pause()
+            return
         source = source_of(self.site)
         raise TraceError(
-            f"more than {self.limit} operations were recorded (the loop at {source}); is it endless? "
+            f"more than {self.most} operations were recorded (the loop at {source}); is it endless? "
             "IRGRAD_MAX_NODES raises the limit; irgrad.while_loop records a loop as one node"
         )
 

@@ -21,6 +21,7 @@ _FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
 _ndarray = np.ndarray
 _new = object.__new__
+TURN = 32  # records between pauses of a trace in turns
 
 
 def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer], int]) -> Recording:
@@ -68,6 +69,13 @@ class Freezer:
 
     def advance(self, stop: int, derived: bool = False) -> None:
         """Freeze the tape up to `stop`; `derived` says that rules have recorded what is not frozen yet."""
+        pause = self.trace.pause
+        while pause is not None and len(self.records) + TURN < stop:
+            self._advance(len(self.records) + TURN, derived)
+            pause()
+        self._advance(stop, derived)
+
+    def _advance(self, stop: int, derived: bool) -> None:
         trace, records, ready = self.trace, self.records, self.ready
         first = len(records)
         if first >= stop:

@@ -162,6 +162,8 @@ class RecordBuilder(Builder):
         trace = self.trace
         if not isinstance(trace, GraphTrace):
             return {}
+        if trace.pause is not None:
+            trace.pause()
         depths, sites = trace.depths, trace.sites
         users: dict[int, list[int]] = {}
         for i in range(start, stop):
@@ -181,6 +183,8 @@ class RecordBuilder(Builder):
             site = node.site
             if site is not None and site[1] in site[0].info.marked and i not in users and sites.is_carried(site) and _is_tiny(node.form):
                 users[i] = []
+        if trace.pause is not None:
+            trace.pause()
         prepared: dict[int, tuple[Tracer, bool]] = {}
         shared: dict[Any, Tracer] = {}
         producer, ordinal = -2, 0

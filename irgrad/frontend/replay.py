@@ -74,7 +74,11 @@ class Replays:
         self.freezer.advance(stop)
         self.records = self.freezer.records
         self.light = trace.marks == 0 and not trace.written_arguments
-        self.runs = [self.run(first, last, keep) for first, last in self.segments(start, stop)]
+        self.runs: list[Run] = []
+        for first, last in self.segments(start, stop):
+            self.runs.append(self.run(first, last, keep))
+            if trace.pause is not None:
+                trace.pause()
         self.counts = Counter(run.key for run in self.runs)
         for run in self.runs:
             if run.key is not None and self.counts[run.key] >= REPEATED:
@@ -106,7 +110,10 @@ class Replays:
 
     def walk(self, walk: Any, stretch: Stretch) -> None:
         """Go through all segments backwards, by rules (`stretch`) or by replaying."""
+        pause = self.trace.pause
         for run in reversed(self.runs):
+            if pause is not None:
+                pause()
             entry = self.entry(walk, run) if run.key is not None and self.counts[run.key] >= REPEATED else None
             if entry is None:
                 stretch(run.first, run.last)

@@ -99,6 +99,7 @@ class Substitution:
         "inputs",
         "names",
         "on_doubt",
+        "puts_back",
         "wrap",
     )  # fmt: skip
 
@@ -109,6 +110,7 @@ class Substitution:
         self.inputs: list[tuple[Origin, Any]] = []
         self.effects: list[str] = []  # what the run did outside itself by other means than assignment
         self.on_doubt: Callable[[], None] = lambda: None
+        self.puts_back = True  # are assignments of the run the user's? Not if it repeats a call
         self.doubt = ""  # what the run relied on that might not be pure (`purity`), looked for with `wrap`
         self._builtins = self.names.builtins if isinstance(self.names, Names) else builtins_of(self.names)
         self._spaces: dict[int, Globals] = {}  # by id of the true globals, which the value holds
@@ -495,9 +497,9 @@ class Substitution:
             content = MISSING
         if content is cell.placed:
             return
-        if content is MISSING:
+        if content is MISSING and self.puts_back:
             del cell.cell.cell_contents
-        else:
+        elif self.puts_back:
             cell.cell.cell_contents = self.unwrapped(content)
         reasons.append(f"{cell.origin.describe()} is assigned")
 
@@ -507,20 +509,23 @@ class Substitution:
             now = cast("dict[Any, Any]", copy)
             if _identical(now, placed) and _identical(now.values(), placed.values()):
                 return
-            new = {key: self.unwrapped(value) for key, value in now.items()}
-            each.original.clear()
-            each.original.update(new)
+            if self.puts_back:
+                new = {key: self.unwrapped(value) for key, value in now.items()}
+                each.original.clear()
+                each.original.update(new)
         elif isinstance(copy, (list, deque)):
             if _identical(cast("list[Any]", copy), placed):
                 return
-            items = [self.unwrapped(value) for value in cast("list[Any]", copy)]
-            each.original.clear()
-            each.original.extend(items)
+            if self.puts_back:
+                items = [self.unwrapped(value) for value in cast("list[Any]", copy)]
+                each.original.clear()
+                each.original.extend(items)
         else:
             if copy == placed:
                 return
-            each.original.clear()
-            each.original.update(copy)
+            if self.puts_back:
+                each.original.clear()
+                each.original.update(copy)
         reasons.append(f"{each.origin.describe()} is changed")
 
     def unwrapped(self, value: Any) -> Any:

@@ -99,6 +99,11 @@ class Recording:
     guards: list[int] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
 
+    @property
+    def outcomes(self) -> tuple[int, ...]:
+        """What its guards saw."""
+        return tuple([guard_outcome(self.records[index]) for index in self.guards])
+
 
 class Interned:
     """Small positive integers for avals and operation identities, the same for one whole process."""

@@ -40,6 +40,8 @@ def explanation(jitted: Jitted) -> str:
         f"linking {stats.link_seconds:.3f}; running compiled code is not timed",
         f"  tables {stats.program_bytes} bytes, arena {stats.arena_bytes} bytes a call",
     ]
+    if stats.waiting:
+        lines.append(f"  {stats.waiting} paths wait to be traced and linked by the next calls")
     if stats.kernels_refused:
         lines.append(f"  compiled by Numba: {stats.kernels_refused} kernels")
     if jitted.impure:

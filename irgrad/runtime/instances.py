@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from irgrad.ir.primitive import EFFECT, GUARD
 from irgrad.ir.recording import INTERNED, Block, Data, Record, is_dynamic
 from irgrad.ir.template import Instance, Template, TemplateTable
+from irgrad.runtime.turns import checkpoint
 
 if TYPE_CHECKING:
     from irgrad.runtime.tree import PathNode
@@ -190,6 +191,7 @@ def _instances(marks: _Marks, blocks: Sequence[Block], table: TemplateTable) -> 
                     if type(operand) is int and start <= operand < run[0]:
                         marks.exported[operand - start] = 1
     for run in runs:
+        checkpoint()
         yield _instance(marks, run, table) if type(run) is list else _block_instance(marks, run, table)  # type: ignore[arg-type]
 
 

@@ -4,9 +4,9 @@ A call looks for a program of its signature and runs it. Where there is none, or
 the function is traced on the call's own arguments: that gives the right answer and a recording. A recording that agrees with
 an earlier one of the same path is attached to the signature's path tree and linked; one that does not shows an impure
 function, which keeps running eagerly. Where it is evident that a second trace would be the same (`frontend.purity`), the first call
-is traced and the next one links its recording, and of the calls that leave the program at some guard the first runs eagerly and
-the second is traced and linked. A trace that left large values for later (`frontend.deferral`) is linked at once, and its program
-answers the call.
+is traced and the next one links its recording, and calls that leave the program at some guard run eagerly, until the path of
+the second of them has been traced and linked, a little with each call (`runtime.later`). A trace that left large values for later
+(`frontend.deferral`) is linked at once, and its program answers the call.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from irgrad.codegen.entry import prepare
 from irgrad.codegen.layout import FAILED, LAST_ROW, NEW_PATH
@@ -40,13 +37,18 @@ from irgrad.frontend.storage import SharedArguments
 from irgrad.frontend.substitute import Substitution
 from irgrad.frontend.trace import here
 from irgrad.ir.effects import Effects
-from irgrad.ir.recording import Recording, guard_outcome
+from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
+from irgrad.runtime.float_errors import USUAL_ERRORS, error_state, raises_on_float_errors
+from irgrad.runtime.later import Later
 from irgrad.runtime.run import direct, interrupted, leave, left, run
+from irgrad.runtime.serving import MISS, giving, same_leaf
+from irgrad.runtime.sightings import contradiction_of, differ, known_leaf
 from irgrad.runtime.signature import CallForm, call_form, normalise
 from irgrad.runtime.stats import Stats
 from irgrad.runtime.tracing import Traced, trace_call
-from irgrad.runtime.tree import PathNode, PathTree
+from irgrad.runtime.tree import PathNode
+from irgrad.runtime.turns import clock
 from irgrad.runtime.unpack import unpacked, unpacker
 from irgrad.runtime.variant import Variant
 
@@ -56,7 +58,6 @@ MAX_RECORDS = 3_000_000  # of all compiled paths of a signature
 MAX_SIGNATURES = 512  # shapes, dtypes and static values that a function keeps programs for; the oldest goes first
 ODD_CALLS = 8  # calls with arguments that had to be copied, after which the fast path is not tried for again
 MAX_VARIANTS = 32  # sets of captured values of one signature that programs are kept for
-_MISS = object()
 
 
 class Jitted:
@@ -93,6 +94,7 @@ class Jitted:
         self._recent: Variant | None = None  # whose program ran last
         self._lock = threading.RLock()
         self._table = TemplateTable()
+        self._later = Later(self)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -107,22 +109,27 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         last = self._named if kwargs else self._last
-        if last is not None and error_state() is _USUAL_ERRORS and current() is None:
+        if last is not None and error_state() is USUAL_ERRORS and current() is None:
             result = last(args, kwargs) if kwargs else last(args)
-            if result is not _MISS:
+            if result is not MISS:
                 return result
         return self._dispatch(args, kwargs)
 
     def _dispatch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         effects = interrupted()
-        tried, answer = left()
+        alone, tried, answer = left()
         trace = current()
         if trace is not None:
             fun = self.fun if trace.substitution is None else trace.substitution.function(self.fun)
             return fun(*args, **kwargs)
-        if self.impure or _raises_on_float_errors():
+        if self.impure or raises_on_float_errors():
             self._stats.eager_calls += 1
             return self._eager(args, kwargs)
+        traces = False
+        if alone is not None and len(alone.siblings) == 1 and not (effects.log or self._writes or CONFIG.explain):
+            traces = self._is_traced(alone, args, kwargs)
+            if not traces:
+                return self._beside(alone, args, kwargs)
         form = self._form(args, kwargs)
         leaves = form.leaves
         variants = self._variants(form)
@@ -154,9 +161,9 @@ class Jitted:
                 new = variant
             if CONFIG.explain:
                 reasons.append(reason_of(variant, result))
+        if new is not None and not (traces or effects.log or self._is_traced(new, args, kwargs)):
+            return self._beside(new, args, kwargs)
         self._stats.eager_calls += 1
-        if new is not None and not effects.log and not new.may_trace(self.compile_after):
-            return self._eager(args, kwargs)
         if CONFIG.explain:
             report(f"{self.__name__} is traced: {'; '.join(reasons) or 'a new signature'}")
         try:
@@ -165,6 +172,24 @@ class Jitted:
             self.impure = str(error)
             warnings.warn(f"irgrad.jit({self.__name__}) keeps running eagerly: {error}", RuntimeWarning, stacklevel=3)
             return self._eager(args, kwargs)
+
+    def _is_traced(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Is this call, on a new path, to be traced now? If not it runs eagerly, and its path may wait to be traced later."""
+        if not variant.may_trace(self.compile_after):
+            return False
+        if variant.program is None or variant.exit is None or self.compile_after != 2:
+            return True
+        with self._lock:
+            return not self._is_full(variant) and not self._later.add(variant, self._form(args, kwargs))
+
+    def _beside(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run eagerly, beside a program that does not know the path."""
+        self._stats.eager_calls += 1
+        start = time.perf_counter()
+        result = self._eager(args, kwargs)
+        variant.eager_seconds = time.perf_counter() - start
+        self._later.give(variant.eager_seconds)
+        return result
 
     def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:
         try:
@@ -219,7 +244,7 @@ class Jitted:
                     stacklevel=6,
                 )
             self._retired += variants.pop(0).num_calls
-        variants.append(Variant(form.leaves))
+        variants.append(Variant(form.leaves, variants))
         return variants[-1]
 
     def _install(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> None:
@@ -230,14 +255,16 @@ class Jitted:
         if kwargs or len(args) != len(leaves) or not all(a is b for a, b in zip(args, leaves, strict=True)):
             unpack = unpacker(args, kwargs, self.static_argnums, self.static_argnames)
             flat = None if unpack is None else unpack(args, kwargs) if kwargs else unpack(args)
-            if unpack is None or flat is None or len(flat) != len(leaves) or not all(map(_same_leaf, flat, leaves)):
+            if unpack is None or flat is None or len(flat) != len(leaves) or not all(map(same_leaf, flat, leaves)):
                 variant.odd_calls += 1
                 return
         check = variant.check if variant.guards else None
         read = variant.read if variant.origins else None
-        serve = direct(variant, check, read, _MISS) or self._indirect(variant, check, read)
+        serve = direct(variant, check, read, MISS) or self._indirect(variant, check, read)
+        if self._later.is_busy:
+            serve = giving(serve, self._later, variant)
         if unpack is not None:
-            serve = unpacked(unpack, serve, bool(kwargs), _MISS)
+            serve = unpacked(unpack, serve, bool(kwargs), MISS)
         if kwargs:
             self._named = serve
         else:
@@ -250,13 +277,13 @@ class Jitted:
 
         def fast(args: tuple[Any, ...]) -> Any:
             if len(args) != count or (check is not None and not check()):
-                return _MISS
+                return MISS
             done, result = run(variant, args if read is None else args + read(), stats)
             if done:
                 return result
             if result & 15 == NEW_PATH:
-                leave(variant.program, result)
-            return _MISS
+                leave(variant, variant.program, result)
+            return MISS
 
         return fast
 
@@ -273,6 +300,7 @@ class Jitted:
 
     def _trace(self, variants: list[Variant], form: CallForm, needed: int, effects: Effects | None = None) -> tuple[Traced, Variant]:
         with self._lock, paused_gc():
+            self._later.finish()
             start = time.perf_counter()
             if not self._stats.traces:
                 prepare(self.fun)
@@ -281,8 +309,7 @@ class Jitted:
             except SharedArguments:
                 self._writes = True
                 raise
-            self._stats.traces += 1
-            self._stats.recorded_ops += len(traced.trace.tape)
+            self.note_trace(traced)
             try:
                 variant = next((v for v in variants if v.fits(traced)), None)
                 if variant is None:
@@ -293,10 +320,7 @@ class Jitted:
                 self._writes = self._writes or bool(variant.written)
             finally:
                 traced.trace.close()
-            seconds = time.perf_counter() - start
-            self._stats.trace_seconds += seconds
-            if CONFIG.time:
-                report(f"{self.__name__}: traced {len(recording.records)} operations in {seconds:.3f} s")
+            self.note_seconds(time.perf_counter() - start, recording)
             if traced.impure:
                 self._turn_impure("; ".join(traced.impure))
             else:
@@ -307,12 +331,12 @@ class Jitted:
         """Attach a path at its second sighting, if both sightings agree."""
         if variant.declined:
             return
-        outcome = tuple(guard_outcome(recording.records[index]) for index in recording.guards)
-        contradiction = variant.tree.differs(recording) if variant.tree.root is not None else None
-        if contradiction == "" or contradiction is None:
-            leaf = _known_leaf(variant.tree, outcome)
+        outcome = recording.outcomes
+        contradiction = contradiction_of(variant.tree, recording)
+        if not contradiction:
+            leaf = known_leaf(variant.tree, outcome)
             if leaf is not None:
-                if leaf.limb.is_linked:
+                if leaf.limb.is_linked and not variant.linker.is_broken:
                     self._stats.guard_rounding += 1
                 else:
                     self._link(variant, leaf, recording, traced.structure)
@@ -335,14 +359,42 @@ class Jitted:
                 variant.seen.popitem(last=False)
             return
         if earlier is not None:
-            alone = PathTree()
-            alone.attach(earlier[0])
-            contradiction = contradiction or alone.differs(recording) or _outputs_differ(earlier[0], recording)
+            contradiction = contradiction or differ(earlier[0], recording)
         if contradiction:
             self._turn_impure(f"two traces of one path differ: {contradiction}")
             return
         if not full:
             self._attach(variant, recording, traced.structure)
+
+    def join(self, variant: Variant, recording: Recording, structure: Any) -> None:
+        """Attach and link a path that has waited. Where it contradicts others, the next call that meets it has to say why."""
+        if contradiction_of(variant.tree, recording):
+            variant.is_evident = False
+            return
+        leaf = known_leaf(variant.tree, recording.outcomes)
+        if leaf is None:
+            if variant.tree.num_paths >= CONFIG.max_paths:
+                return
+            variant.seen.pop(recording.outcomes, None)
+            leaf = variant.tree.attach(recording)
+        elif leaf.limb.is_linked and not variant.linker.is_broken:
+            return
+        self._link(variant, leaf, recording, structure)
+
+    def note_trace(self, traced: Traced) -> None:
+        """Count a trace."""
+        self._stats.traces += 1
+        self._stats.recorded_ops += len(traced.trace.tape)
+
+    def note_seconds(self, seconds: float, recording: Recording) -> None:
+        """Note what a trace has cost."""
+        self._stats.trace_seconds += seconds
+        if CONFIG.time:
+            report(f"{self.__name__}: traced {len(recording.records)} operations in {seconds:.3f} s")
+
+    def reinstall(self) -> None:
+        """Let the next call choose anew what it tries first."""
+        self._last = self._named = None
 
     def _attach(self, variant: Variant, recording: Recording, structure: Any) -> None:
         leaf = variant.tree.attach(recording)
@@ -354,6 +406,7 @@ class Jitted:
         if not variant.is_evident or self.compile_after != 2:
             return False
         with self._lock, paused_gc():
+            self._later.finish()
             if variant.program is None and variant.seen:
                 _, (recording, structure) = variant.seen.popitem()
                 self._attach(variant, recording, structure)
@@ -384,7 +437,7 @@ class Jitted:
 
         leaf.outputs = recording.outputs
         leaf.form = (structure, recording.kinds)
-        start = time.perf_counter()
+        start = clock()
         counts = LinkCounts(exact=self.exact)
         if variant.linker is None:
             variant.linker = Linker(variant.tree, self._table, variant.arguments, variant.constants, self.memory_budget)
@@ -392,7 +445,7 @@ class Jitted:
         if program is None:
             return
         note(self.fun)
-        total = time.perf_counter() - start
+        total = clock() - start
         if self.memory_budget is not None and program.arena_bytes > self.memory_budget:
             warnings.warn(
                 f"irgrad.jit({self.__name__}): a call needs {program.arena_bytes} bytes, more than memory_budget={self.memory_budget}",
@@ -437,6 +490,12 @@ class Jitted:
         self._first(args, kwargs, form, 1)
         return self
 
+    def settle(self) -> Jitted:
+        """Trace and link now what waits for later calls to do it; returns self. Compiled calls then give nothing to it any more."""
+        with self._lock:
+            self._later.finish()
+        return self
+
     def stats(self) -> Stats:
         """Counts and seconds so far, as a copy."""
         compiled = self._retired + sum(v.num_calls for v in self.variants)
@@ -449,6 +508,7 @@ class Jitted:
             self._stats,
             calls=self._stats.eager_calls + compiled,
             rows_last_call=rows,
+            waiting=sum(len(v.waiting) for v in self.variants),
             parallel_rows=sum(p.parallel_rows for p in programs),
             parallel_entries=sum(int(count[0]) for p in programs for count in p.parallel_entries),
         )
@@ -462,10 +522,6 @@ class Jitted:
     @property
     def variants(self) -> list[Variant]:
         return [v for variants in self._signatures.values() for v in variants]
-
-
-def _same_leaf(a: Any, b: Any) -> bool:
-    return a is b or (type(a) is type(b) is np.int64 and a == b)
 
 
 def report(text: str) -> None:
@@ -482,57 +538,6 @@ def reason_of(variant: Variant, code: int) -> str:
     if kind == FAILED:
         return "an operation failed in compiled code and is repeated with numpy"
     return "an argument or captured value has another type, shape or layout"
-
-
-def _raises_on_float_errors() -> bool:
-    return "raise" in np.geterr().values()
-
-
-def _error_state() -> tuple[Callable[[], Any], Any]:
-    """A cheap look at numpy's floating-point error settings, and what it sees in the usual state.
-
-    numpy keeps them in a context variable that has no value until they are changed; where that private name is missing, they are read.
-    """
-    variable = getattr(getattr(getattr(np, "_core", None), "umath", None), "_extobj_contextvar", None)
-    if isinstance(variable, ContextVar):
-        with np.errstate(all="ignore"):
-            changed = variable.get()
-        if variable.get() is not changed:
-            return variable.get, variable.get()
-    return _raises_on_float_errors, False
-
-
-error_state, _USUAL_ERRORS = _error_state()
-
-
-def _known_leaf(tree: PathTree, outcome: tuple[Any, ...]) -> Any:
-    node = tree.root
-    for value in outcome:
-        if node is None or node.guard is None:
-            return None
-        node = node.children.get(value)
-    return node if node is not None and node.is_leaf else None
-
-
-def _outputs_differ(a: Recording, b: Recording) -> str:
-    if len(a.outputs) != len(b.outputs):
-        return "the results have different structures"
-    for x, y in zip(a.outputs, b.outputs, strict=True):
-        if type(x) is tuple and type(y) is tuple:
-            if not _same_constant(x[0], y[0]):
-                return "a constant result"
-        elif x != y:
-            return "other values are returned"
-    return ""
-
-
-def _same_constant(x: Any, y: Any) -> bool:
-    if x is y:
-        return True
-    try:
-        return type(x) is type(y) and bool(np.all(np.asarray(x == y)) or (x != x and y != y))
-    except Exception:
-        return False
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from irgrad.runtime.recompute import Schedule, plan
 from irgrad.runtime.runs import Forms, Runs
 from irgrad.runtime.tables import Tables
 from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse, analyse_limb, extends
+from irgrad.runtime.turns import checkpoint
 
 _GUARDED = {"bool": np.dtype(bool), "int": np.dtype(np.int64), "bits": np.dtype(np.float64)}
 
@@ -91,6 +92,7 @@ class Linker:
         self.may_replay = True
         self.counts = LinkCounts()
         self.num_added = 0  # paths that the last program has more than the one before
+        self.is_broken = False  # linking was left halfway: all is to be linked again
         self.num_waiting = 0  # paths, and calls on them, since one of them needed a whole new program
         self.forms: Forms = {}
         self.parallel_entries = np.zeros(1, np.int64)  # rows whose chunks the team has run: native code counts
@@ -123,7 +125,7 @@ class Linker:
 
     def link(self, counts: LinkCounts) -> Program:
         """The program of the whole tree; adds to `counts`."""
-        self.counts = counts
+        self.counts, self.is_broken = counts, True
         self.num_added = sum(not limb.is_linked for limb in self.tree.limbs)
         self.num_waiting = 0
         self.reset()
@@ -145,6 +147,7 @@ class Linker:
                 self.node(node, places, arena)
                 if wanted.get(node):
                     states[node] = copied(places), arena.copy()
+                checkpoint()
         return self.within(self.finish())
 
     def fits(self, limb: Limb) -> bool:
@@ -172,11 +175,13 @@ class Linker:
         them wait for each other (None), so that the cost of a path stays bounded. The prefix of the limb is followed without writing
         rows, to know where its values are.
         """
+        if self.is_broken:
+            return self.link(counts)
         if not self.fits(limb):
             self.num_waiting += 1
             return self.link(counts) if self.num_waiting > self.tree.num_paths / 8 - 2 else None
         limb.is_linked, self.num_added = True, 1
-        self.counts = counts
+        self.counts, self.is_broken = counts, True
         places: dict[int, Place] = {}
         arena = Arena()
         line = limb.ancestry()
@@ -187,6 +192,7 @@ class Linker:
             if node.limb is limb:
                 self.silent = False
             self.node(node, places, arena)
+            checkpoint()
         return self.within(self.finish())
 
     def within(self, program: Program) -> Program:
@@ -251,6 +257,7 @@ class Linker:
             self.instance(instance, node, places, arena, dying, schedule.kept[position], direct)
             for value in dying:
                 self.forget(value, places, arena)
+            checkpoint()
         if node.guard is not None:
             self.guard(node, places, arena)
             for value in schedule.dying[-1]:
@@ -576,6 +583,7 @@ class Linker:
         program.parallel_rows = self.parallel_rows + sum(each.parallel_rows for each in inner)
         program.parallel_entries = [self.parallel_entries, *[count for each in inner for count in each.parallel_entries]]
         program.seal(self.num_outs)
+        self.is_broken = False
         return program
 
 

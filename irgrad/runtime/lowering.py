@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from irgrad.passes.accumulate import accumulate
 from irgrad.passes.cluster import cluster
 from irgrad.passes.legalize import legalize
 from irgrad.passes.pipeline import EXACT, PIPELINE, optimize
+from irgrad.runtime.turns import checkpoint, clock
 
 
 @dataclass
@@ -41,18 +41,22 @@ def lowered_template(
     key = (template.key, *use)
     found = _lowered.get(key)
     if found is None:
-        start = time.perf_counter()
+        start = clock()
         graph, nodes = template_graph(instance, records, f"template_{template.number}")
         graph.set_outputs([node for node, given in zip(nodes, exported, strict=True) if given])
         for name, result in optimize(graph, EXACT if counts.exact else PIPELINE):
             for what, count in result.counts.items():
                 counts.pass_counts[f"{name} {what}"] = counts.pass_counts.get(f"{name} {what}", 0) + count
+        checkpoint()
         legalize(graph)
         for what, count in accumulate(graph).counts.items():
             counts.pass_counts[f"accumulate {what}"] = counts.pass_counts.get(f"accumulate {what}", 0) + count
         numbers = tuple(() for _ in range(len(graph.inputs) - len(strides)))
-        found = _lowered[key] = lower(cluster(graph, [*strides, *numbers]))
+        checkpoint()
+        plan = cluster(graph, [*strides, *numbers])
+        checkpoint()
+        found = _lowered[key] = lower(plan)
         counts.templates += 1
-        counts.passes += time.perf_counter() - start
+        counts.passes += clock() - start
     template.lowered[use] = found
     return found

@@ -132,14 +132,14 @@ def _note_exit(variant: Any, program: Program, context: Context, code: int) -> N
     variant.exit = (program.guards[row], kind.from_address(int(context.bases[ref & 65535]) + (ref >> 16)).value)
 
 
-def leave(program: Program, code: int) -> None:
-    """Note that the call at hand has tried this program: `left` tells."""
-    _INTERRUPTED.left = (program, code)
+def leave(variant: Any, program: Program, code: int) -> None:
+    """Note that the call at hand has tried this program of a variant: `left` tells."""
+    _INTERRUPTED.left = (variant, program, code)
 
 
-def left() -> tuple[Program | None, int]:
-    """The program that the call at hand has left on a new path, with what the driver answered; once."""
-    return vars(_INTERRUPTED).pop("left", None) or (None, 0)
+def left() -> tuple[Any, Program | None, int]:
+    """The variant and the program that the call at hand has left on a new path, with what the driver answered; once."""
+    return vars(_INTERRUPTED).pop("left", None) or (None, None, 0)
 
 
 def interrupted() -> Effects:
@@ -212,7 +212,7 @@ def direct(
             return out
         if code & 15 == NEW_PATH:
             _note_exit(variant, program, context, code)
-            leave(program, code)
+            leave(variant, program, code)
         contexts.append(context)
         return miss
 

@@ -63,12 +63,16 @@ class Traced:
 
 
 def trace_call(
-    fun: Callable[..., Any], form: CallForm, effects: Effects | None = None, annotate: bool = False, defer: bool = False
+    fun: Callable[..., Any],
+    form: CallForm,
+    effects: Effects | None = None,
+    annotate: bool = False,
+    defer: bool = False,
+    begun: Callable[[GraphTrace, Substitution], None] | None = None,
 ) -> Traced:
     """Run `fun` on tracers of a call's data leaves; `effects` has what the interrupted run that this one repeats has drawn.
 
-    `defer` says that large values may be left to be computed later (`frontend.deferral`).
-
+    `defer` says that large values may be computed later (`frontend.deferral`). `begun` sees the trace before the first operation.
     Raises SharedArguments where an argument is written in whose memory another one is.
     """
     trace = GraphTrace(sys._getframe(0))
@@ -93,26 +97,22 @@ def trace_call(
     substitution.on_doubt = trace.settle
     trace.finder = finder = Finder(trace.sites.base, captured.__setitem__)
     try:
-        inputs = [trace.input(value, number) for number, value in enumerate(form.values)]
-        trace.given = form.given
-        placed = {p: v if type(v) in ATOMS else substitution.value(v, SelfOrigin(v)) for p, v in form.statics.items()}
-        placed.update((p, view_of(trace, inputs[number], steps)) for p, (number, steps) in form.members.items())
-        data = iter(inputs)
-        tracers = [placed[position] if position in placed else next(data) for position in range(form.size)]
-        args, kwargs = unflatten(form.structure, tracers)
+        if begun is not None:
+            begun(trace, substitution)
+        args, kwargs = _arguments(trace, substitution, form)
         substitution.question(doubt_of_arguments, (args, kwargs))
         result = substitution.function(fun)(*args, **kwargs)
         if isinstance(result, (GeneratorType, CoroutineType, AsyncGeneratorType)):
-            name = getattr(fun, "__qualname__", repr(fun))
-            raise TraceError(f"{name} returns a {type(result).__name__}, which runs after its trace has ended; return a list or an array")
+            name, kind = getattr(fun, "__qualname__", repr(fun)), type(result).__name__
+            raise TraceError(f"{name} returns a {kind}, which runs after its trace has ended; return a list or an array")
         outputs, out_structure = flatten(result)
         if trace.storages:
             outputs = resolve_all(trace, outputs, True)
             check_written(trace, outputs)
-        watch(trace)
+        if begun is None:  # others may draw while a trace in turns stands still
+            watch(trace)
         impure = substitution.finish()
-        guards = [*substitution.guards, *finder.guards]
-        return Traced(trace, outputs, out_structure, guards, captured, impure, substitution.doubt)
+        return Traced(trace, outputs, out_structure, [*substitution.guards, *finder.guards], captured, impure, substitution.doubt)
     except BaseException as error:
         substitution.finish()  # writes to globals and cells up to here are the user's
         trace.close()
@@ -122,6 +122,16 @@ def trace_call(
         raise
     finally:
         CURRENT.reset(token)
+
+
+def _arguments(trace: GraphTrace, substitution: Substitution, form: CallForm) -> Any:
+    """The arguments that a trace of a call gives to the function: tracers of its data leaves."""
+    inputs = [trace.input(value, number) for number, value in enumerate(form.values)]
+    trace.given = form.given
+    placed = {p: v if type(v) in ATOMS else substitution.value(v, SelfOrigin(v)) for p, v in form.statics.items()}
+    placed.update((p, view_of(trace, inputs[number], steps)) for p, (number, steps) in form.members.items())
+    data = iter(inputs)
+    return unflatten(form.structure, [placed[position] if position in placed else next(data) for position in range(form.size)])
 
 
 def _last_line(error: BaseException) -> Source | None:

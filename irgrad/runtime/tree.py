@@ -19,6 +19,7 @@ from irgrad.ir.primitive import GUARD, PURE
 from irgrad.ir.recording import Block, Record, Recording, guard_outcome, is_guard
 from irgrad.ir.template import Instance, Template, TemplateTable
 from irgrad.runtime.instances import analyse_node
+from irgrad.runtime.turns import checkpoint
 
 
 class PathNode:
@@ -252,6 +253,7 @@ class PathTree:
                 if not guards and (mine.code != other.code or not same_operands(mine, other)):
                     return describe_difference(mine, other)
                 position += 1
+            checkpoint()
             if node.guard is None:
                 return None if position == len(records) else "the path goes on"
             node = node.children.get(guard_outcome(records[position - 1]))
@@ -350,6 +352,7 @@ def _analyse_nodes(limb: Limb, line: list[PathNode], starts: list[int], table: T
     """Those nodes of a limb that are asked for other values than before, the last first."""
     for node in reversed(limb.nodes):
         if node in changed:
+            checkpoint()
             analyse_node(node, table)
             for value in node.uses:
                 owner = line[bisect_right(starts, value) - 1]

@@ -26,7 +26,8 @@ SEEN_EXITS = 256  # guards and outcomes that calls left the program at, once so 
 class Variant:
     """Programs of one signature for captured values of one shape: input numbering, path tree, program."""
 
-    def __init__(self, leaves: Sequence[Any]) -> None:
+    def __init__(self, leaves: Sequence[Any], siblings: Sequence[Variant] = ()) -> None:
+        self.siblings = siblings  # all variants of the signature
         self.tree = PathTree()
         self.program: Any = None
         self.linker: Any = None
@@ -44,6 +45,8 @@ class Variant:
         self.is_evident = False  # one trace of a path is enough
         self.exit: Any = None  # where the last call left the program: a guard's node, and the outcome
         self.exits: OrderedDict[Any, None] = OrderedDict()  # where calls left it once
+        self.waiting: set[Any] = set()  # where calls left it that are to be traced later
+        self.eager_seconds = 0.0  # of the last call that ran eagerly
         self.results: Any = None
         self.declined = ""
         self.written: set[int] = set()  # leaves that the function writes into
@@ -79,7 +82,7 @@ class Variant:
         Not the first one that leaves the program where it does, if a trace of the second is enough: it costs what an eager call does.
         Where most paths are seen once, few are traced at all: a trace costs a few times what the call does.
         """
-        if self.declined:
+        if self.declined or self.exit in self.waiting:
             return False
         self.num_new += 1
         if needed > 1 and (self.is_evident or self.num_repeated >= TRUSTED) and not self.left_before():

@@ -1,0 +1,189 @@
+"""New paths that are traced and linked later, a little with each call: no call on a new path costs much more than an eager one.
+
+A trace with its linking takes several times as long as the eager call on the same path. So the call that meets a path for the second
+time runs eagerly, and leaves a copy of its arguments here. From then on each call of the function gives a share of what an eager call takes
+(`IRGRAD_PATH_SHARE`, in percent) to work that stands still in between (`runtime.turns`), until the path has joined the program.
+
+That is done for functions that are evidently pure (`frontend.purity`), with small arguments: running them once more has no effects, and
+the copy costs nothing. Where the trace shows otherwise, or anything is raised, it is forgotten, and the next call that meets the path twice
+traces it at once, for better or worse.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from irgrad.config import CONFIG
+from irgrad.frontend.deferral import LARGE
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.record import freeze
+from irgrad.frontend.substitute import Substitution
+from irgrad.runtime.signature import CallForm
+from irgrad.runtime.tracing import trace_call
+from irgrad.runtime.turns import STANDING, Dropped, Turns, checkpoint, clock
+from irgrad.runtime.variant import Variant
+
+if TYPE_CHECKING:
+    from irgrad.runtime.jit import Jitted
+
+LEAST = 6e-5  # seconds of a turn: to change threads and back takes some 10 us
+WAITING = 16  # paths of one function that wait
+
+
+class Wanted:
+    """A path that is to be traced: the arguments that lead there, and where they leave the program."""
+
+    def __init__(self, variant: Variant, form: CallForm) -> None:
+        self.variant = variant
+        self.form = form
+        self.exit = variant.exit
+        variant.waiting.add(self.exit)
+
+
+class Later:
+    """The paths of one jitted function that wait, and what its calls have given to them."""
+
+    def __init__(self, jitted: Jitted) -> None:
+        self._jitted = jitted
+        self._queue: deque[Wanted] = deque()
+        self._turns: Turns | None = None
+        self._credit = 0.0
+        self.num_turns = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Is there a path that waits?"""
+        turns = self._turns
+        if turns is None:
+            return False
+        if turns.is_done:
+            self._close(turns)
+        return self._turns is not None
+
+    def add(self, variant: Variant, form: CallForm) -> bool:
+        """Let a path wait; False where it is to be traced at once."""
+        if not _may_wait(variant, form):
+            return False
+        if len(self._queue) >= WAITING:
+            return True  # it will be met again
+        is_busy = self.is_busy
+        self._queue.append(Wanted(variant, _copied(form)))
+        if not is_busy:
+            self._turns = Turns(self._serve)
+            self._credit = 0.0
+            self._jitted.reinstall()
+            oldest = STANDING.add(self._turns)
+            if oldest is not None:
+                oldest.drop()
+        return True
+
+    def give(self, seconds: float) -> None:
+        """Let the work have a share of the time that an eager call has taken."""
+        turns = self._turns
+        if turns is None:
+            return
+        self._credit += seconds * CONFIG.path_share / 100.0
+        if self._credit >= LEAST:
+            start = perf_counter()
+            turns.step(self._credit)
+            self._credit -= perf_counter() - start
+        if turns.is_done:
+            self._close(turns)
+
+    def finish(self) -> None:
+        """Do all that waits."""
+        turns = self._turns
+        if turns is not None:
+            turns.finish()
+            self._close(turns)
+
+    def _close(self, turns: Turns) -> None:
+        if self._turns is turns:
+            self.num_turns += turns.num_turns
+            self._turns = None
+            for wanted in self._queue:  # it was dropped
+                wanted.variant.waiting.discard(wanted.exit)
+            self._queue.clear()
+            self._jitted.reinstall()
+
+    # -- in turns ----------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while self._queue:
+            wanted = self._queue[0]
+            try:
+                with np.errstate(all="ignore"):  # the eager call has said it
+                    self._trace(wanted)
+            except Dropped:
+                raise
+            except Exception:  # the next call that meets this path raises it, if it has to be
+                wanted.variant.is_evident = False
+            wanted.variant.waiting.discard(wanted.exit)
+            self._queue.popleft()
+            if self._queue:
+                checkpoint()
+
+    def _trace(self, wanted: Wanted) -> None:
+        jitted, variant, start = self._jitted, wanted.variant, clock()
+        turns = self._turns
+        assert turns is not None
+
+        def begun(trace: GraphTrace, substitution: Substitution) -> None:
+            def pause() -> None:
+                if turns.pause() and not (variant.check() and all(guard.holds() for guard in substitution.guards)):
+                    raise _Changed
+
+            def doubtful() -> None:
+                raise _Doubtful
+
+            substitution.on_doubt, substitution.puts_back = doubtful, False
+            trace.pause_with(pause)
+            pause()
+
+        try:
+            traced = trace_call(jitted.fun, wanted.form, defer=True, begun=begun)
+        except _Changed:
+            return
+        except _Doubtful:
+            variant.is_evident = False
+            return
+        try:
+            jitted.note_trace(traced)
+            if traced.impure or traced.doubt:
+                variant.is_evident = False
+                return
+            if not variant.fits(traced):
+                return
+            recording = freeze(traced.trace, traced.outputs, variant.number_input)
+            variant.guard(traced.guards)
+        finally:
+            traced.trace.close()
+        jitted.note_seconds(clock() - start, recording)
+        jitted.join(variant, recording, traced.structure)
+
+
+class _Changed(Dropped):
+    """What the trace relied on is not as it was: calls came between, and their caller changed it."""
+
+
+class _Doubtful(Dropped):
+    """The path comes by what may have effects, which would happen a second time."""
+
+
+def _may_wait(variant: Variant, form: CallForm) -> bool:
+    """May the path of a call be traced later, from copies of its arguments?"""
+    if not CONFIG.path_share or not variant.is_evident or variant.written or form.members or variant.linker.budget is not None:
+        return False
+    return sum(argument.nbytes for argument in variant.arguments) < LARGE
+
+
+def _copied(form: CallForm) -> CallForm:
+    """The same call on arrays of its own."""
+    copies = {id(leaf): leaf.copy(order="K") for leaf in form.leaves if isinstance(leaf, np.ndarray)}
+    leaves, values, given = ([copies.get(id(leaf), leaf) for leaf in part] for part in (form.leaves, form.values, form.given))
+    return replace(form, leaves=leaves, values=values, given=given)

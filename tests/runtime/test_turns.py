@@ -1,0 +1,440 @@
+"""New paths that are traced and linked in turns: who does it, how much at a time, and what is left where it is interrupted."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irgrad
+from irgrad.config import CONFIG
+from irgrad.runtime import later
+from irgrad.runtime.explain import explanation
+from irgrad.runtime.link import Linker
+from irgrad.runtime.turns import MOST, STANDING, Turns, checkpoint, clock
+from tests.runtime.test_paths import longer_nest, longer_recursion, longer_vector, longer_writes, series, tolerance
+
+pytestmark = pytest.mark.usefixtures("turns")
+FUNCTIONS = [series, longer_vector, longer_writes, longer_recursion, longer_nest]
+
+
+def known(f: Callable[..., Any], count: int = 5) -> Any:
+    """`f` jitted, with the path of one count compiled."""
+    jitted = irgrad.jit(irgrad.grad(f))
+    for _ in range(3):
+        jitted(0.9, tolerance(count))
+    return jitted
+
+
+# -- the work ----
+
+
+def test_work_goes_on_only_while_someone_waits() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        for k in range(3):
+            done.append(k)
+            checkpoint()
+
+    turns = Turns(work)
+    assert done == []
+    turns.step(0.0)
+    assert done == [0]
+    time.sleep(0.01)
+    assert done == [0] and not turns.is_done
+    turns.step(0.0)
+    turns.step(10.0)
+    assert done == [0, 1, 2] and turns.is_done
+    turns.step(0.0)
+    assert turns.num_turns == 3
+
+
+def test_a_turn_lasts_as_long_as_it_was_given() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        for k in range(100):
+            done.append(k)
+            checkpoint()
+
+    turns = Turns(work)
+    turns.step(10.0)
+    assert turns.is_done and turns.num_turns == 1 and len(done) == 100
+
+
+def test_time_that_work_stands_still_does_not_count() -> None:
+    found: list[float] = []
+
+    def work() -> None:
+        start = clock()
+        checkpoint()
+        found.append(clock() - start)
+
+    turns = Turns(work)
+    turns.step(0.0)
+    time.sleep(0.1)
+    turns.finish()
+    assert found[0] < 0.05
+
+
+def test_dropped_work_ends_where_it_stands_and_cleans_up() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        try:
+            done.append("begun")
+            try:
+                checkpoint()
+            except Exception:
+                done.append("caught")
+            done.append("went on")
+        finally:
+            done.append("cleaned up")
+
+    turns = Turns(work)
+    turns.step(0.0)
+    turns.drop()
+    assert done == ["begun", "cleaned up"] and turns.is_done
+
+
+def test_work_that_comes_to_no_checkpoint_is_not_waited_for() -> None:
+    free = threading.Event()
+    turns = Turns(lambda: (free.wait(10.0), checkpoint())[1])
+    turns.step(0.0)
+    assert not turns.is_done  # it goes on beside
+    free.set()
+    turns.finish()
+    assert turns.is_done
+
+
+def test_collections_are_as_they_were_between_turns() -> None:
+    seen: list[bool] = []
+
+    def work() -> None:
+        seen.append(gc.isenabled())
+        checkpoint()
+
+    assert gc.isenabled()
+    turns = Turns(work)
+    turns.step(0.0)
+    assert seen == [False] and gc.isenabled()
+    turns.finish()
+    assert gc.isenabled()
+
+
+def test_a_bounded_number_of_works_stands_still() -> None:
+    all_turns = []
+    for _ in range(MOST + 3):
+        turns = Turns(lambda: [checkpoint() for _ in range(3)] and None)
+        oldest = STANDING.add(turns)
+        if oldest is not None:
+            oldest.drop()
+        turns.step(0.0)
+        all_turns.append(turns)
+    assert [turns.is_done for turns in all_turns] == [True] * 3 + [False] * MOST
+    for turns in all_turns:
+        turns.finish()
+
+
+# -- paths ----
+
+
+@pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.__name__)
+def test_a_new_path_is_eager_until_later_calls_have_linked_it(f: Any) -> None:
+    gradient, jitted = irgrad.grad(f), known(f)
+    traces, paths = jitted.stats().traces, jitted.stats().paths
+    want = gradient(0.9, tolerance(8))
+    np.testing.assert_allclose(jitted(0.9, tolerance(8)), want, rtol=1e-11)
+    assert jitted.stats().waiting == 0
+    np.testing.assert_allclose(jitted(0.9, tolerance(8)), want, rtol=1e-11)
+    assert (jitted.stats().waiting, jitted.stats().paths) == (1, paths)
+    calls = 0
+    while jitted.stats().waiting and calls < 3000:
+        before = jitted.stats().eager_calls
+        np.testing.assert_allclose(jitted(0.9, tolerance(8)), want, rtol=1e-11)
+        assert jitted.stats().eager_calls == before + 1
+        calls += 1
+    assert calls > 3  # no call did all of it
+    assert (jitted.stats().traces, jitted.stats().paths) == (traces + 1, paths + 1)
+    before = jitted.stats().eager_calls
+    np.testing.assert_allclose(jitted(0.9, tolerance(8)), want, rtol=1e-11)
+    assert jitted.stats().eager_calls == before
+
+
+def test_compiled_calls_give_too_and_then_no_more() -> None:
+    jitted = known(series)
+    for _ in range(2):
+        jitted(0.9, tolerance(9))
+    before, calls = jitted.stats().eager_calls, 0
+    while jitted.stats().waiting and calls < 3000:
+        jitted(0.9, tolerance(5))
+        calls += 1
+    assert jitted.stats().eager_calls == before and jitted.stats().paths == 2
+    turns = jitted._later.num_turns
+    assert 1 < turns <= calls + 1
+    for _ in range(5):
+        jitted(0.9, tolerance(5)), jitted(0.9, tolerance(9))
+    assert jitted._later.num_turns == turns and jitted.stats().eager_calls == before
+
+
+def test_settle_does_all_that_waits() -> None:
+    jitted = known(series, 20)
+    for count in (8, 11, 14):
+        for _ in range(2):
+            jitted(0.9, tolerance(count))
+    assert jitted.stats().waiting >= 2
+    assert "wait to be traced" in explanation(jitted)
+    assert jitted.settle() is jitted
+    assert (jitted.stats().waiting, jitted.stats().paths, jitted.stats().traces) == (0, 4, 4)
+    before = jitted.stats().eager_calls
+    for count in (8, 11, 14):
+        np.testing.assert_allclose(jitted(0.9, tolerance(count)), irgrad.grad(series)(0.9, tolerance(count)), rtol=1e-12)
+    assert jitted.stats().eager_calls == before
+
+
+def test_a_path_waits_once_however_often_it_is_met() -> None:
+    jitted = known(series)
+    for _ in range(6):
+        jitted(0.9, tolerance(8))
+        assert jitted.stats().waiting <= 1
+    jitted.settle()
+    assert jitted.stats().traces == 2
+
+
+def test_waiting_paths_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(later, "WAITING", 3)
+    monkeypatch.setattr(CONFIG, "path_share", 1)
+    jitted = known(series, 30)
+    for count in range(2, 12):
+        for _ in range(2):
+            jitted(0.9, tolerance(count))
+    assert jitted.stats().waiting == 3
+
+
+def test_arguments_are_those_of_the_call() -> None:
+    """The caller may write into an array between its call and the trace."""
+    jitted = irgrad.jit(irgrad.grad(lambda x: np.sum(x * x) if np.sum(x) > 0 else np.sum(np.sin(x))))
+    x = np.ones(3)
+    for _ in range(3):
+        jitted(x)
+    for _ in range(2):
+        x[:] = -1.0
+        jitted(x)
+        x[:] = 1.0
+    jitted.settle()
+    assert jitted.stats().paths == 2
+    before = jitted.stats().eager_calls
+    x[:] = -2.0
+    np.testing.assert_allclose(jitted(x), np.cos(x))
+    assert jitted.stats().eager_calls == before
+
+
+def test_captured_arrays_may_change_between_turns() -> None:
+    weights = np.array([1.0, 2.0])
+
+    def f(x: Any) -> Any:
+        total, term = 0.0 * x, x
+        while abs(term) > 0.1:
+            total = total + np.sum(weights) * np.sin(term)
+            term = term * 0.5 * weights[0]
+        return total
+
+    jitted, gradient = irgrad.jit(irgrad.grad(f)), irgrad.grad(f)
+    rng = np.random.default_rng(0)
+    for k in range(400):
+        weights[:] = rng.uniform(0.5, 1.5, 2)
+        x = float(rng.uniform(0.2, 30.0))
+        np.testing.assert_allclose(jitted(x), gradient(x), rtol=1e-12, err_msg=f"call {k}")
+    jitted.settle()
+    assert jitted.stats().paths > 3
+
+
+power = 2
+
+
+def with_power(x: Any) -> Any:
+    y = x
+    while y > 1.0:
+        y = y * 0.7
+        y = y**power / y ** (power - 1)
+    return y**power
+
+
+def test_a_guarded_value_that_changes_between_turns_leaves_no_mixed_path() -> None:
+    global power
+    jitted, gradient = irgrad.jit(irgrad.grad(with_power)), irgrad.grad(with_power)
+    try:
+        for x in (3.0, 3.0, 3.0, 20.0, 20.0):
+            jitted(x)
+        assert jitted.stats().waiting == 1
+        (found,) = jitted.variants
+        while jitted._later._turns is not None and jitted._later._turns.num_turns < 3:  # the trace has begun
+            jitted(3.0)
+        power = 3
+        np.testing.assert_allclose(jitted(3.0), gradient(3.0), rtol=1e-12)
+        jitted.settle()
+        for p in (2, 3, 2):
+            power = p
+            for x in (3.0, 20.0, 100.0) * 4:
+                np.testing.assert_allclose(jitted(x), gradient(x), rtol=1e-12)
+        assert found in jitted.variants
+    finally:
+        power = 2
+
+
+def test_what_may_have_effects_is_done_once() -> None:
+    """A path that changes a captured list, which no other did: eagerly it does so once a call, and no trace repeats it."""
+    seen: list[float] = []
+
+    def f(x: Any) -> Any:
+        if x > 10.0:
+            seen.append(1.0)
+        return x * x if x > 0 else -x
+
+    jitted = irgrad.jit(irgrad.grad(f))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for _ in range(3):
+            jitted(2.0)
+        for k in range(1, 8):
+            assert jitted(20.0) == 40.0
+            jitted.settle()
+            assert len(seen) == k
+
+
+def test_an_error_of_a_trace_is_raised_by_a_later_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    jitted = known(series)
+    monkeypatch.setattr(CONFIG, "max_nodes", 60)
+    want = irgrad.grad(series)(0.9, tolerance(40))
+    for _ in range(2):
+        assert jitted(0.9, tolerance(40)) == want
+    jitted.settle()
+    assert (jitted.stats().paths, jitted.stats().waiting) == (1, 0)
+    with pytest.raises(irgrad.errors.TraceError, match="more than 60 operations"):
+        jitted(0.9, tolerance(40))
+    before = jitted.stats().eager_calls
+    np.testing.assert_allclose(jitted(0.9, tolerance(5)), irgrad.grad(series)(0.9, tolerance(5)), rtol=1e-12)
+    assert jitted.stats().eager_calls == before
+
+
+def test_functions_that_are_not_evidently_pure_are_traced_by_the_call() -> None:
+    calls: list[int] = []
+
+    class Model:
+        def loss(self, x: Any) -> Any:
+            calls.append(1)
+            return x * x if x > 0 else -x
+
+    model = Model()
+    jitted = irgrad.jit(lambda x: model.loss(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for k in range(12):
+            x = 2.0 if k < 4 else -2.0
+            jitted(x)
+            assert jitted.stats().waiting == 0
+
+
+def test_linking_that_was_left_halfway_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradient, jitted = irgrad.grad(longer_nest), known(longer_nest)
+    (found,) = jitted.variants
+    for _ in range(2):
+        jitted(0.9, tolerance(9))
+    while not found.linker.is_broken and jitted.stats().waiting:
+        jitted(0.9, tolerance(5))
+    assert found.linker.is_broken
+    linked: list[int] = []
+    link = Linker.link
+    monkeypatch.setattr(Linker, "link", lambda self, counts: linked.append(1) or link(self, counts))
+    jitted._later._turns.drop()
+    for _ in range(3):
+        for count in (5, 9, 12):
+            np.testing.assert_allclose(jitted(0.9, tolerance(count)), gradient(0.9, tolerance(count)), rtol=1e-11)
+        jitted.settle()
+    assert linked == [1] and not found.linker.is_broken
+    before = jitted.stats().eager_calls
+    for count in (5, 9, 12):
+        np.testing.assert_allclose(jitted(0.9, tolerance(count)), gradient(0.9, tolerance(count)), rtol=1e-11)
+    assert jitted.stats().eager_calls == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_child_begins_anew() -> None:
+    gradient, jitted = irgrad.grad(longer_nest), known(longer_nest)
+    (found,) = jitted.variants
+    for _ in range(2):
+        jitted(0.9, tolerance(9))
+    while not found.linker.is_broken and jitted.stats().waiting:
+        jitted(0.9, tolerance(5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads, in newer versions of Python
+        child = os.fork()
+    if child == 0:
+        right = False
+        try:
+            for _ in range(3):
+                for count in (5, 9, 12):
+                    np.testing.assert_allclose(jitted(0.9, tolerance(count)), gradient(0.9, tolerance(count)), rtol=1e-11)
+                jitted.settle()
+            right = jitted.stats().waiting == 0 and not found.linker.is_broken
+        finally:
+            os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    jitted.settle()
+    np.testing.assert_allclose(jitted(0.9, tolerance(9)), gradient(0.9, tolerance(9)), rtol=1e-11)
+
+
+def test_many_threads_call_while_paths_wait() -> None:
+    gradient, jitted = irgrad.grad(series), known(series)
+    wrong: list[Any] = []
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(60):
+            t = tolerance(int(rng.integers(2, 20)))
+            try:
+                np.testing.assert_allclose(jitted(0.9, t), gradient(0.9, t), rtol=1e-11)
+            except BaseException as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    jitted.settle()
+    assert jitted.stats().waiting == 0 and jitted.stats().paths > 2
+    for count in range(2, 20):
+        np.testing.assert_allclose(jitted(0.9, tolerance(count)), gradient(0.9, tolerance(count)), rtol=1e-11)
+
+
+def test_random_paths_in_turns(rng: np.random.Generator) -> None:
+    """Thousands of calls on trees of paths, checked one by one, whoever answers."""
+
+    def f(x: Any) -> Any:
+        total = x[0] * 1.0
+        for k in range(6):
+            if total > x[1]:
+                total = total * 0.7 + np.sin(x[2])
+            elif total < -x[1]:
+                total = np.exp(-total * total) + x[k % 3]
+            else:
+                total = total + x[0] * x[2]
+        return total
+
+    jitted, gradient = irgrad.jit(irgrad.grad(f)), irgrad.grad(f)
+    points = rng.normal(size=(40, 3))
+    for k in range(1500):
+        x = points[int(rng.integers(len(points)))] if k % 3 else rng.normal(size=3)
+        np.testing.assert_allclose(jitted(x), gradient(x), rtol=1e-9, atol=1e-11)
+    stats = jitted.settle().stats()
+    assert stats.guard_rounding == 0 and stats.paths > 8
