@@ -86,7 +86,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """autograd's modules, imported when they are first named."""
-    if name in ("core", "tracer", "util", "wrap_util"):
+    """Modules that are imported when they are first named."""
+    if name in ("core", "misc", "scipy", "test_util", "tracer", "util", "wrap_util"):
         return _import_module(f"irgrad.{name}")
     raise AttributeError(f"module 'irgrad' has no attribute {name!r}")

@@ -253,11 +253,12 @@ class Jitted:
             return
         unpack = None
         if kwargs or len(args) != len(leaves) or not all(a is b for a, b in zip(args, leaves, strict=True)):
-            unpack = unpacker(args, kwargs, self.static_argnums, self.static_argnames)
+            unpack = variant.unpack or unpacker(args, kwargs, self.static_argnums, self.static_argnames)
             flat = None if unpack is None else unpack(args, kwargs) if kwargs else unpack(args)
             if unpack is None or flat is None or len(flat) != len(leaves) or not all(map(same_leaf, flat, leaves)):
                 variant.odd_calls += 1
                 return
+        variant.unpack = unpack
         check = variant.check if variant.guards else None
         read = variant.read if variant.origins else None
         serve = direct(variant, check, read, MISS) or self._indirect(variant, check, read)

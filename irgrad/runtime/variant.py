@@ -50,6 +50,7 @@ class Variant:
         self.results: Any = None
         self.declined = ""
         self.written: set[int] = set()  # leaves that the function writes into
+        self.unpack: Any = None  # takes arguments to leaves, where they are nested
         self.odd_calls = 0  # whose leaves were not the arguments, or parts of them, as they are
         self.num_new = 0  # calls on paths that were not compiled
         self.num_traced = 0  # and those of them that were traced
