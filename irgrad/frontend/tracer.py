@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,8 +137,7 @@ class Tracer(Value):
         if name in METHODS:
             if not hasattr(self.form, name):
                 raise AttributeError(f"{type(self.form).__name__!r} object has no attribute {name!r}")
-            method = METHODS[name]
-            return lambda *args, **kwargs: method(self, *args, **kwargs)
+            return MethodType(METHODS[name], self)
         if name in ATTRIBUTES:
             if not hasattr(self.form, name):
                 raise AttributeError(f"{type(self.form).__name__!r} object has no attribute {name!r}")

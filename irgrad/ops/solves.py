@@ -55,10 +55,10 @@ def _lu(a: Any) -> Any:
     made = np.empty((*a.shape[:-2], m * n + min(m, n) + m), a.dtype)
     for x, out in zip(stack_of(a), made.reshape(-1, made.shape[-1]), strict=True):
         factor, pivots = getrf(x)[:2] if x.size else (x, np.zeros(0, int))
-        order = np.arange(m)
-        for i, j in enumerate(pivots):
-            order[[i, j]] = order[[j, i]]
-        out[: m * n], out[m * n : m * n + min(m, n)], out[m * n + min(m, n) :] = factor.ravel(), pivots, order
+        order = list(range(m))
+        for i, j in enumerate(pivots.tolist()):
+            order[i], order[j] = order[j], order[i]
+        out[: m * n], out[m * n : -m or None], out[m * n + len(pivots) :] = factor.ravel(), pivots, order
     return made
 
 

@@ -27,6 +27,7 @@ from irgrad.frontend.handlers.core import (
     take_slice,
     transpose,
 )
+from irgrad.frontend.handlers.decided import DECISIONS, Decisions
 from irgrad.frontend.handlers.reduction import accumulator, reduce
 from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.handlers.ufuncs import composes
@@ -87,6 +88,9 @@ def matmul(trace: Trace, a: Any, b: Any) -> Any:
     y = broadcast(trace, y, (*stack, *shape_of(y)[-2:]))
     made = call(trace, "batch_dot", x, y)
     return reshape(trace, made, (*stack, shape_of(y)[-1])) if left == 1 else made
+
+
+DECISIONS[matmul] = Decisions()
 
 
 def _matmul(self: Tracer, other: Any) -> Any:

@@ -21,6 +21,7 @@ from irgrad.frontend.context import current
 from irgrad.frontend.deferral import postpone
 from irgrad.frontend.documented import PLAIN, described
 from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.handlers.decided import DECIDED, DECISIONS, Decisions
 from irgrad.frontend.storage import identity, resolve_tree, write
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import FUNCTIONS, METHODS, Tracer, is_deferred
@@ -125,6 +126,9 @@ def fresh(trace: Trace, x: Any, *given: Any) -> Any:
     return x
 
 
+_USER = 3  # frames from `GraphTrace.locate` to the user's: `run`, and the function that was called
+
+
 def run(trace: Trace, name: str, impl: Handler, args: Sequence[Any], kwargs: Mapping[str, Any], handles: bool = False) -> Any:
     """Run a handler at the user's site; numpy's errors get the call and the user's line.
 
@@ -137,13 +141,14 @@ def run(trace: Trace, name: str, impl: Handler, args: Sequence[Any], kwargs: Map
     if trace.inside:
         return impl(trace, *args, **kwargs)
     if isinstance(trace, GraphTrace):
-        trace.locate()
+        trace.locate(_USER)
     trace.inside = True
     try:
         if trace.storages and not handles:
             args = [resolve_tree(trace, a) for a in args]
             kwargs = {k: resolve_tree(trace, v) for k, v in kwargs.items()}
-        return impl(trace, *args, **kwargs)
+        decisions = None if trace.storages else DECISIONS.get(impl)
+        return impl(trace, *args, **kwargs) if decisions is None else decisions.run(trace, impl, args, kwargs)
     except IrgradError:
         raise
     except (ValueError, IndexError, TypeError) as error:
@@ -158,6 +163,8 @@ def handles(*functions: Any, method: str | None = None, creates: bool = False, b
 
     def register(impl: Handler) -> Handler:
         for function in functions:
+            if function in DECIDED:
+                DECISIONS[impl] = Decisions()
             FUNCTIONS[function] = _protocol_entry(function, impl)
             PUBLIC[function] = public = _public_entry(function, impl, creates, buffers)
             if function is not None:
@@ -174,6 +181,8 @@ def handles_method(*names: str) -> Callable[[Handler], Handler]:
 
     def register(impl: Handler) -> Handler:
         for name in names:
+            if getattr(np, name, None) in DECIDED:
+                DECISIONS[impl] = Decisions()
             METHODS[name] = _method_entry(name, impl)
         return impl
 
@@ -207,9 +216,10 @@ def _public_entry(function: Any, impl: Handler, creates: bool, buffers: bool = F
         if trace is None:
             return function(*args, **kwargs)
         if trace.is_graph:
-            if not creates and find_in_call(args, kwargs) is None and not has_data(args) and not has_data(kwargs.values()):
-                return function(*args, **kwargs)
-        elif find_in_call(args, kwargs) is None:
+            if not (creates or (args and type(args[0]) is Tracer) or find_in_call(args, kwargs) is not None):
+                if not has_data(args) and not has_data(kwargs.values()):
+                    return function(*args, **kwargs)
+        elif not (args and type(args[0]) is Tracer) and find_in_call(args, kwargs) is None:
             made = function(*args, **kwargs)
             if type(made) is np.ndarray and not trace.raw and made.dtype.kind in ("biufc" if trace.full else "fc" if buffers else ""):
                 made = identity(trace, made)

@@ -27,6 +27,7 @@ from irgrad.frontend.handlers.core import (
     shape_tuple,
     transpose,
 )
+from irgrad.frontend.handlers.decided import DECISIONS, Decisions
 from irgrad.frontend.storage import is_view, laid_out, memory_order
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import ATTRIBUTES, Tracer
@@ -170,6 +171,7 @@ def matrix_transpose(trace: Trace, x: Any, /) -> Any:
 
 
 def _attribute(name: str, impl: Callable[..., Any]) -> None:
+    DECISIONS[impl] = Decisions()
     ATTRIBUTES[name] = lambda x: run(x._trace, name, impl, (x,), {})
 
 

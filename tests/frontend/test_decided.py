@@ -1,0 +1,132 @@
+"""Decisions of handlers that are kept: what a repeated call records is what its handler would have recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irgrad
+import irgrad.numpy
+from irgrad.frontend.graph_trace import GraphTrace
+from irgrad.frontend.handlers.decided import DECISIONS
+from irgrad.frontend.trace import EagerTrace
+from irgrad.frontend.tracer import Tracer
+from tests.support.tracing import tracing
+
+half = 0.5
+
+
+def forget() -> None:
+    for decisions in DECISIONS.values():
+        decisions.recorded.clear()
+        decisions.eager.clear()
+
+
+def kept() -> int:
+    """How many calls would be repeated without their handler."""
+    return sum(d is not None for each in DECISIONS.values() for known in (each.recorded, each.eager) for d in known.values())
+
+
+x0 = np.array([0.5, 1.5, -2.0, 3.0])
+A0 = np.arange(16.0).reshape(4, 4) + 5 * np.eye(4)
+CALLS = {
+    "stack": lambda x, A: np.stack([x[0], x[1], x[0]]),
+    "array": lambda x, A: np.array([[x[0], 0.0], [-0.0, x[1]]]),
+    "which are the same": lambda x, A: np.outer(x, x) + np.outer(x, A[0]) + np.outer(A[1], A[1]),
+    "mean, std": lambda x, A: np.mean(A, axis=0) + np.std(A, axis=1) + x.mean(),
+    "products": lambda x, A: A @ x + A.T @ x + np.dot(x, A) + np.dot(A, A)[0],
+    "orders in memory": lambda x, A: A.ravel() * A.T.ravel() + A.T.reshape(16) * A.reshape(-1),
+    "systems": lambda x, A: np.linalg.solve(A, x) * np.linalg.det(A) + np.linalg.inv(A) @ x,
+    "numbers": lambda x, A: np.full(4, 0.0) + np.full(4, 2.0) + np.full(4, 1) + np.full(4, True) * x,
+    "axes and flags": lambda x, A: np.sum(A, axis=1) + np.sum(A, 0, keepdims=True)[0] + np.prod(A, -1, initial=2.0),
+    "joined": lambda x, A: np.concatenate([x, A[0], x]) + np.hstack([x, x, A[0]]),
+    "dtypes": lambda x, A: np.sum(x, dtype=np.float32) + np.sum(x.astype(np.float32), dtype=float) + np.sum(x > 0),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_repeated_calls_record_the_same(name: str) -> None:
+    call = CALLS[name]
+    forget()
+    traced = irgrad.trace(lambda x, A: [call(x, A), call(x, A)])
+    lines = [str(traced(x0, A0)) for _ in range(3)]
+    assert kept() > 0
+    assert lines[0] == lines[1] == lines[2]
+
+    def total(x: Any, A: Any) -> Any:
+        return sum(np.sum(call(x, A) * k) for k in (1.0, 2.0, 3.0))
+
+    value, slopes = irgrad.value_and_grad(total, (0, 1))(x0, A0)
+    got, found = irgrad.jit(irgrad.value_and_grad(total, (0, 1)))(x0, A0)
+    assert value == pytest.approx(total(x0, A0), rel=1e-12)
+    assert got == pytest.approx(value, rel=1e-12)
+    forget()
+    first = irgrad.grad(lambda x, A: 6.0 * np.sum(call(x, A)), (0, 1))(x0, A0)
+    for one, other, third in zip(slopes, found, first, strict=True):
+        np.testing.assert_allclose(one, third, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(other, third, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["graph", "eager"])
+def test_results_have_numpys_type_and_memory(kind: str) -> None:
+    with tracing(GraphTrace if kind == "graph" else EagerTrace) as trace:
+        flat, turned = trace.input(A0, None), trace.input(A0.T, None)
+        for x in (flat, turned, flat, turned):
+            for name in ("ravel", "transpose", "sum", "mean", "array", "std", "trace", "atleast_2d"):
+                made, want = getattr(irgrad.numpy, name)(x), getattr(np, name)(x.value)
+                assert type(made) is Tracer and type(made.value) is type(want)
+                np.testing.assert_allclose(made.value, want, rtol=1e-12)
+                if np.ndim(want):
+                    assert made.value.strides == want.strides
+                    assert name == "array" or np.may_share_memory(made.value, x.value) == np.may_share_memory(want, x.value)
+
+
+def test_numbers_from_places_that_can_be_read_again_stay_inputs() -> None:
+    global half
+
+    def fun(x: Any) -> Any:
+        return np.sum(np.array([x[0], half, 0.5])) + np.sum(np.append(x, half))
+
+    forget()
+    jitted = irgrad.jit(fun, compile_after=1)
+    half = 0.5
+    assert jitted(x0) == pytest.approx(fun(x0))
+    half = 4.0
+    assert jitted(x0) == pytest.approx(fun(x0))
+    half = 0.5
+
+
+def test_errors_and_warnings_are_those_of_the_handler() -> None:
+    forget()
+    solve = irgrad.grad(lambda a: np.sum(np.linalg.solve(a, a[0])))
+    solve(A0)
+    assert kept() > 0
+    with pytest.raises(np.linalg.LinAlgError, match=r"test_decided\.py"):
+        solve(np.zeros((4, 4)))
+    mean = irgrad.jit(lambda x: np.mean(x), compile_after=10)
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning):
+            mean(np.zeros(0))
+
+
+def test_writes_end_the_shortcut() -> None:
+    def fun(x: Any) -> Any:
+        a = np.array([x[0], x[1], x[2], x[3]])
+        b = a.reshape(2, 2)
+        total = np.sum(b @ b)
+        b[0] = x[3]
+        return total + np.sum(b @ b) + np.sum(a.reshape(2, 2).T @ b)
+
+    for _ in range(3):
+        value, slope = irgrad.value_and_grad(fun)(x0)
+        assert value == pytest.approx(fun(x0))
+        compiled = irgrad.jit(irgrad.grad(fun), compile_after=1)(x0)
+        np.testing.assert_allclose(compiled, slope, rtol=1e-12)
+    step = 1e-6
+    for k in range(4):
+        up, down = x0.copy(), x0.copy()
+        up[k] += step
+        down[k] -= step
+        assert slope[k] == pytest.approx((fun(up) - fun(down)) / (2 * step), rel=1e-7)
