@@ -58,6 +58,10 @@ def find_in_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tracer | Non
     return find_tracer(kwargs.values()) if found is None and kwargs else found
 
 
+def _is_traced(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    return (len(args) > 0 and type(args[0]) is Tracer) or find_in_call(args, kwargs) is not None
+
+
 def has_data(values: Iterable[Any]) -> bool:
     """Is there an array or a sequence among `values`?"""
     return any(isinstance(value, (np.ndarray, list, tuple)) for value in values)
@@ -216,10 +220,9 @@ def _public_entry(function: Any, impl: Handler, creates: bool, buffers: bool = F
         if trace is None:
             return function(*args, **kwargs)
         if trace.is_graph:
-            if not (creates or (args and type(args[0]) is Tracer) or find_in_call(args, kwargs) is not None):
-                if not has_data(args) and not has_data(kwargs.values()):
-                    return function(*args, **kwargs)
-        elif not (args and type(args[0]) is Tracer) and find_in_call(args, kwargs) is None:
+            if not (creates or _is_traced(args, kwargs) or has_data(args) or has_data(kwargs.values())):
+                return function(*args, **kwargs)
+        elif not _is_traced(args, kwargs):
             made = function(*args, **kwargs)
             if type(made) is np.ndarray and not trace.raw and made.dtype.kind in ("biufc" if trace.full else "fc" if buffers else ""):
                 made = identity(trace, made)

@@ -1,9 +1,9 @@
 """What a handler decides, kept for calls that are alike.
 
 A handler turns a call into a few recorded operations, and most go by the forms of the traced arguments, their order in memory included,
-and by the other arguments alone: a second call with the same ones records the same operations. `Decisions` keeps these as steps over the arguments; a repeated call computes
-and records them without the handler. Only pure operations on the arguments, on each other and on numbers are kept, and only where
-computing them again gave the very bits, type and strides that the handler's did.
+and by the other arguments alone: a second call with the same ones records the same operations. `Decisions` keeps these as steps over the
+arguments; a repeated call computes and records them without the handler. Only pure operations on the arguments, on each other and on
+numbers are kept, and only where computing them again gave the very bits, type and strides that the handler's did.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from irgrad.ir.primitive import GUARD, PART, PURE, VIEW, Primitive
 from irgrad.ir.value import Static
 
 _LIMIT = 2048  # of calls that are kept for a handler
-_PLAIN = frozenset((int, bool, str, type, type(None), type(np._NoValue)))  # pyright: ignore[reportAttributeAccessIssue]
+_PLAIN = frozenset((int, bool, str, type, type(None)))
 _NUMBERS = (int, float)
 _ndarray = np.ndarray
 
@@ -158,7 +158,8 @@ def _decision(tape: Sequence[Tracer], leaves: Sequence[Any], made: Any, has_fixe
         return None
     if has_fixed and tape[result].op.traits & VIEW:  # type: ignore[union-attr]
         return None  # a view that is read-only
-    constants = list({id(o): o for t in tape for o in t.operands if type(o) is not Tracer and not any(o is leaf for leaf in leaves)}.values())
+    plain = {id(o): o for t in tape for o in t.operands if type(o) is not Tracer}
+    constants = [o for o in plain.values() if not any(o is leaf for leaf in leaves)]
     if any(type(c) is not Static and type(c) not in _NUMBERS for c in constants):
         return None
     known = [*leaves, *constants]
