@@ -1,5 +1,5 @@
-"""Kernels of matrix products: BLAS from SciPy by an address that comes through the pointer table, plain loops below a few hundred
-multiplications. Products of several matrices, and with factors, are in `irgrad.codegen.chains`.
+"""Kernels of matrix products: BLAS from SciPy by an address that comes through the pointer table; a few numbers have kernels of their
+extents, two to five times as fast as a call. Products of several matrices, and with factors, are in `irgrad.codegen.chains`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from irgrad.ir.plan import View, layout_of
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
-SMALL = 400  # multiplications below which loops beat the call of a BLAS routine
+FEW, NARROW = 512, 16  # multiplications of a product with its extents in the text, and the largest of these
+WIDE = 32  # where one operand is a vector
+SHORT = 8  # terms of sums that are written out whatever the layout is
+SMALL = 100  # multiplications of others below which loops beat the call of a BLAS routine
 PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
 
@@ -108,6 +111,9 @@ def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial:
     sizes = [rows, columns, inner, *xs, *ys]
     pointers: list[Ref | str] = [xref, yref, lowering.ref(lowering.view(node))]
     x_layout, y_layout = layout_of((rows, inner), xs), layout_of((inner, columns), ys)
+    if _is_few((rows, inner, columns), node.aval.dtype):
+        few = _few((rows, inner, columns), xs, ys, node.aval.dtype, factors)
+        return Row(few, pointers, sizes, node.op.name if node.op else "", 2 * rows * columns * inner)
     term = times("load(x, i * x0 + k * x1)", "load(y, k * y0 + j * y1)", node.aval.dtype)
     more = plus("total", f"(-({term}))" if factors == "minus_one" else term, node.aval.dtype)
     loops = _LOOPS.format(zero=initial, add=more)
@@ -119,6 +125,56 @@ def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial:
     else:
         text += loops.lstrip("\n") + "    return 0\n"
     return Row(text, pointers, sizes, node.op.name if node.op else "", 2 * rows * columns * inner)
+
+
+def _is_few(extents: tuple[int, int, int], dtype: np.dtype[Any]) -> bool:
+    """Are they matrices of a few real numbers?"""
+    rows, inner, columns = extents
+    work, wide = rows * inner * columns, max(extents)
+    vector = min(rows, columns) == 1
+    return dtype.name in ("float32", "float64") and work > 0 and (wide <= WIDE if vector else work <= FEW and wide <= NARROW)
+
+
+def _few(
+    extents: tuple[int, int, int], xs: tuple[int, int], ys: tuple[int, int], dtype: np.dtype[Any], factors: str, batch: bool = False
+) -> str:
+    """A kernel with the extents in its text, in vectors along a row or a column of the result; of a stack of contiguous matrices.
+
+    Sums are written out where that makes vectors of what is read, and short ones anyway: columns far apart are transposed on the way.
+    """
+    rows, inner, columns = extents
+
+    def entry(name: str, at: tuple[str, str], strides: tuple[int, int], shape: tuple[int, int]) -> str:
+        parts = [f"b * {shape[0] * shape[1]}"] if batch else []
+        for axis, (place, step) in enumerate(zip(at, strides, strict=True)):
+            if place != "0" and shape[axis] > 1 and step:
+                written = step == 1 or (step == shape[1 - axis] and step <= WIDE)  # in the text: matrices without gaps
+                parts.append(place if step == 1 else f"{place} * {step if written else f'{name}{axis}'}")
+        return f"load({name}, {' + '.join(parts) or '0'})"
+
+    def term(k: str) -> str:
+        return times(entry("x", ("i", k), xs, (rows, inner)), entry("y", (k, "j"), ys, (inner, columns)), dtype)
+
+    inside = "    " * ((rows > 1) + (columns > 1))
+    lines = ["for b in range(size(n, 7)):"] if batch else []
+    lines += [f"for i in {'range' if columns > 1 else 'lanes'}({rows}):"] if rows > 1 else []
+    lines += ["    " * (rows > 1) + f"for j in lanes({columns}):"] if columns > 1 else []
+    place = entry("o", ("i", "j"), (columns, 1), (rows, columns))
+    sign, total = "-" if factors == "minus_one" else "+", "" if factors == "one_zero" else place
+    by_vectors = (ys[1] == 1 and columns > 1) or (xs[0] == 1 and columns == 1)
+    if by_vectors or inner <= SHORT:
+        for k in range(inner):
+            lines.append(f"{inside}t{k} = {f'{total} {sign} ' if total else ''}{term(str(k))}")
+            total = f"t{k}"
+    else:
+        lines += [f"{inside}total = {literal(0, dtype)}", f"{inside}for k in lanes({inner}):"]
+        lines += [f"{inside}    total = add_any_order(total, {term('k')})"]
+        total = f"{total} {sign} total" if total else "total"
+    lines.append(f"{inside}{place.replace('load', 'store')[:-1]}, {total})")
+    lines[batch:] = ["    " * batch + line for line in lines[batch:]]
+    head = [f"{name} = scoped_{dtype.name}(p, {k}, {int(name == 'o')}, 2)" for k, name in enumerate("xyo")]
+    head += [f"{name} = size(n, {k})" for k, name in enumerate(("x0", "x1", "y0", "y1"), 3) if any(f"* {name}" in line for line in lines)]
+    return "\n".join(["def kernel(p, n):", *["    " + line for line in [*head, *lines]], "    return 0", ""])
 
 
 def _blas(x_rank: int, y_rank: int, x_rows: bool, y_rows: bool, dtype: np.dtype[Any]) -> tuple[str, str]:
@@ -145,6 +201,9 @@ def batch_dot(lowering: _Lowering, node: Node) -> Row:
     dtype = dtype_name(node.aval.dtype)
     zero = literal(0, node.aval.dtype)
     pointers: list[Ref | str] = [xref, yref, lowering.ref(lowering.view(node))]
+    if _is_few((rows, inner, columns), node.aval.dtype):
+        few = _few((rows, inner, columns), (inner, 1), (columns, 1), node.aval.dtype, "one_zero", batch=True)
+        return Row(few, pointers, [0] * 7 + [batch], "batch_dot", 2 * batch * rows * columns * inner)
     text = f"""def kernel(p, n):
     x = pointer_{dtype}(p, 0)
     y = pointer_{dtype}(p, 1)

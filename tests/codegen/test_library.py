@@ -33,6 +33,7 @@ MATRICES: dict[str, tuple[Callable[[int, int], tuple[int, ...]], Callable[[Any, 
     "one column": (lambda r, c: (r, 1), lambda x, r, c: np.broadcast_to(x, (r, c))),
 }
 EXTENTS = [(1, 1, 1), (3, 2, 3), (9, 0, 4), (0, 3, 2), (9, 10, 8), (1, 40, 30), (30, 40, 1)]
+FEW = [(4, 4, 4), (2, 9, 3), (7, 3, 5), (16, 2, 16), (5, 1, 6), (1, 17, 32), (31, 20, 1)]  # extents in the text
 
 
 def array(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Any:
@@ -71,8 +72,10 @@ def check_products(rng: np.random.Generator, ranks: tuple[int, int], extents: tu
 @pytest.mark.parametrize("ranks", [(1, 1), (2, 1), (1, 2), (2, 2)], ids=str)
 def test_products_of_every_layout(ranks: tuple[int, int], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CONFIG, "evaluate", True)
-    for extents in EXTENTS:
+    for extents in (*EXTENTS, *FEW):
         check_products(rng, ranks, extents, "float64")
+    for extents in FEW:
+        check_products(rng, ranks, extents, "float32", every=3)
     for dtype in ("float32", "complex64", "int32", "uint8", "bool"):
         check_products(rng, ranks, (9, 10, 8), dtype, every=3)
 
@@ -84,10 +87,10 @@ def test_products_as_machine_code(ranks: tuple[int, int], rng: np.random.Generat
     check_products(rng, ranks, (9, 10, 8), "complex128", every=5)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "complex64", "int32"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex64", "int32"])
 def test_batches(dtype: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CONFIG, "evaluate", True)
-    for r, k, c in ((2, 3, 4), (9, 10, 8), (3, 0, 2)):
+    for r, k, c in ((2, 3, 4), (2, 9, 4), (9, 10, 8), (3, 0, 2), (30, 20, 1)):
         x, y = array(rng, (2, 3, r, k), dtype), array(rng, (2, 3, k, c), dtype)
         for f in (
             lambda x, y: x @ y,
@@ -97,7 +100,7 @@ def test_batches(dtype: str, rng: np.random.Generator, monkeypatch: pytest.Monke
             assert not difference(got, f(x, y), 8 * max(k, 1), 20 * max(k, 1))
 
 
-def test_small_products_are_loops_and_large_ones_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_products_are_written_out_and_large_ones_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CONFIG, "evaluate", True)
 
     def source(*shapes: tuple[int, ...]) -> str:
@@ -106,6 +109,11 @@ def test_small_products_are_loops_and_large_ones_blas(monkeypatch: pytest.Monkey
 
     assert f"< {SMALL}" in source((20, 30), (30, 20))
     assert "call_blas" in source((20, 30), (30, 20))
-    assert "call_blas" in source((20, 30), (30,))
+    assert "call_blas" in source((20, 40), (40,))
+    assert "call_blas" not in source((20, 30), (30,))  # a vector, and extents in the text
+    assert "call_blas" not in source((8, 8), (8, 8))
+    assert "call_blas" in source((8, 8), (8, 9))
+    assert source((8, 8), (8, 8)).count("load(x") == 8
+    assert len(source((32, 32), (32,)).splitlines()) < 30
     assert "call_blas" not in source((3, 2), (2,))  # a few elements: straight-line code
     assert "add_any_order" in source((200,), (200,))  # two vectors: a sum in the loop around it
