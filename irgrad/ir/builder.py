@@ -54,7 +54,7 @@ class EvalBuilder(Builder):
         return op.evaluate
 
     def shape(self, x: Any) -> tuple[int, ...]:
-        return x.shape if isinstance(x, np.ndarray) else np.shape(x)
+        return x.shape if isinstance(x, (np.ndarray, np.generic)) else np.shape(x)
 
     def dtype(self, x: Any) -> np.dtype[Any]:
         return x.dtype if isinstance(x, (np.ndarray, np.generic)) else np.result_type(x)

@@ -472,7 +472,7 @@ def fit_concrete(c: Any, value: Any) -> Any:
         return None
     if type(c) is Static:
         c = c.value
-    if np.shape(c) != shape:
+    if (c.shape if isinstance(c, (np.ndarray, np.generic)) else np.shape(c)) != shape:
         c = sum_to(c, shape)
     if not isinstance(c, (np.ndarray, np.generic)):
         c = np.asarray(c)[()]

@@ -21,12 +21,12 @@ half = 0.5
 def forget() -> None:
     for decisions in DECISIONS.values():
         decisions.recorded.clear()
-        decisions.eager.clear()
+        (decisions.eager or {}).clear()
 
 
 def kept() -> int:
     """How many calls would be repeated without their handler."""
-    return sum(d is not None for each in DECISIONS.values() for known in (each.recorded, each.eager) for d in known.values())
+    return sum(d is not None for each in DECISIONS.values() for known in (each.recorded, each.eager or {}) for d in known.values())
 
 
 x0 = np.array([0.5, 1.5, -2.0, 3.0])
@@ -42,7 +42,7 @@ CALLS = {
     "numbers": lambda x, A: np.full(4, 0.0) + np.full(4, 2.0) + np.full(4, 1) + np.full(4, True) * x,
     "axes and flags": lambda x, A: np.sum(A, axis=1) + np.sum(A, 0, keepdims=True)[0] + np.prod(A, -1, initial=2.0),
     "joined": lambda x, A: np.concatenate([x, A[0], x]) + np.hstack([x, x, A[0]]),
-    "dtypes": lambda x, A: np.sum(x, dtype=np.float32) + np.sum(x.astype(np.float32), dtype=float) + np.sum(x > 0),
+    "dtypes": lambda x, A: np.sum(x, dtype=np.float32) + np.sum(x.astype(np.float32), dtype=float) + np.sum(x > 0) + np.sum(x),
 }
 
 
@@ -109,6 +109,34 @@ def test_errors_and_warnings_are_those_of_the_handler() -> None:
     for _ in range(2):
         with pytest.warns(RuntimeWarning):
             mean(np.zeros(0))
+
+
+def test_eager_handlers_that_look_at_values_run_each_time() -> None:
+    forget()
+    slope = irgrad.grad(lambda x: np.std(x) + x.std())
+    assert np.all(np.isfinite(slope(x0)))
+    np.testing.assert_array_equal(slope(np.ones(4)), np.zeros(4))
+    norm = irgrad.grad(lambda x, p: np.linalg.norm(x, p))
+    for p in (2.0, 3.0, 1.0):
+        want = np.sign(x0) * np.abs(x0) ** (p - 1) * np.sum(np.abs(x0) ** p) ** (1 / p - 1)
+        np.testing.assert_allclose(norm(x0, p), want, rtol=1e-12)
+    mean = irgrad.grad(lambda x, w: np.average(x, weights=w))
+    mean(x0, np.ones(4))
+    with pytest.raises(ZeroDivisionError):
+        mean(x0, np.zeros(4))
+
+
+def test_traced_integers_decide_by_value() -> None:
+    def fun(x: Any, n: Any) -> Any:
+        return np.sum(np.roll(x, n) * x) + np.sum(np.tile(x, n) ** 2) + np.repeat(x, n)[1] * x[2]
+
+    forget()
+    for gradient in (irgrad.grad(fun), irgrad.jit(irgrad.grad(fun), compile_after=1)):
+        for n in (1, 2, 3, 1, 2):
+            total = np.roll(x0, n) + np.roll(x0, -n) + 2 * n * x0
+            total[2] += np.repeat(x0, n)[1]
+            total[1 // n] += x0[2]
+            np.testing.assert_allclose(gradient(x0, n), total, rtol=1e-12)
 
 
 def test_writes_end_the_shortcut() -> None:

@@ -21,7 +21,7 @@ from irgrad.frontend.context import current
 from irgrad.frontend.deferral import postpone
 from irgrad.frontend.documented import PLAIN, described
 from irgrad.frontend.graph_trace import GraphTrace
-from irgrad.frontend.handlers.decided import DECIDED, DECISIONS, Decisions
+from irgrad.frontend.handlers.decided import DECIDED, DECISIONS, ONLY_RECORDED, Decisions
 from irgrad.frontend.storage import identity, resolve_tree, write
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import FUNCTIONS, METHODS, Tracer, is_deferred
@@ -168,7 +168,7 @@ def handles(*functions: Any, method: str | None = None, creates: bool = False, b
     def register(impl: Handler) -> Handler:
         for function in functions:
             if function in DECIDED:
-                DECISIONS[impl] = Decisions()
+                DECISIONS[impl] = Decisions(function not in ONLY_RECORDED)
             FUNCTIONS[function] = _protocol_entry(function, impl)
             PUBLIC[function] = public = _public_entry(function, impl, creates, buffers)
             if function is not None:
@@ -186,7 +186,7 @@ def handles_method(*names: str) -> Callable[[Handler], Handler]:
     def register(impl: Handler) -> Handler:
         for name in names:
             if getattr(np, name, None) in DECIDED:
-                DECISIONS[impl] = Decisions()
+                DECISIONS[impl] = Decisions(getattr(np, name) not in ONLY_RECORDED)
             METHODS[name] = _method_entry(name, impl)
         return impl
 

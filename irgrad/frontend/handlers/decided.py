@@ -23,6 +23,7 @@ from irgrad.ir.value import Static
 _LIMIT = 2048  # of calls that are kept for a handler
 _PLAIN = frozenset((int, bool, str, type, type(None)))
 _NUMBERS = (int, float)
+_INEXACT = frozenset((float, complex, np.float64, np.float32, np.float16, np.complex128, np.complex64))
 _ndarray = np.ndarray
 
 
@@ -44,9 +45,9 @@ class Decision(NamedTuple):
 class Decisions:
     """Those of one handler: None for a call that is not to be repeated."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_eager: bool = True) -> None:
         self.recorded: dict[Any, Decision | None] = {}
-        self.eager: dict[Any, Decision | None] = {}
+        self.eager: dict[Any, Decision | None] | None = {} if is_eager else None  # None: the handler looks at values there
 
     def run(self, trace: Trace, impl: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """``impl(trace, *args, **kwargs)``."""
@@ -107,9 +108,13 @@ def _describe(values: Iterable[Any], key: list[Any], leaves: list[Any], floats: 
         if kind is Tracer:
             form = value.form
             if type(form) is _ndarray:
+                if form.dtype.kind not in "fc":
+                    return False
                 key += (form.shape, form.dtype, form.strides)
-            else:
+            elif type(form) in _INEXACT:
                 key.append(type(form))
+            else:
+                return False  # integers and bools may decide
             leaves.append(value)
         elif kind in _PLAIN:
             key += (kind, value)
@@ -188,8 +193,9 @@ def _is_same(a: Any, b: Any) -> bool:
 _NAMES = (
     "sum prod mean std var max min dot matmul vdot inner outer tensordot einsum cross kron trace transpose reshape ravel squeeze "
     "expand_dims moveaxis swapaxes concatenate stack vstack hstack column_stack dstack array cumsum cumprod repeat tile roll flip "
-    "diff clip broadcast_to zeros ones full eye atleast_1d atleast_2d average ptp append tril triu "
-    "zeros_like ones_like full_like linalg.solve linalg.inv linalg.det linalg.norm linalg.cholesky"
+    "diff broadcast_to zeros ones full eye atleast_1d atleast_2d ptp append tril triu "
+    "zeros_like ones_like full_like linalg.solve linalg.inv linalg.det linalg.cholesky"
 )
 DECIDED = frozenset(operator.attrgetter(name)(np) for name in _NAMES.split())  # whose handlers go by forms, whatever the values are
+ONLY_RECORDED = frozenset((np.std,))
 DECISIONS: dict[Any, Decisions] = {}  # handler -> its decisions
