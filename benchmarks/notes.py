@@ -36,8 +36,8 @@ NOTES: dict[str, str] = {
     "k_means": SMALL_NESTS,
     "n_body_100": SMALL_NESTS,
     "jacobi_128": (
-        "Five rows a sweep: the new values go through an array of their own, and back the cotangent is added to four regions, rows of 30 "
-        "elements at size S. It would need one nest that gathers, with the edges apart."
+        "Five rows a sweep: the new values go through an array of their own; back the cotangent is written with zeros around it, and "
+        "gathered. By hand it is one loop each way, on arrays whose edges stay zero."
     ),
     "tanh_chain": "Bound by tanh itself, 2 to 3 ns each by libmvec's routine; XLA writes a polynomial of its own into the loop.",
     "mlp_f32": "Bound by BLAS: OpenBLAS's sgemm against the one that XLA calls, at 128 x 784 x 256.",

@@ -104,6 +104,14 @@ def view_through(node: Node, source: View) -> View | None:
         if dynamic is None:
             return View(source.root, kept, source.offset + sum(a * s for a, s in zip(start, strides, strict=True)), source.terms)
         return View(source.root, kept, source.offset, (*source.terms, (dynamic, strides)))
+    if name == "window":
+        if strides != contiguous(shape):
+            return None
+        first, back = source.offset + (shape[0] - params["shape"][0]) * strides[0], tuple(-s for s in strides)
+        dynamic = params.get("dynamic")
+        if dynamic is None:
+            return View(source.root, strides, first + sum(a * s for a, s in zip(params["start"], back, strict=True)), source.terms)
+        return View(source.root, strides, first, (*source.terms, (dynamic, back)))
     if name == "reshape":
         new_strides = reshape_strides(shape, strides, node.aval.shape)
         return None if new_strides is None else View(source.root, new_strides, source.offset, source.terms)

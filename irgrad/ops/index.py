@@ -6,20 +6,25 @@ at index arrays over the leading axes and `scatter_add`, `scatter_update` write 
 adjoint and kernels work in place where the buffer is dead. A read's cotangent is an `Update` into one buffer, so that
 many small reads cost no zeros each.
 
+``window[start, shape](x)`` reads `shape` out of the contiguous elements of a larger array with zeros in it, so that a value that is in `x`
+has its first element at `start`; what is outside of the value is then zero.
+
 In the graph of a template (`irgrad.ir.template`) a slice's start offsets may be data of each use; the param `dynamic` then
 numbers them, and `start` is that of one use.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from irgrad.errors import RuntimeGuardError, TraceError, TraceIndexError
-from irgrad.ir.aval import Aval
+from irgrad.ir.aval import Aval, dtype_name
 from irgrad.ir.builder import Builder
+from irgrad.ir.plan import contiguous
 from irgrad.ir.primitive import LINEAR, PURE, UPDATE, VIEW, Update, nondiff, primitive
 from irgrad.ops.rules import INDEX, Axes, Shape, broadcast_avals, broadcast_shapes, reject
 
@@ -140,6 +145,46 @@ slice_update = primitive(
     jvp=_slice_update_jvp,
     traits=UPDATE | LINEAR | PURE,
     in_place=_slice_update_in_place,
+)
+
+# ---- a window of what has zeros around it (made by irgrad.passes.windows) ----
+
+
+def first_element(whole: Shape, shape: Shape, start: Axes) -> int:
+    """Where in `whole` a window of `shape` begins that has the first element which is not padding at `start`."""
+    steps = contiguous(shape)
+    return (whole[0] - shape[0]) * steps[0] - sum(at * step for at, step in zip(start, steps, strict=True))
+
+
+def _window(x: Any, *, start: Axes, shape: Shape, dynamic: int | None = None) -> Any:
+    first = first_element(np.shape(x), shape, start)
+    return np.reshape(np.ravel(x)[first : first + math.prod(shape)], shape)
+
+
+def _window_aval(x: Aval, *, start: Axes, shape: Shape, dynamic: int | None = None) -> Aval:
+    if x.shape[1:] != shape[1:] or not len(start) == len(shape) == x.ndim > 0:
+        raise reject("window", (x,), f"expected a shape and a start of {x.ndim} axes that differ in the first extent, got {shape}, {start}")
+    first = first_element(x.shape, shape, start)
+    if not 0 <= first <= math.prod(x.shape) - math.prod(shape):
+        raise reject("window", (x,), f"{math.prod(shape)} elements from {first} leave {math.prod(x.shape)}", TraceIndexError)
+    return Aval(shape, x.dtype)
+
+
+def _window_vjp(b: Builder, ct: Any, out: Any, x: Any, *, start: Axes, shape: Shape, dynamic: int | None = None) -> Any:
+    whole, size = b.shape(x), math.prod(shape)
+    first = first_element(whole, shape, start)
+    flat = b.zeros(shape=(math.prod(whole),), dtype=dtype_name(b.dtype(ct)))
+    made = b.slice_add(flat, b.reshape(ct, shape=(size,)), start=(first,), count=(size,), step=(1,), drop=())
+    return b.reshape(made, shape=whole)
+
+
+window = primitive(
+    "window",
+    evaluate=_window,
+    aval=_window_aval,
+    vjp=(_window_vjp,),
+    jvp=(lambda b, t, out, x, **params: b.window(t, **params),),
+    traits=VIEW | LINEAR | PURE,
 )
 
 # ---- index arrays ----

@@ -54,7 +54,7 @@ class _Clustering:
         self.costs: list[int] = []
         self.readers: list[set[tuple[int, ...]]] = []
         self.strides: list[set[tuple[int, ...]]] = []  # of what each nest reads, over its space
-        self.closed: set[int] = set()  # clusters that take no more nodes
+        self.closed: dict[int, Node] = {}  # clusters with an update of a region, which take few more nodes
         self.rows = Rows(self)
 
     def run(self) -> Plan:
@@ -381,7 +381,7 @@ class _Clustering:
             number, stage = self.open(first, Cluster(want, space)), 0
         self.enter(number, node, want, space, reduced, cost, stage)
         if buffer is not None and want == "nest":
-            self.closed.add(number)
+            self.closed[number] = node
 
     def join_adds(self, node: Node, space: tuple[int, ...]) -> bool:
         """Put one more addition to regions of a buffer into the nest of those before it: one loop each, over every row in turn.
@@ -414,11 +414,23 @@ class _Clustering:
 
     def has_room(self, number: int, node: Node, cost: int) -> bool:
         found = self.clusters[number]
-        if number in self.closed or self.costs[number] + cost > MAX_STATEMENTS:
+        if self.costs[number] + cost > MAX_STATEMENTS or (number in self.closed and not self.is_beside(number, node)):
             return False
         if found.unrolled and not is_short(found.space or (), found.reduced or (), self.costs[number] + cost):
             return False
         return self.has_room_for(number, node)
+
+    def is_beside(self, number: int, node: Node) -> bool:
+        """May a plain nest that overwrites a region go on with this node? It reads what is computed there, and makes memory in any case."""
+        found, closing, op = self.clusters[number], self.closed[number].op, node.op
+        if found.reduced is not None or found.has_rows or found.unrolled or closing is None or op is None:
+            return False
+        result = has_text(node) and self.graph.is_output(node) and not self.graph.num_users(node)
+        if closing.name != "slice_update" or self.is_scalar(node) or not (op.name == "slice_update" or result):
+            return False
+        return any(
+            isinstance(o, Node) and self.place.get(o.index) == (number, "inside") and o.index not in self.updates for o in node.operands
+        )
 
     def fits(
         self, number: int, node: Node, want: str, space: tuple[int, ...] | None, reduced: tuple[int, ...] | None, cost: int

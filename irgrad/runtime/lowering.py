@@ -13,6 +13,7 @@ from irgrad.passes.accumulate import accumulate
 from irgrad.passes.cluster import cluster
 from irgrad.passes.legalize import legalize
 from irgrad.passes.pipeline import EXACT, PIPELINE, optimize
+from irgrad.passes.windows import windows
 from irgrad.runtime.turns import checkpoint, clock
 
 
@@ -51,6 +52,8 @@ def lowered_template(
         legalize(graph)
         for what, count in accumulate(graph).counts.items():
             counts.pass_counts[f"accumulate {what}"] = counts.pass_counts.get(f"accumulate {what}", 0) + count
+        for what, count in windows(graph).counts.items():
+            counts.pass_counts[f"windows {what}"] = counts.pass_counts.get(f"windows {what}", 0) + count
         numbers = tuple(() for _ in range(len(graph.inputs) - len(strides)))
         checkpoint()
         plan = cluster(graph, [*strides, *numbers])

@@ -274,6 +274,11 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((X, 1.0), NOTHING),
         Sample((X, draw((4,))), WHOLE_REVERSED),
     ],
+    "window": [
+        Sample((draw((7, 4)),), {"start": (1, 2), "shape": (4, 4)}),
+        Sample((draw((5, 2, 3), dtype="complex128"),), {"start": (0, 1, 1), "shape": (3, 2, 3)}),
+        Sample((draw((30,), dtype="float32"),), {"start": (2,), "shape": (20,)}, 0),
+    ],
     "gather": [
         Sample((X, AT)),
         Sample((X, TWICE)),
@@ -388,6 +393,8 @@ BAD: list[tuple[str, Bad]] = [
     ("pad", Bad((X, 1j), TraceError, r"value that the array can hold", {"low": (1, 1), "high": (0, 0)})),
     ("slice", Bad((X,), TraceIndexError, r"2 entries from 3 by 1 leave axis 1 of extent 4", {**PART, "step": (1, 1)})),
     ("slice", Bad((X,), TraceValueError, r"expected axes of count 1", {**PART, "drop": (0,)})),
+    ("window", Bad((X,), TraceValueError, r"expected a shape and a start of 2 axes", {"start": (0, 0), "shape": (2, 3)})),
+    ("window", Bad((X,), TraceIndexError, r"12 elements from -4 leave 12", {"start": (1, 0), "shape": (3, 4)})),
     ("slice_update", Bad((X, np.ones(3)), TraceValueError, r"slice_update: shapes do not broadcast", PART)),
     ("slice_add", Bad((X, np.ones((1, 2, 2))), TraceValueError, r"cannot write shape \(1, 2, 2\) into a region", PART)),
     ("slice_add", Bad((X, 1j), TraceError, r"cannot write complex values into a real buffer", PART)),
