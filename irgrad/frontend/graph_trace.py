@@ -142,8 +142,14 @@ class GraphTrace(Trace):
                 if type(a) is Tracer and type(a.form) is _ndarray:
                     args = tuple(resolve_all(self, args, True))
                     break
-        if self.defers and (made := self.later(op, fn, args)) is not None:
-            return made
+        lifted = self.defers
+        if lifted:
+            for a in args:
+                if type(a) is Tracer and a._trace is not self:
+                    self.check(a)
+            args = tuple([a if type(a) is Tracer or type(a) is int else self.literal(a) for a in args])
+            if (made := self.deferral.elementwise(op, args, fn)) is not None:
+                return made
         if len(args) == 2 and type(args[0]) is Tracer and type(args[1]) is Tracer:
             return self.apply_both(op, fn, args)
         operands: Any = args
@@ -151,7 +157,12 @@ class GraphTrace(Trace):
         call: list[Any] = [op]
         for a in args:
             kind = type(a)
-            if kind is not Tracer and kind is not int and (kind is not float or (top := self.sites.top) is None or top.searched):
+            if (
+                kind is not Tracer
+                and kind is not int
+                and not lifted
+                and (kind is not float or (top := self.sites.top) is None or top.searched)
+            ):
                 a = self.literal(a)
                 operands = [*operands[: len(values)], a, *args[len(values) + 1 :]]
                 kind = type(a)
@@ -184,13 +195,6 @@ class GraphTrace(Trace):
         key = (op, a.dtype if type(a) is _ndarray else type(a), b.dtype if type(b) is _ndarray else type(b))
         dtypes = (LOOPS.get(key) or find_loop(key, (a, b)))[1]
         return self.record(op, args if dtypes is None else self.converted(args, dtypes), _NO_PARAMS, out)
-
-    def later(self, op: Primitive, fn: Callable[..., Any], args: Sequence[Any]) -> Tracer | None:
-        """An elementwise operation that is not computed now; None for others."""
-        for a in args:
-            if type(a) is Tracer and a._trace is not self:
-                self.check(a)
-        return self.deferral.elementwise(op, [a if type(a) is Tracer or type(a) is int else self.literal(a) for a in args], fn)
 
     def converted(self, operands: Sequence[Any], dtypes: Sequence[np.dtype[Any]]) -> tuple[Any, ...]:
         """The operands with these dtypes."""
