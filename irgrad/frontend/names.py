@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from irgrad.frontend.choices import MAX, MIN
 from irgrad.frontend.scopes import Globals, outside_of
 from irgrad.frontend.tracer import METHODS, Tracer
 from irgrad.frontend.views import ObjectView, state_of
@@ -226,6 +227,9 @@ def _scalar_type(original: type[np.generic]) -> type:
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 
+_BUILTINS: tuple[tuple[Any, Any], ...] = (
+    (float, FLOAT), (complex, COMPLEX), (type, TYPE), (super, _super), (eval, _eval), (exec, _exec), (min, MIN), (max, MAX)
+)  # fmt: skip
 _defaults: Names | None = None
 _SCALARS = (np.float16, np.float32, np.float64, np.complex64, np.complex128, np.int8, np.int16, np.int32, np.int64, np.uint8)  # fmt: skip
 
@@ -235,7 +239,7 @@ def default_names() -> Names:
     global _defaults
     if _defaults is None:
         names = Names()
-        for original, replacement in ((float, FLOAT), (complex, COMPLEX), (type, TYPE), (super, _super), (eval, _eval), (exec, _exec)):
+        for original, replacement in _BUILTINS:
             names.add(original, replacement)
         for name in ("numpy", "numpy.linalg", "numpy.fft", "numpy.random"):
             space = _public(f"irgrad.{name}")

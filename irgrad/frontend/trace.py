@@ -47,6 +47,7 @@ class Trace:
         self.bases: set[int] = set()  # inputs that are the memory of several arguments
         self.shared: dict[int, int] = {}  # differentiated arguments -> the memory that others are in as well (-1: each by itself)
         self.fixed: set[int] = set()  # views that numpy makes read-only
+        self.choices: dict[int, tuple[Any, Any, Any]] = {}  # numbers selected among several types: condition, candidates
         self.near = False  # arguments may share memory, or all of them are to be traced
         self.full = False  # all arrays are traced, also where no derivative depends on them
         self.buffers: set[int] = set()  # arrays that an eager trace traces in any case: they may be written into

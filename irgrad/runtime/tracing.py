@@ -11,6 +11,7 @@ import numpy as np
 
 from irgrad.errors import TraceError
 from irgrad.frontend.captured import SelfOrigin
+from irgrad.frontend.choices import decided
 from irgrad.frontend.context import CURRENT
 from irgrad.frontend.draws import fingerprint, watch
 from irgrad.frontend.graph_trace import GraphTrace
@@ -105,10 +106,7 @@ def trace_call(
         if isinstance(result, (GeneratorType, CoroutineType, AsyncGeneratorType)):
             name, kind = getattr(fun, "__qualname__", repr(fun)), type(result).__name__
             raise TraceError(f"{name} returns a {kind}, which runs after its trace has ended; return a list or an array")
-        outputs, out_structure = flatten(result)
-        if trace.storages:
-            outputs = resolve_all(trace, outputs, True)
-            check_written(trace, outputs)
+        outputs, out_structure = _outputs(trace, result)
         if begun is None:  # others may draw while a trace in turns stands still
             watch(trace)
         impure = substitution.finish()
@@ -122,6 +120,17 @@ def trace_call(
         raise
     finally:
         CURRENT.reset(token)
+
+
+def _outputs(trace: GraphTrace, result: Any) -> tuple[list[Any], Any]:
+    """The leaves of what the function returned, as they are now."""
+    outputs, structure = flatten(result)
+    if trace.choices:
+        outputs = [decided(trace, output) for output in outputs]
+    if trace.storages:
+        outputs = resolve_all(trace, outputs, True)
+        check_written(trace, outputs)
+    return outputs, structure
 
 
 def _arguments(trace: GraphTrace, substitution: Substitution, form: CallForm) -> Any:
