@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -10,3 +11,12 @@ if TYPE_CHECKING:
 
 CURRENT: ContextVar[Trace | None] = ContextVar("irgrad_trace", default=None)
 current = CURRENT.get
+
+
+class _Course(threading.local):
+    """What eager runs of this thread have decided by traced values, as a hash: equal courses are, in all likelihood, equal paths."""
+
+    value = 0
+
+
+COURSE = _Course()

@@ -19,6 +19,7 @@ from irgrad.ir.recording import TINY
 from irgrad.ir.value import Number, Static
 
 _HOLDERS = frozenset((Tracer, Static, Number))
+TOGETHER = 8  # buffers of cotangents in one segment
 _NO_PARAMS: dict[str, Any] = {}
 _FLOAT64 = np.dtype(np.float64)
 _float64 = np.float64
@@ -187,7 +188,7 @@ class RecordBuilder(Builder):
             trace.pause()
         prepared: dict[int, tuple[Tracer, bool]] = {}
         shared: dict[Any, Tracer] = {}
-        producer, ordinal = -2, 0
+        producer, ordinal, number = -2, 0, 0
         places: dict[Any, int] = {}
         for index in sorted(users):
             o = tape[index]
@@ -196,6 +197,10 @@ class RecordBuilder(Builder):
             if self.dtype(o).kind not in "fc" or not (tiny or len(segments) > 1):
                 continue
             if segments and (o.segment < 0 or depths[o.segment] < depths[segments[0]]):
+                number += 1
+                if number >= TOGETHER:  # a segment each, whatever their number
+                    trace.new_segment(depths[o.segment] if o.segment >= 0 else 0)
+                    self.last = None
                 prepared[index] = (self.zeros_like(o), True)
             elif tiny:  # the k-th value of its form that this iteration passes on; neighbouring iterations have zeros of their own
                 if o.segment != producer:

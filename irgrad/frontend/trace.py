@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from irgrad.errors import RuntimeGuardError, TraceError, translate
+from irgrad.frontend.context import COURSE
 from irgrad.frontend.sites import user_source
 from irgrad.frontend.storage import SHARES, is_view, note_view, resolve_all, slice_of, view_of_part
 from irgrad.frontend.tracer import Tracer, depends_on_mark
@@ -54,6 +55,7 @@ class Trace:
         self.views: dict[int, bool] = {}  # reshapes of such memory: do they share it?
         self.suspended = ""  # the loop whose body is being traced: nothing may be written here
         self.saving = 0  # reverse-mode differentiations in progress
+        self.course = 0  # a hash of what has been decided by values of an eager trace
         self.raw = False  # derivative rules record: operands are values, not handles
         self.substitution: Any = None  # runs copies of the user's functions, in which numpy's names are traced ones
 
@@ -161,6 +163,7 @@ class EagerTrace(Trace):
         self.frozen.append(array)
 
     def close(self) -> None:
+        COURSE.value = hash((COURSE.value, self.course))
         if self.full and self.storages:
             self.needs_full = any(self.is_plain_else(storage) for storage in self.storages.values())
         if self.frozen:

@@ -181,7 +181,9 @@ class Tracer(Value):
         trace = self._trace
         if trace.is_graph:
             trace.guard(self, kind, outcome)
-        elif not trace.open:
+        elif trace.open:
+            trace.course = hash((trace.course, outcome))
+        else:
             trace.check(self)
 
     def __hash__(self) -> int:

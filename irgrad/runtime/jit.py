@@ -28,7 +28,7 @@ from irgrad.codegen.marks import note
 from irgrad.config import CONFIG
 from irgrad.errors import NotCompiledError, TraceError
 from irgrad.frontend.captured import MISSING
-from irgrad.frontend.context import current
+from irgrad.frontend.context import COURSE, current
 from irgrad.frontend.names import default_names
 from irgrad.frontend.overlaps import detached
 from irgrad.frontend.record import freeze
@@ -40,7 +40,7 @@ from irgrad.ir.effects import Effects
 from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
 from irgrad.runtime.float_errors import USUAL_ERRORS, error_state, raises_on_float_errors
-from irgrad.runtime.later import Later
+from irgrad.runtime.later import Later, may_wait
 from irgrad.runtime.run import direct, interrupted, leave, left, run
 from irgrad.runtime.serving import MISS, giving, same_leaf
 from irgrad.runtime.sightings import contradiction_of, differ, known_leaf
@@ -125,11 +125,8 @@ class Jitted:
         if self.impure or raises_on_float_errors():
             self._stats.eager_calls += 1
             return self._eager(args, kwargs)
-        traces = False
-        if alone is not None and len(alone.siblings) == 1 and not (effects.log or self._writes or CONFIG.explain):
-            traces = self._is_traced(alone, args, kwargs)
-            if not traces:
-                return self._beside(alone, args, kwargs)
+        if alone is not None and len(alone.siblings) == 1 and not (effects.log or CONFIG.explain) and self._waits(alone):
+            return self._beside(alone, args, kwargs)
         form = self._form(args, kwargs)
         leaves = form.leaves
         variants = self._variants(form)
@@ -161,7 +158,7 @@ class Jitted:
                 new = variant
             if CONFIG.explain:
                 reasons.append(reason_of(variant, result))
-        if new is not None and not (traces or effects.log or self._is_traced(new, args, kwargs)):
+        if new is not None and not effects.log and (self._waits(new) or not new.may_trace(self.compile_after)):
             return self._beside(new, args, kwargs)
         self._stats.eager_calls += 1
         if CONFIG.explain:
@@ -173,21 +170,25 @@ class Jitted:
             warnings.warn(f"irgrad.jit({self.__name__}) keeps running eagerly: {error}", RuntimeWarning, stacklevel=3)
             return self._eager(args, kwargs)
 
-    def _is_traced(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Is this call, on a new path, to be traced now? If not it runs eagerly, and its path may wait to be traced later."""
-        if not variant.may_trace(self.compile_after):
-            return False
-        if variant.program is None or variant.exit is None or self.compile_after != 2:
-            return True
-        with self._lock:
-            return not self._is_full(variant) and not self._later.add(variant, self._form(args, kwargs))
+    def _waits(self, variant: Variant) -> bool:
+        """Is the path of a call that has left the program to be traced later, if it is to be traced?"""
+        return self.compile_after == 2 and not self._writes and variant.program is not None and may_wait(variant)
 
     def _beside(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run eagerly, beside a program that does not know the path."""
+        """Run eagerly, beside a program that does not know the path, and let the path wait to be traced if it was met before."""
         self._stats.eager_calls += 1
-        start = time.perf_counter()
-        result = self._eager(args, kwargs)
-        variant.eager_seconds = time.perf_counter() - start
+        COURSE.value = 0
+        start = time.thread_time()
+        with paused_gc():
+            result = self._eager(args, kwargs)
+        variant.eager_seconds = time.thread_time() - start
+        name = (variant.exit, COURSE.value)
+        if self._waits(variant) and variant.wants(name) and self._lock.acquire(blocking=False):  # others may be tracing
+            try:
+                if not self._is_full(variant):
+                    self._later.add(variant, name, self._form(args, kwargs))
+            finally:
+                self._lock.release()
         self._later.give(variant.eager_seconds)
         return result
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,18 +30,19 @@ from irgrad.runtime.variant import Variant
 if TYPE_CHECKING:
     from irgrad.runtime.jit import Jitted
 
-LEAST = 6e-5  # seconds of a turn: to change threads and back takes some 10 us
+SWITCH = 3e-5  # seconds that it takes to change threads and back
+LEAST = 2 * SWITCH  # of a turn
 WAITING = 16  # paths of one function that wait
 
 
 class Wanted:
-    """A path that is to be traced: the arguments that lead there, and where they leave the program."""
+    """A path that is to be traced: the arguments that lead there, and what it goes by among those that are met."""
 
-    def __init__(self, variant: Variant, form: CallForm) -> None:
+    def __init__(self, variant: Variant, name: Any, form: CallForm) -> None:
         self.variant = variant
+        self.name = name
         self.form = form
-        self.exit = variant.exit
-        variant.waiting.add(self.exit)
+        variant.waiting.add(name)
 
 
 class Later:
@@ -65,14 +65,12 @@ class Later:
             self._close(turns)
         return self._turns is not None
 
-    def add(self, variant: Variant, form: CallForm) -> bool:
-        """Let a path wait; False where it is to be traced at once."""
-        if not _may_wait(variant, form):
-            return False
+    def add(self, variant: Variant, name: Any, form: CallForm) -> None:
+        """Let the path of a call wait, if there are not too many: it will be met again."""
         if len(self._queue) >= WAITING:
-            return True  # it will be met again
+            return
         is_busy = self.is_busy
-        self._queue.append(Wanted(variant, _copied(form)))
+        self._queue.append(Wanted(variant, name, _copied(form)))
         if not is_busy:
             self._turns = Turns(self._serve)
             self._credit = 0.0
@@ -80,7 +78,6 @@ class Later:
             oldest = STANDING.add(self._turns)
             if oldest is not None:
                 oldest.drop()
-        return True
 
     def give(self, seconds: float) -> None:
         """Let the work have a share of the time that an eager call has taken."""
@@ -89,9 +86,9 @@ class Later:
             return
         self._credit += seconds * CONFIG.path_share / 100.0
         if self._credit >= LEAST:
-            start = perf_counter()
+            used = turns.used
             turns.step(self._credit)
-            self._credit -= perf_counter() - start
+            self._credit = max(self._credit - (turns.used - used) - SWITCH, -seconds)  # a new loop body takes longer than it is given
         if turns.is_done:
             self._close(turns)
 
@@ -107,7 +104,7 @@ class Later:
             self.num_turns += turns.num_turns
             self._turns = None
             for wanted in self._queue:  # it was dropped
-                wanted.variant.waiting.discard(wanted.exit)
+                wanted.variant.waiting.discard(wanted.name)
             self._queue.clear()
             self._jitted.reinstall()
 
@@ -123,7 +120,7 @@ class Later:
                 raise
             except Exception:  # the next call that meets this path raises it, if it has to be
                 wanted.variant.is_evident = False
-            wanted.variant.waiting.discard(wanted.exit)
+            wanted.variant.waiting.discard(wanted.name)
             self._queue.popleft()
             if self._queue:
                 checkpoint()
@@ -175,11 +172,11 @@ class _Doubtful(Dropped):
     """The path comes by what may have effects, which would happen a second time."""
 
 
-def _may_wait(variant: Variant, form: CallForm) -> bool:
-    """May the path of a call be traced later, from copies of its arguments?"""
-    if not CONFIG.path_share or not variant.is_evident or variant.written or form.members or variant.linker.budget is not None:
+def may_wait(variant: Variant) -> bool:
+    """May new paths be traced later, from copies of their arguments?"""
+    if not CONFIG.path_share or not variant.is_evident or variant.written or variant.linker.budget is not None:
         return False
-    return sum(argument.nbytes for argument in variant.arguments) < LARGE
+    return variant.nbytes < LARGE
 
 
 def _copied(form: CallForm) -> CallForm:

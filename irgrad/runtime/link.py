@@ -26,7 +26,7 @@ from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.template import Instance, TemplateTable
 from irgrad.runtime.binding import bind
 from irgrad.runtime.lowering import LinkCounts, lowered_template
-from irgrad.runtime.memory import Arena, Buffer, Place, copied
+from irgrad.runtime.memory import Arena, Buffer, Place, States, copied
 from irgrad.runtime.recompute import Schedule, plan
 from irgrad.runtime.runs import Forms, Runs
 from irgrad.runtime.tables import Tables
@@ -115,6 +115,7 @@ class Linker:
         self.costs: dict[PathNode, tuple[int, int]] = {}  # rows and operations up to the end of a node
         self.schedules: dict[PathNode, Schedule] = {}
         self.arena_top = 0
+        self.states = States()
         self.flops = 0  # of the node at hand
         self.parallel_rows = 0
         self.silent = False  # only follow where values are
@@ -182,16 +183,17 @@ class Linker:
             return self.link(counts) if self.num_waiting > self.tree.num_paths / 8 - 2 else None
         limb.is_linked, self.num_added = True, 1
         self.counts, self.is_broken = counts, True
-        places: dict[int, Place] = {}
-        arena = Arena()
         line = limb.ancestry()
+        first, places, arena = self.states.nearest(line)
         self.silent = True
-        for node in line:
+        for node in line[first:]:
             if node.place == 0:
                 self.enter(node.limb, places, arena)
             if node.limb is limb:
                 self.silent = False
             self.node(node, places, arena)
+            if node is limb.parent:
+                self.states.keep(node, places, arena)
             checkpoint()
         return self.within(self.finish())
 

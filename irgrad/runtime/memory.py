@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from irgrad.codegen.program import REF_BITS
 
@@ -76,3 +79,26 @@ def copied(places: dict[int, Place]) -> dict[int, Place]:
             buffer = buffers[buffer]
         made[value] = Place(place.ref, place.strides, buffer)
     return made
+
+
+class States:
+    """Where values are behind some nodes of a path tree, the latest that were asked for: a new path is not followed from its root."""
+
+    MOST = 32
+
+    def __init__(self) -> None:
+        self.known: OrderedDict[Any, tuple[dict[int, Place], Arena]] = OrderedDict()
+
+    def keep(self, node: Any, places: dict[int, Place], arena: Arena) -> None:
+        self.known[node] = copied(places), arena.copy()
+        if len(self.known) > self.MOST:
+            self.known.popitem(last=False)
+
+    def nearest(self, line: Sequence[Any]) -> tuple[int, dict[int, Place], Arena]:
+        """How many nodes of a path need not be followed, and the state behind them."""
+        for k in range(len(line) - 1, -1, -1):
+            if line[k] in self.known:
+                self.known.move_to_end(line[k])
+                places, arena = self.known[line[k]]
+                return k + 1, copied(places), arena.copy()
+        return 0, {}, Arena()

@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from time import perf_counter
+from time import perf_counter, thread_time
 
 MOST = 8  # pieces of work that stand still in one process
 PATIENCE = 0.02  # seconds beyond its time in which work has to come to a checkpoint, or its caller goes on beside it
@@ -38,22 +38,25 @@ class Turns:
         self._rest.acquire()
         self._stepping = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._until = 0.0
+        self._given = 0.0  # seconds of this turn
+        self._until = 0.0  # when it is over, by the time that the thread has worked
         self._is_running = False
         self._is_dropped = False
+        self._start = 0.0
         self._collects = False  # were collections on when the turn began?
         self.paused = 0.0  # seconds that it has stood still
+        self.used = 0.0  # seconds that it has worked
         self.num_turns = 0
         self.is_done = False
 
     # -- those who wait ----------------------------------------------------------------------------------------------
 
     def step(self, seconds: float) -> None:
-        """Let the work run for some time, to the next checkpoint from then on. What it raises is its own business."""
+        """Let the work run for some time of a processor, to the next checkpoint from then on. What it raises is its own business."""
         if self.is_done or not self._stepping.acquire(blocking=False):
             return
         try:
-            self._until = perf_counter() + seconds
+            self._given = seconds
             if not self._is_running:
                 self._resume()
             if self._rest.acquire(timeout=min(seconds + PATIENCE, threading.TIMEOUT_MAX)):
@@ -71,7 +74,7 @@ class Turns:
     def finish(self) -> None:
         """Wait until the work is done."""
         with self._stepping:
-            self._until = float("inf")
+            self._given = self._until = float("inf")
             while not self.is_done:
                 if not self._is_running:
                     self._resume()
@@ -122,16 +125,19 @@ class Turns:
 
     def _begin(self) -> None:
         """Collections find nothing in what is being made: they wait for the end of the turn."""
+        self._start = thread_time()
+        self._until = self._start + self._given
         self._collects = gc.isenabled()
         gc.disable()
 
     def _end(self) -> None:
+        self.used += thread_time() - self._start
         if self._collects:
             gc.enable()
 
     def pause(self) -> bool:
         """Stand still if the time is over; did it? Called by the work. Raises Dropped where it is not wanted any more."""
-        if perf_counter() < self._until and not self._is_dropped:
+        if thread_time() < self._until and not self._is_dropped:
             return False
         start = perf_counter()
         self._end()

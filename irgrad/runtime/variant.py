@@ -16,11 +16,11 @@ from irgrad.runtime.signature import argument, normalise
 from irgrad.runtime.tracing import Traced
 from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse_limb
 
-FREE = 16  # traces of new paths before any of them is called again
-RARE = 64  # calls on new paths for one more
-WORTH = 6  # compiled calls that are worth one: about what a trace and its linking cost in eager calls
+FREE = 8  # traces of new paths before any of them is called again
+RARE = 256  # calls on new paths for one more
+WORTH = 3  # compiled calls that are worth one; a trace and its linking cost some eager calls, and most paths come back
 TRUSTED = 3  # paths to be traced twice before one is believed at first sight
-SEEN_EXITS = 256  # guards and outcomes that calls left the program at, once so far
+SEEN_EXITS = 1024  # of calls that left the program, by guard and outcome and the course they took, met once so far
 
 
 class Variant:
@@ -33,6 +33,7 @@ class Variant:
         self.linker: Any = None
         self.arguments = [argument(leaf) for leaf in leaves]
         self.num_leaves = len(leaves)
+        self.num_bytes = (0, 0)  # of the first of its arguments, as many as have been counted
         self.origins: list[Any] = []
         self.numbers: dict[Any, int] = {}
         self.constants: list[np.ndarray[Any, Any]] = []
@@ -44,9 +45,9 @@ class Variant:
         self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
         self.is_evident = False  # one trace of a path is enough
         self.exit: Any = None  # where the last call left the program: a guard's node, and the outcome
-        self.exits: OrderedDict[Any, None] = OrderedDict()  # where calls left it once
-        self.waiting: set[Any] = set()  # where calls left it that are to be traced later
-        self.eager_seconds = 0.0  # of the last call that ran eagerly
+        self.exits: OrderedDict[Any, None] = OrderedDict()  # where calls left it once, and what became of them
+        self.waiting: set[Any] = set()  # names of paths that are to be traced later
+        self.eager_seconds = 0.0  # of a processor, for the last call that ran eagerly
         self.results: Any = None
         self.declined = ""
         self.written: set[int] = set()  # leaves that the function writes into
@@ -77,30 +78,49 @@ class Variant:
             self.arguments.append(argument(normalise(tracer.value)))
         return known
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arguments and captured values."""
+        count, found = self.num_bytes
+        if count < len(self.arguments):
+            self.num_bytes = count, found = len(self.arguments), sum(argument.nbytes for argument in self.arguments)
+        return found
+
     def may_trace(self, needed: int) -> bool:
         """Is a call on a new path to be traced?
 
         Not the first one that leaves the program where it does, if a trace of the second is enough: it costs what an eager call does.
         Where most paths are seen once, few are traced at all: a trace costs a few times what the call does.
         """
-        if self.declined or self.exit in self.waiting:
+        if self.declined:
             return False
         self.num_new += 1
-        if needed > 1 and (self.is_evident or self.num_repeated >= TRUSTED) and not self.left_before():
+        if needed > 1 and (self.is_evident or self.num_repeated >= TRUSTED) and not self.left_before(self.exit):
             return False
+        return self.spend()
+
+    def wants(self, name: Any) -> bool:
+        """Is a path to be traced later, that a call has just taken? By name: where it left the program, and its course."""
+        if self.declined or name in self.waiting:
+            return False
+        self.num_new += 1
+        return self.left_before(name) and self.spend()
+
+    def spend(self) -> bool:
+        """May there be one more trace of a new path?"""
         if self.num_traced >= FREE + self.num_new / RARE + self.num_calls / WORTH:
             return False
         self.num_traced += 1
         return True
 
-    def left_before(self) -> bool:
-        """Has a call left the program where the last one did? Notes where that was, and forgets it at the second."""
-        if self.exit is None:
+    def left_before(self, name: Any) -> bool:
+        """Has a call left the program as the last one did? Notes how that was, and forgets it at the second."""
+        if name is None:
             return True
-        if self.exit in self.exits:
-            del self.exits[self.exit]
+        if name in self.exits:
+            del self.exits[name]
             return True
-        self.exits[self.exit] = None
+        self.exits[name] = None
         if len(self.exits) > SEEN_EXITS:
             self.exits.popitem(last=False)
         return False

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import irgrad
-from irgrad.runtime import variant
+from irgrad.runtime import lowering, variant
 from irgrad.runtime.explain import explanation
 from irgrad.runtime.link import Linker
 from irgrad.runtime.variant import FREE, RARE, WORTH
@@ -53,6 +53,13 @@ def num_links(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
+@pytest.fixture
+def traces_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every path that is met twice is traced, however often it is met then."""
+    monkeypatch.setattr(variant, "FREE", 1000)
+
+
+@pytest.mark.usefixtures("traces_are_free")
 def test_a_new_trip_count_costs_one_trace_and_rebuilds_nothing(num_links: list[int]) -> None:
     eager = irgrad.grad(series)
     jitted = irgrad.jit(eager)
@@ -75,6 +82,7 @@ def test_a_new_trip_count_costs_one_trace_and_rebuilds_nothing(num_links: list[i
     assert jitted.stats().eager_calls == before
 
 
+@pytest.mark.usefixtures("traces_are_free")
 def test_more_iterations_than_ever_join_the_tree() -> None:
     eager = irgrad.grad(series)
     jitted = irgrad.jit(eager)
@@ -262,6 +270,7 @@ def longer_nest(x, tolerance):
     return total
 
 
+@pytest.mark.usefixtures("traces_are_free")
 @pytest.mark.parametrize("f", [longer_series, longer_vector, longer_writes, longer_recursion, longer_nest], ids=lambda f: f.__name__)
 def test_more_iterations_than_ever_leave_the_rest_of_the_program(f: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path with more iterations than any before adds rows of its own: the tree is linked once."""
@@ -278,3 +287,31 @@ def test_more_iterations_than_ever_leave_the_rest_of_the_program(f: Any, monkeyp
     assert compiled.stats().paths >= 9
     assert linked == [1] or (f is longer_nest and len(linked) <= 4)  # loops that are left and entered again have more to learn
     assert compiled.stats().kernels_compiled + compiled.stats().kernels_loaded < 30
+
+
+@pytest.mark.usefixtures("traces_are_free")
+def test_a_new_depth_of_a_recursion_needs_no_pass() -> None:
+    gradient = irgrad.grad(longer_recursion)
+    jitted = irgrad.jit(gradient)
+    for count in (10, 10, 20, 20, 12, 12, 26, 26):
+        jitted(1.0, tolerance(count))
+    before = len(lowering._lowered)
+    for count in (14, 14, 30, 30, 18, 18, 41, 41):
+        np.testing.assert_allclose(jitted(1.0, tolerance(count)), gradient(1.0, tolerance(count)), rtol=1e-11)
+    assert jitted.stats().paths == 8
+    assert len(lowering._lowered) == before
+
+
+def test_a_new_path_is_not_followed_from_its_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where values are is known behind the guards where other paths began."""
+    jitted = irgrad.jit(irgrad.grad(series))
+    for count in (60, 60, 57, 57):
+        jitted(0.9, tolerance(count))
+    followed: list[Any] = []
+    node = Linker.node
+    monkeypatch.setattr(Linker, "node", lambda self, *args: followed.append(args[0]) or node(self, *args))
+    for count in (58, 58):
+        np.testing.assert_allclose(jitted(0.9, tolerance(count)), irgrad.grad(series)(0.9, tolerance(count)), rtol=1e-12)
+    assert jitted.stats().paths == 3
+    assert len(followed) < 10
+    np.testing.assert_allclose(jitted(0.9, tolerance(58)), irgrad.grad(series)(0.9, tolerance(58)), rtol=1e-12)

@@ -438,3 +438,16 @@ def test_random_paths_in_turns(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(jitted(x), gradient(x), rtol=1e-9, atol=1e-11)
     stats = jitted.settle().stats()
     assert stats.guard_rounding == 0 and stats.paths > 8
+
+
+def test_paths_that_leave_the_program_at_one_guard_wait_each() -> None:
+    """More iterations than any before leave it at the same place; what the eager calls decided tells their paths apart."""
+    jitted = known(series)
+    for count in (8, 11, 14):
+        jitted(0.9, tolerance(count))
+    assert jitted.stats().waiting == 0
+    for number, count in enumerate((8, 11, 14)):
+        jitted(0.9, tolerance(count))
+        assert jitted.stats().waiting == number + 1
+    jitted.settle()
+    assert jitted.stats().paths == 4
