@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from irgrad.config import CONFIG
 from irgrad.ir.graph import Graph
+from irgrad.passes.contractions import contractions
 from irgrad.passes.cse import cse
 from irgrad.passes.dce import dce
 from irgrad.passes.products import products
@@ -23,9 +24,10 @@ PIPELINE: tuple[Pass, ...] = (
     cse,
     simplify,  # merged values make new neighbours
     dce,  # operands that rewriting left behind
-    products,  # by what is left, who else reads a product is known
+    contractions,  # by what is left, who else reads a product is known
+    products,  # also those just made
 )
-EXACT = tuple(each for each in PIPELINE if each is not products)  # numpy's own orders
+EXACT = tuple(each for each in PIPELINE if each not in (contractions, products))  # numpy's own orders
 
 
 def optimize(graph: Graph, passes: tuple[Pass, ...] = PIPELINE) -> list[tuple[str, PassResult]]:

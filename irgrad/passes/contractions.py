@@ -1,0 +1,111 @@
+"""Sums over products of arrays that broadcast against each other, as matrix products: ``(x[:, :, None] * w[None]).sum(1)`` is ``x @ w``.
+
+Every term is the same product of two numbers, added up by BLAS in place of a loop nest, which has no blocks for the caches. An axis of
+the product is one of the stack (both operands have it, and the result), of the rows, of the columns, or summed (both have it). Where
+an operand alone is summed along an axis, or one of rows and columns is missing, loops are as fast.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from irgrad.ir.graph import Graph, Node
+from irgrad.ir.primitive import REGISTRY
+from irgrad.passes.products import DTYPES
+from irgrad.passes.result import PassResult, has_fuel
+
+WORTH = 2048  # multiplications from which BLAS is worth its call
+LEAST = 4  # rows, columns and terms, of which
+DEEP = 8  # have to be in each product of a stack
+TERMS = 1024  # of a sum along contiguous memory, which numpy adds up in pairs: beyond that many BLAS rounds more
+
+
+def contractions(graph: Graph) -> PassResult:
+    """Turn sums over broadcast products into products of matrices."""
+    result = PassResult(graph)
+    for node in graph.nodes():
+        found = _axes(graph, node)
+        if found is not None and has_fuel():
+            _rewrite(graph, node, found)
+            result.count("product")
+    return result
+
+
+@dataclass
+class _Axes:
+    """The axes of a product by what they are, without those of extent 1."""
+
+    stack: list[int]
+    rows: list[int]
+    summed: list[int]
+    columns: list[int]
+    turned: bool  # rows are those of the second operand
+
+
+def _axes(graph: Graph, node: Node) -> _Axes | None:
+    """The axes of the matrix product that a sum is; None for other nodes."""
+    if node.op is None or node.op.name != "reduce_sum" or node.aval.dtype.name not in DTYPES:
+        return None
+    (terms,) = node.operands
+    if not isinstance(terms, Node) or terms.op is None or terms.op.name != "mul" or graph.num_users(terms) != 1 or graph.is_output(terms):
+        return None
+    if terms.aval.dtype != node.aval.dtype or not all(isinstance(o, Node) and o.aval.dtype == terms.aval.dtype for o in terms.operands):
+        return None
+    space = terms.aval.shape
+    left, right = ((1,) * (len(space) - o.aval.ndim) + o.aval.shape for o in terms.operands)
+    found = _Axes([], [], [], [], False)
+    for axis, extent in enumerate(space):
+        if extent == 1:
+            continue
+        both, is_summed = left[axis] == right[axis], axis in node.params["axes"]
+        if is_summed and not both:
+            return None
+        (found.summed if is_summed else found.stack if both else found.rows if left[axis] > 1 else found.columns).append(axis)
+    m, k, n = (math.prod(space[axis] for axis in axes) for axes in (found.rows, found.summed, found.columns))
+    in_pairs = space and len(space) - 1 in node.params["axes"]
+    if min(m, n) < LEAST or k < (DEEP if found.stack else LEAST) or m * k * n < WORTH or (in_pairs and k > TERMS):
+        return None
+    if found.columns[0] < found.rows[0]:
+        found.rows, found.columns, found.turned = found.columns, found.rows, True
+    return found
+
+
+def _rewrite(graph: Graph, node: Node, axes: _Axes) -> None:
+    (terms,) = node.operands
+    assert isinstance(terms, Node)
+    space = terms.aval.shape
+    first, second = terms.operands[::-1] if axes.turned else terms.operands
+    assert isinstance(first, Node)
+    assert isinstance(second, Node)
+
+    def extents(*groups: list[int]) -> tuple[int, ...]:
+        return tuple(math.prod(space[axis] for axis in group) for group in groups)
+
+    def matrix(x: Node, *groups: list[int]) -> Node:
+        """An operand with its axes in groups."""
+        if x.op is not None and x.op.name == "reshape" and isinstance(x.operands[0], Node):
+            kept = tuple(n for n in x.aval.shape if n != 1)
+            x = x.operands[0] if x.operands[0].aval.shape == kept else x
+        order = [axis for group in groups for axis in group]
+        x = _shaped(graph, node, x, tuple(space[axis] for axis in sorted(order)))
+        ranks = tuple(sorted(order).index(axis) for axis in order)
+        return _shaped(graph, node, _turned(graph, node, x, ranks), extents(*groups))
+
+    stack = [axes.stack] if axes.stack else []
+    x, y = matrix(first, *stack, axes.rows, axes.summed), matrix(second, *stack, axes.summed, axes.columns)
+    made = graph.add_from(node, REGISTRY["batch_dot" if stack else "dot"], (x, y), {})
+    order = [*axes.stack, *axes.rows, *axes.columns]
+    made = _shaped(graph, node, made, tuple(space[axis] for axis in order))
+    made = _turned(graph, node, made, tuple(order.index(axis) for axis in sorted(order)))
+    graph.replace_uses(node, _shaped(graph, node, made, node.aval.shape))
+    graph.remove(node)
+    graph.remove(terms)
+
+
+def _shaped(graph: Graph, node: Node, x: Node, shape: tuple[int, ...]) -> Node:
+    return x if x.aval.shape == shape else graph.add_from(node, REGISTRY["reshape"], (x,), {"shape": shape})
+
+
+def _turned(graph: Graph, node: Node, x: Node, axes: tuple[int, ...]) -> Node:
+    return x if axes == tuple(range(len(axes))) else graph.add_from(node, REGISTRY["transpose"], (x,), {"axes": axes})
