@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from irgrad.codegen import processor
@@ -30,14 +32,30 @@ BINARY = frozenset({"atan2", "hypot", "pow"})
 @cache
 def library() -> Any:
     """libmvec, loaded for kernels too; None where it cannot be used."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return None
-    if not processor.has("avx2"):
+    if not _is_known():
         return None
     try:
         return ctypes.CDLL(LIBRARY)
     except OSError:
         return None
+
+
+def _is_known() -> bool:
+    """Is this a system whose routines kernels may call?"""
+    return sys.platform == "linux" and platform.machine() == "x86_64" and processor.has("avx2")
+
+
+@cache
+def _is_there() -> bool:
+    """Is there the library? It lies beside libm, which the process has: loading it takes 100 kB, and most kernels call none of it."""
+    if not _is_known():
+        return False
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return library() is not None
+    found = re.search(r"(/\S*/)libm[.-]\S*\n", maps)
+    return (found is not None and Path(found[1] + LIBRARY).exists()) or library() is not None
 
 
 @cache
@@ -59,13 +77,13 @@ def address(symbol: str) -> int:
 @cache
 def identity() -> str:
     """What kernels depend on: the C library and its version, or nothing."""
-    return "-".join(platform.libc_ver()) if library() is not None else ""
+    return "-".join(platform.libc_ver()) if _is_there() else ""
 
 
 @cache
 def width() -> int:
     """Bits of a vector: 512 where the processor runs at full speed with them (Ice Lake, Zen 4 and later), 256 elsewhere."""
-    if library() is None:
+    if not _is_there():
         return 256
     return 512 if processor.has("avx512f", "avx512dq", "avx512vl", "avx512vbmi2") else 256
 
