@@ -70,7 +70,7 @@ class GraphTrace(Trace):
         top = sites.top
         if top is not None and top.frame is frame:  # `Sites.locate` for the commonest move, further in straight-line code
             lasti = frame.f_lasti
-            if lasti > top.lasti and top.info.loop[lasti] == top.loop:
+            if lasti > top.lasti and top.info.zone[lasti] == top.zone:
                 top.lasti = lasti
                 self.site = sites.site = (top, lasti)
                 return

@@ -13,8 +13,8 @@ import numpy as np
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import kind_of
-from irgrad.ir.primitive import GUARD, Primitive
-from irgrad.ir.recording import DYNAMIC, INTERNED, TINY, Block, Data, Input, Kind, Record, Recording
+from irgrad.ir.primitive import ELEMENTWISE, GUARD, Primitive
+from irgrad.ir.recording import DYNAMIC, INTERNED, SMALL, TINY, Block, Data, Input, Kind, Record, Recording
 from irgrad.ir.value import Static
 
 _FLOAT64 = np.dtype(np.float64)
@@ -104,10 +104,10 @@ class Freezer:
             if kind is _ndarray:
                 form = (value.shape, value.dtype)
                 aval = avals.get(form) or self.array(form)
-                tiny = value.size <= TINY
+                small = value.size <= TINY or (value.size <= SMALL and bool(op.traits & ELEMENTWISE))
             else:
                 aval = scalars.get(kind) or self.scalar(value)
-                tiny = True
+                small = True
             if not params:
                 code = codes.get((op, aval)) or self.code(op, aval, params)
             elif op.name in DYNAMIC and tracer.operands[0].form.size > TINY:
@@ -123,7 +123,7 @@ class Freezer:
             record.site = site
             record.code = code
             record.carried = (
-                tiny
+                small
                 and site is not None
                 and site[1] in site[0].info.marked
                 and depths[segment] > 0

@@ -1,9 +1,10 @@
 """Where in the user's program an operation is recorded, and where one loop iteration ends and the next begins.
 
 `Sites.locate` looks at the user's frames and answers whether a *boundary* lies between the previous operation and this one:
-an instruction offset that moves backwards or repeats, a loop that is entered or left, a repeated call at one instruction
-with a new frame (functools.reduce, map), a deeper activation of the same code (recursion). Loops are the back edges of the
-byte code. A missed boundary costs a compile later, never an answer.
+an instruction offset that moves backwards or repeats, or to where only the next iteration can be (from one branch of an `if` to
+another), a loop that is entered or left, a repeated call at one instruction with a new frame (functools.reduce, map), a deeper
+activation of the same code (recursion). Loops are the back edges of the byte code. A missed boundary costs a compile later, never an
+answer.
 
 Frames of irgrad itself are transparent. A frame is kept alive from its first operation to its last.
 """
@@ -26,12 +27,17 @@ from irgrad.ir.source import Source
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep  # its Python layer stands between the user and us
 NO_LOOP = -1
+_JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
+_ENDS = ("JUMP_BACKWARD", "JUMP_FORWARD", "JUMP_ABSOLUTE", "RETURN_", "RAISE_", "RERAISE")  # what the next instruction does not follow
 
 
 class CodeInfo:
-    """The loops of one code object: `loop[offset]` is the innermost loop around an instruction, or NO_LOOP."""
+    """The loops of one code object: `loop[offset]` is the innermost loop around an instruction, or NO_LOOP.
 
-    __slots__ = ("carried", "code", "internal", "loop", "marked", "returned")
+    `zone[offset]` numbers stretches of one loop that run from any instruction on to all later ones.
+    """
+
+    __slots__ = ("_reached", "_starts", "_successors", "carried", "code", "internal", "loop", "marked", "returned", "zone")
 
     def __init__(self, code: CodeType) -> None:
         self.code = code
@@ -41,6 +47,10 @@ class CodeInfo:
         self.carried: frozenset[int] = frozenset()  # instructions whose result goes to a variable that the next iteration reads
         self.returned: frozenset[int] = frozenset()  # instructions whose result is returned
         self.marked = self.carried  # either of them
+        self.zone = self.loop
+        self._successors: dict[int, tuple[int, ...]] = {}
+        self._starts: list[int] = []  # of the instruction at each offset: that of a call is where its inline cache ends
+        self._reached: dict[int, frozenset[int]] = {}
         if self.internal:
             return
         instructions = list(dis.get_instructions(code))
@@ -54,6 +64,39 @@ class CodeInfo:
         self.returned = frozenset(a.offset for a, b in pairwise(instructions) if b.opname == "RETURN_VALUE")
         self.carried = frozenset(o for target, end in merged.items() for o in _carried(instructions, target, end))
         self.marked = self.carried | self.returned
+        self._find_zones(instructions)
+
+    def _find_zones(self, instructions: list[dis.Instruction]) -> None:
+        number = 0
+        zone, self._starts = [0] * len(self.loop), [0] * len(self.loop)
+        for i, following in pairwise([*instructions, None]):
+            assert i is not None
+            end = following.offset if following is not None else len(zone)
+            zone[i.offset : end], self._starts[i.offset : end] = [number] * (end - i.offset), [i.offset] * (end - i.offset)
+            jumps = (i.argval,) if i.opcode in _JUMPS and isinstance(i.argval, int) else ()
+            falls = following is not None and not i.opname.startswith(_ENDS)
+            self._successors[i.offset] = (*jumps, end) if falls else jumps
+            if not falls or self.loop[i.offset] != self.loop[end]:
+                number += 1
+        self.zone = zone
+
+    def goes_on(self, here: int, there: int) -> bool:
+        """May an iteration of the loop around both run from one instruction to the other? To handlers of exceptions from anywhere."""
+        loop, here, there = self.loop[here], self._starts[here], self._starts[there]
+        return there in self._reachable(here, loop) or there not in self._reachable(loop, loop)
+
+    def _reachable(self, here: int, loop: int) -> frozenset[int]:
+        """What an iteration of a loop comes to from an instruction on."""
+        known = self._reached.get(here)
+        if known is None:
+            found, stack = {here}, [here]
+            while stack:
+                for offset in self._successors.get(stack.pop(), ()):
+                    if offset != loop and offset not in found:
+                        found.add(offset)
+                        stack.append(offset)
+            known = self._reached[here] = frozenset(found)
+        return known
 
 
 def _carried(instructions: list[dis.Instruction], target: int, end: int) -> Iterator[int]:
@@ -68,10 +111,11 @@ def _carried(instructions: list[dis.Instruction], target: int, end: int) -> Iter
         if i.offset <= end:
             for name in stores:
                 first_store.setdefault(name, i.offset)
+    stored = {b.offset for b in instructions if "STORE" in b.opname and (names := _variables(b)[1]) and names[0] in read_first}
     for a, b in pairwise(instructions):
-        if target <= a.offset <= end:
-            stores = _variables(b)[1]
-            if stores and stores[0] in read_first and "STORE" in b.opname and "STORE" not in a.opname:
+        if target <= a.offset <= end and "STORE" not in a.opname:
+            jumps = b.opname == "JUMP_FORWARD" and b.argval in stored  # the first branch of a conditional expression
+            if b.offset in stored or jumps:
                 yield a.offset
 
 
@@ -99,7 +143,7 @@ def code_info(code: CodeType) -> CodeInfo:
 class Activation:
     """One user frame that has recorded something: its caller's activation and where the caller stood."""
 
-    __slots__ = ("code", "depth", "frame", "info", "lasti", "loop", "parent", "parent_lasti", "repeated", "searched")
+    __slots__ = ("code", "depth", "frame", "info", "lasti", "loop", "parent", "parent_lasti", "repeated", "searched", "zone")
 
     def __init__(self, frame: FrameType, info: CodeInfo, parent: Activation | None, repeated: bool) -> None:
         self.frame: FrameType | None = frame
@@ -107,6 +151,7 @@ class Activation:
         self.info = info
         self.lasti = frame.f_lasti
         self.loop = info.loop[frame.f_lasti]
+        self.zone = info.zone[frame.f_lasti]
         self.parent = parent
         self.parent_lasti = parent.lasti if parent is not None else -1
         self.repeated = repeated
@@ -116,8 +161,12 @@ class Activation:
 
     def move(self, lasti: int) -> bool:
         """Note the frame's new position; was a boundary crossed?"""
-        loop = self.info.loop[lasti]
+        info = self.info
+        loop, zone = info.loop[lasti], info.zone[lasti]
         crossed = lasti <= self.lasti or loop != self.loop
+        if zone != self.zone:
+            crossed = crossed or (loop != NO_LOOP and not info.goes_on(self.lasti, lasti))
+            self.zone = zone
         if loop != self.loop:
             self.depth += (loop != NO_LOOP) - (self.loop != NO_LOOP)
             self.loop = loop
@@ -157,7 +206,7 @@ class Sites:
             crossed = self._enter(frame, info)
             top = self.top
             assert top is not None
-        elif lasti > top.lasti and info.loop[lasti] == top.loop:
+        elif lasti > top.lasti and info.zone[lasti] == top.zone:
             top.lasti = lasti
             crossed = False
         else:

@@ -28,8 +28,8 @@ class Data:
 
 
 class Record:
-    """One operation: see the module. `code` is the interned identity of op, params and aval; `carried` says that the next
-    iteration of a loop would read the (small) value: it is computed in the last iteration as well, so that iterations are alike."""
+    """One operation: see the module. `code` is the interned identity of op, params and aval; `carried` says that the next iteration of a
+    loop would read the (small) value: it is computed in the last iteration as well, so that iterations are alike."""
 
     __slots__ = ("aval", "carried", "code", "op", "operands", "params", "segment", "site")
 
@@ -139,6 +139,7 @@ class Interned:
 
 INTERNED = Interned()
 TINY = 8  # arrays up to this many elements live in scalar variables of a kernel
+SMALL = 4096  # elementwise results of up to this many elements are computed for nobody, if that makes a last iteration like the others
 
 
 def is_dynamic(op: Primitive, operand: Aval) -> bool:

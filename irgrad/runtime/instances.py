@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from irgrad.ir.primitive import EFFECT, GUARD
-from irgrad.ir.recording import INTERNED, Block, Data, Record, is_dynamic
+from irgrad.ir.primitive import EFFECT, ELEMENTWISE, GUARD
+from irgrad.ir.recording import INTERNED, SMALL, TINY, Block, Data, Record, is_dynamic
 from irgrad.ir.template import Instance, Template, TemplateTable
 from irgrad.runtime.turns import checkpoint
 
@@ -126,21 +126,36 @@ class _Marks:
         if not dead:
             return
         alive = {path[i].segment for i in range(start, self.end) if live[i - start]}
-        stack = [i for i in dead if path[i].segment in alive]
-        while stack:
-            index = stack.pop()
-            if live[index - start]:
-                continue
+        for root in [i for i in dead if path[i].segment in alive]:
+            needed: list[int] = []
+            stack, seen = [root], {root}
+            while stack:
+                index = stack.pop()
+                if index < start or live[index - start]:
+                    continue
+                needed.append(index)
+                stack += [o for o in path[index].operands if type(o) is int and o not in seen]
+                seen.update(o for o in path[index].operands if type(o) is int)
+            if all(_is_cheap(path[index]) for index in needed):
+                self.revive(needed)
+
+    def revive(self, needed: list[int]) -> None:
+        path, start, live = self.path, self.start, self.live
+        for index in needed:
             live[index - start] = 1
             for operand in path[index].operands:
                 if type(operand) is not int:
                     continue
                 if operand < start:
                     self.uses.add(operand)
-                    continue
-                if path[operand].segment != path[index].segment:
+                elif path[operand].segment != path[index].segment:
                     self.exported[operand - start] = 1
-                stack.append(operand)
+
+
+def _is_cheap(record: Record) -> bool:
+    """A few numbers, or a pass over a small array."""
+    op, size = record.op, INTERNED.avals[record.aval].size
+    return size <= TINY or op is None or (size <= SMALL and bool(op.traits & ELEMENTWISE))
 
 
 # ---- runs ----
