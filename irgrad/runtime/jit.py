@@ -183,7 +183,9 @@ class Jitted:
             result = self._eager(args, kwargs)
         variant.eager_seconds = time.thread_time() - start
         name = (variant.exit, COURSE.value)
-        if self._waits(variant) and variant.wants(name) and self._lock.acquire(blocking=False):  # others may be tracing
+        if name in variant.waiting:
+            self._later.meet()
+        elif self._waits(variant) and variant.wants(name) and self._lock.acquire(blocking=False):  # others may be tracing
             try:
                 if not self._is_full(variant):
                     self._later.add(variant, name, self._form(args, kwargs))

@@ -2,7 +2,8 @@
 
 A trace with its linking takes several times as long as the eager call on the same path. So the call that meets a path for the second
 time runs eagerly, and leaves a copy of its arguments here. From then on each call of the function gives a share of what an eager call takes
-(`IRGRAD_PATH_SHARE`, in percent) to work that stands still in between (`runtime.turns`), until the path has joined the program.
+(`IRGRAD_PATH_SHARE`, in percent) to work that stands still in between (`runtime.turns`), until the path has joined the program. Where
+paths that wait are met again and again, the share grows: what is run often is to be compiled soon.
 
 That is done for functions that are evidently pure (`frontend.purity`), with small arguments: running them once more has no effects, and
 the copy costs nothing. Where the trace shows otherwise, or anything is raised, it is forgotten, and the next call that meets the path twice
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 SWITCH = 3e-5  # seconds that it takes to change threads and back
 LEAST = 2 * SWITCH  # of a turn
 WAITING = 16  # paths of one function that wait
+PATIENT = 3  # calls on paths that wait already, after which the share doubles with each
 
 
 class Wanted:
@@ -53,6 +55,7 @@ class Later:
         self._queue: deque[Wanted] = deque()
         self._turns: Turns | None = None
         self._credit = 0.0
+        self._meetings = 0
         self.num_turns = 0
 
     @property
@@ -74,17 +77,22 @@ class Later:
         if not is_busy:
             self._turns = Turns(self._serve)
             self._credit = 0.0
+            self._meetings = 0
             self._jitted.reinstall()
             oldest = STANDING.add(self._turns)
             if oldest is not None:
                 oldest.drop()
+
+    def meet(self) -> None:
+        """A call has come to where one waits: what waits is met often, and calls on such paths give more and more."""
+        self._meetings += 1
 
     def give(self, seconds: float) -> None:
         """Let the work have a share of the time that an eager call has taken."""
         turns = self._turns
         if turns is None:
             return
-        self._credit += seconds * CONFIG.path_share / 100.0
+        self._credit += seconds * CONFIG.path_share / 100.0 * 2.0 ** max(0, self._meetings - PATIENT)
         if self._credit >= LEAST:
             used = turns.used
             turns.step(self._credit)
