@@ -86,9 +86,10 @@ class Argument:
 class Context:
     """Bases and arena of one call in flight."""
 
-    __slots__ = ("address", "arena", "bases", "effects", "scratch", "views")
+    __slots__ = ("address", "arena", "bases", "effects", "number", "scratch", "views")
 
     def __init__(self, program: Program) -> None:
+        self.number: np.ndarray[Any, Any] | None = None  # a result that is handed out as a number
         self.scratch: dict[int, Any] = {}
         self.views: dict[Any, np.ndarray[Any, Any]] = {}  # of the arena, for host calls
         self.effects: Effects | None = None

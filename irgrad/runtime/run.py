@@ -27,7 +27,7 @@ class Results:
     """How the results of a variant's programs are allocated and handed out."""
 
     def __init__(self, program: Program) -> None:
-        self.is_array = False  # every result is one bare array
+        self.kind = ""  # of what every path has for its one result: "array", "scalar" (numpy's number) or another (Python's)
         leaves = [described for _, described in program.leaves.values()]
         forms = [[(o.shape, o.dtype) for o in described if not o.is_constant] for described in leaves]
         self.same = all(form == forms[0] for form in forms)
@@ -41,6 +41,13 @@ class Results:
         self.builders: dict[int, Callable[[tuple[Any, ...]], Any]] = {
             row: self.builder(node, described) for row, (node, described) in program.leaves.items()
         }
+        kinds = {node.form[1][0] if self.is_alone(node, described) else "" for node, described in program.leaves.values()}
+        if len(kinds) == 1:
+            (self.kind,) = kinds
+
+    def is_alone(self, node: Any, described: list[Any]) -> bool:
+        """Has a path one result, which is computed, and no structure around it?"""
+        return self.same and len(described) == 1 and not described[0].is_constant and node.form[0].is_leaf()
 
     def builder(self, node: Any, described: list[Any]) -> Callable[[tuple[Any, ...]], Any]:
         structure, kinds = node.form
@@ -61,10 +68,9 @@ class Results:
                 values.append(value if kind == "array" else value[()] if kind == "scalar" else value.item())
             return unflatten(structure, values)
 
-        if same and len(described) == 1 and not described[0].is_constant and structure.is_leaf():
+        if self.is_alone(node, described):
             kind = kinds[0]
             if kind == "array":
-                self.is_array = True
                 return lambda outs: outs[0]
             if kind == "scalar":
                 return lambda outs: outs[0][()]
@@ -189,12 +195,14 @@ def enter_portable(program: Program, context: Context, objects: tuple[Any, ...])
 def direct(
     variant: Any, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None, miss: Any
 ) -> Callable[[tuple[Any, ...]], Any] | None:
-    """`run` for the commonest program, written out: flat arguments, one path, one array, no host rows. None for others."""
+    """`run` for the commonest programs, written out: flat arguments, one array or number, no host rows. None for others."""
     program, (_, made) = variant.program, variant.results
     native = _native or _load()
-    if native is Portable or program.hosts or len(made.builders) != 1 or len(made.shapes) != 1 or not made.is_array:
+    if native is Portable or program.hosts or len(made.shapes) != 1 or not made.kind:
         return None
     enter = native.enter if program.flops < RELEASE else native.enter_released
+    if made.kind != "array":
+        return _direct_number(variant, enter, check, read, miss)
     count, address, contexts, make = variant.num_leaves, program.address, program.contexts, program.context
     ((shape, dtype),) = made.shapes
     (large,) = made.makers
@@ -210,13 +218,45 @@ def direct(
         if code & 15 == DONE:
             contexts.append(context)
             return out
-        if code & 15 == NEW_PATH:
-            _note_exit(variant, program, context, code)
-            leave(variant, program, code)
-        contexts.append(context)
+        _leave_early(variant, program, context, code)
         return miss
 
     return fast
+
+
+def _direct_number(
+    variant: Any, enter: Any, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None, miss: Any
+) -> Callable[[tuple[Any, ...]], Any]:
+    """The same for a number, which goes through memory that the context keeps."""
+    program, (_, made) = variant.program, variant.results
+    count, address, contexts, make = variant.num_leaves, program.address, program.contexts, program.context
+    ((shape, dtype),) = made.shapes
+    is_numpys = made.kind == "scalar"
+
+    def fast(args: tuple[Any, ...]) -> Any:
+        if len(args) != count or (check is not None and not check()):
+            return miss
+        context = contexts.pop() if contexts else make()
+        out = context.number
+        if out is None:
+            out = context.number = np.empty(shape, dtype)
+        code = enter(address, context.address, (*args, out) if read is None else (*args, *read(), out))
+        if code & 15 == DONE:
+            number = out[()] if is_numpys else out.item()
+            contexts.append(context)
+            return number
+        _leave_early(variant, program, context, code)
+        return miss
+
+    return fast
+
+
+def _leave_early(variant: Any, program: Program, context: Context, code: int) -> None:
+    """Give back the context of a call that the program did not serve."""
+    if code & 15 == NEW_PATH:
+        _note_exit(variant, program, context, code)
+        leave(variant, program, code)
+    program.contexts.append(context)
 
 
 def host(call: HostCall, context: Context) -> None:

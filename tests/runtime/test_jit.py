@@ -6,6 +6,7 @@ import functools
 import pickle
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -418,3 +419,38 @@ def test_explain_and_time_settings(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "the guard at test_jit.py:" in text
     assert "path 1 linked in" in text
     assert "operations in" in text
+
+
+@pytest.mark.parametrize("argument", [0.7, np.float64(0.7), np.float32(0.7), np.array(0.7), 1, 0.7 + 0.2j])
+def test_numbers_are_handed_out_as_eager_calls_do(argument: Any) -> None:
+    def f(x: Any) -> Any:
+        return x * x * 3.0 if np.abs(x) < 2 else x / 2.0
+
+    for function in (f, irgrad.grad(f)) if isinstance(argument, (float, np.ndarray)) else (f,):
+        jitted = irgrad.jit(function, compile_after=1)
+        for factor in (1, 1, 4, 4, 1, 4, 1, 1):  # two paths, which the compiled code goes through itself
+            found, wanted = jitted(argument * factor), function(argument * factor)
+            assert type(found) is type(wanted)
+            np.testing.assert_allclose(found, wanted, rtol=1e-6)
+        assert jitted.stats().eager_calls == jitted.stats().paths == 2
+
+
+def test_paths_of_numbers_and_of_arrays() -> None:
+    def f(x: Any) -> Any:
+        return x[0] * 2.0 if x[0] > 0 else x * 3.0
+
+    jitted = irgrad.jit(f, compile_after=1)
+    for sign in (1.0, -1.0, 1.0, -1.0, -1.0, 1.0):
+        found, wanted = jitted(sign * np.ones(3)), f(sign * np.ones(3))
+        assert type(found) is type(wanted)
+        np.testing.assert_array_equal(found, wanted)
+    assert jitted.stats().eager_calls == 2
+
+
+def test_numbers_that_were_handed_out_stay() -> None:
+    jitted = irgrad.jit(irgrad.grad(lambda x: x**3), compile_after=1)
+    found = [jitted(float(k)) for k in range(20)]
+    assert found == [3.0 * k**2 for k in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(jitted, [float(k % 7) for k in range(400)])) == [3.0 * (k % 7) ** 2 for k in range(400)]
+    assert jitted.stats().eager_calls == 1
