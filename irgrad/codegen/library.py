@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irgrad.codegen import chains, fft, lapack, loops, products
+from irgrad.codegen import chains, fft, lapack, loops, products, stacks
 from irgrad.codegen.convolution import correlate as _correlate  # noqa: F401  (found by name)
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.products import operand_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
 MOVED, FETCHED, CARRIED = 0.3, 2.0, 1.0  # nanoseconds an element: of a run of a gather, alone, of a running sum or search
-PRODUCTS = {"dot": products.dot, "dot_add": products.dot_add, "batch_dot": products.batch_dot, "product": chains.product,
+PRODUCTS = {"dot": products.dot, "dot_add": products.dot_add, "batch_dot": stacks.batch_dot, "product": chains.product,
             "product_add": chains.product_add}  # fmt: skip
 OUT_OF_RANGE = 2  # status of a kernel that met an index outside its axis
 

@@ -1,17 +1,16 @@
 """Kernels of matrix products: BLAS from SciPy by an address that comes through the pointer table; a few numbers have kernels of their
-extents, two to five times as fast as a call. Products of several matrices, and with factors, are in `irgrad.codegen.chains`.
+extents, two to five times as fast as a call. Products of several matrices, and with factors, are in
+`irgrad.codegen.chains`, stacks in `irgrad.codegen.stacks`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
-from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import View, layout_of
 
@@ -69,7 +68,7 @@ _GEMV = """
                                size(p, 4) + {width}, size(p, 2), t + 32))
 """
 
-_DOT_HEAD = """def kernel(p, n):
+HEAD = """def kernel(p, n):
     x = pointer_{dtype}(p, 0)
     y = pointer_{dtype}(p, 1)
     o = pointer_{dtype}(p, 2)
@@ -107,18 +106,18 @@ def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial:
     (rows, inner), xs = matrix_of(xshape, xstrides, True)
     (_, columns), ys = matrix_of(yshape, ystrides, False)
     dtype = node.aval.dtype.name
-    text = _DOT_HEAD.format(dtype=dtype)
+    text = HEAD.format(dtype=dtype)
     sizes = [rows, columns, inner, *xs, *ys]
     pointers: list[Ref | str] = [xref, yref, lowering.ref(lowering.view(node))]
     x_layout, y_layout = layout_of((rows, inner), xs), layout_of((inner, columns), ys)
-    if _is_few((rows, inner, columns), node.aval.dtype):
-        few = _few((rows, inner, columns), xs, ys, node.aval.dtype, factors)
-        return Row(few, pointers, sizes, node.op.name if node.op else "", 2 * rows * columns * inner)
+    if is_few((rows, inner, columns), node.aval.dtype):
+        lines = few((rows, inner, columns), xs, ys, node.aval.dtype, factors)
+        return Row(kernel_of(lines, node.aval.dtype), pointers, sizes, node.op.name if node.op else "", 2 * rows * columns * inner)
     term = times("load(x, i * x0 + k * x1)", "load(y, k * y0 + j * y1)", node.aval.dtype)
     more = plus("total", f"(-({term}))" if factors == "minus_one" else term, node.aval.dtype)
     loops = _LOOPS.format(zero=initial, add=more)
     if dtype in PREFIX and any(x_layout) and any(y_layout):
-        routine, blas = _blas(len(xshape), len(yshape), x_layout[0], y_layout[0], node.aval.dtype)
+        routine, blas = blas_call(len(xshape), len(yshape), x_layout[0], y_layout[0], node.aval.dtype)
         indented = "".join(f"    {line}\n" if line else "" for line in loops.splitlines())
         text += f"    if rows * columns * inner < {SMALL}:\n{indented}    else:\n{blas}    return 0\n"
         pointers += [f"{PREFIX[dtype]}{routine}", f"{factors}_{dtype}"]
@@ -127,7 +126,7 @@ def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial:
     return Row(text, pointers, sizes, node.op.name if node.op else "", 2 * rows * columns * inner)
 
 
-def _is_few(extents: tuple[int, int, int], dtype: np.dtype[Any]) -> bool:
+def is_few(extents: tuple[int, int, int], dtype: np.dtype[Any]) -> bool:
     """Are they matrices of a few real numbers?"""
     rows, inner, columns = extents
     work, wide = rows * inner * columns, max(extents)
@@ -135,17 +134,17 @@ def _is_few(extents: tuple[int, int, int], dtype: np.dtype[Any]) -> bool:
     return dtype.name in ("float32", "float64") and work > 0 and (wide <= WIDE if vector else work <= FEW and wide <= NARROW)
 
 
-def _few(
-    extents: tuple[int, int, int], xs: tuple[int, int], ys: tuple[int, int], dtype: np.dtype[Any], factors: str, batch: bool = False
-) -> str:
-    """A kernel with the extents in its text, in vectors along a row or a column of the result; of a stack of contiguous matrices.
+def few(
+    extents: tuple[int, int, int], xs: tuple[int, int], ys: tuple[int, int], dtype: np.dtype[Any], factors: str, stack: bool = False
+) -> list[str]:
+    """Lines with the extents in them, in vectors along a row or a column of the result; in a stack, from `xb`, `yb` and `ob` on.
 
     Sums are written out where that makes vectors of what is read, and short ones anyway: columns far apart are transposed on the way.
     """
     rows, inner, columns = extents
 
     def entry(name: str, at: tuple[str, str], strides: tuple[int, int], shape: tuple[int, int]) -> str:
-        parts = [f"b * {shape[0] * shape[1]}"] if batch else []
+        parts = [f"{name}b"] if stack else []
         for axis, (place, step) in enumerate(zip(at, strides, strict=True)):
             if place != "0" and shape[axis] > 1 and step:
                 written = step == 1 or (step == shape[1 - axis] and step <= WIDE)  # in the text: matrices without gaps
@@ -156,8 +155,7 @@ def _few(
         return times(entry("x", ("i", k), xs, (rows, inner)), entry("y", (k, "j"), ys, (inner, columns)), dtype)
 
     inside = "    " * ((rows > 1) + (columns > 1))
-    lines = ["for b in range(size(n, 7)):"] if batch else []
-    lines += [f"for i in {'range' if columns > 1 else 'lanes'}({rows}):"] if rows > 1 else []
+    lines = [f"for i in {'range' if columns > 1 else 'lanes'}({rows}):"] if rows > 1 else []
     lines += ["    " * (rows > 1) + f"for j in lanes({columns}):"] if columns > 1 else []
     place = entry("o", ("i", "j"), (columns, 1), (rows, columns))
     sign, total = "-" if factors == "minus_one" else "+", "" if factors == "one_zero" else place
@@ -171,13 +169,17 @@ def _few(
         lines += [f"{inside}    total = add_any_order(total, {term('k')})"]
         total = f"{total} {sign} total" if total else "total"
     lines.append(f"{inside}{place.replace('load', 'store')[:-1]}, {total})")
-    lines[batch:] = ["    " * batch + line for line in lines[batch:]]
+    return lines
+
+
+def kernel_of(lines: list[str], dtype: np.dtype[Any]) -> str:
+    """The kernel around lines of `few`."""
     head = [f"{name} = scoped_{dtype.name}(p, {k}, {int(name == 'o')}, 2)" for k, name in enumerate("xyo")]
     head += [f"{name} = size(n, {k})" for k, name in enumerate(("x0", "x1", "y0", "y1"), 3) if any(f"* {name}" in line for line in lines)]
     return "\n".join(["def kernel(p, n):", *["    " + line for line in [*head, *lines]], "    return 0", ""])
 
 
-def _blas(x_rank: int, y_rank: int, x_rows: bool, y_rows: bool, dtype: np.dtype[Any]) -> tuple[str, str]:
+def blas_call(x_rank: int, y_rank: int, x_rows: bool, y_rows: bool, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Routine and text of its call, for operands stored by rows (or by columns)."""
     width = dtype.itemsize
     ldx = "max(x0, inner, 1)" if x_rows else "max(x1, rows, 1)"
@@ -191,54 +193,3 @@ def _blas(x_rank: int, y_rank: int, x_rows: bool, y_rows: bool, dtype: np.dtype[
         return "gemv", _GEMV.format(m=m, n=n, ld=ldx, step="y0", flag=turned if x_rows else plain, matrix=0, vector=1, width=width)
     m, n = ("columns", "inner") if y_rows else ("inner", "columns")
     return "gemv", _GEMV.format(m=m, n=n, ld=ldy, step="x1", flag=plain if y_rows else turned, matrix=1, vector=0, width=width)
-
-
-def batch_dot(lowering: _Lowering, node: Node) -> Row:
-    xref, xshape, _, _ = operand_of(lowering, node, 0)
-    yref, yshape, _, _ = operand_of(lowering, node, 1)
-    batch = math.prod(xshape[:-2])
-    rows, inner, columns = xshape[-2], xshape[-1], yshape[-1]
-    dtype = dtype_name(node.aval.dtype)
-    zero = literal(0, node.aval.dtype)
-    pointers: list[Ref | str] = [xref, yref, lowering.ref(lowering.view(node))]
-    if _is_few((rows, inner, columns), node.aval.dtype):
-        few = _few((rows, inner, columns), (inner, 1), (columns, 1), node.aval.dtype, "one_zero", batch=True)
-        return Row(few, pointers, [0] * 7 + [batch], "batch_dot", 2 * batch * rows * columns * inner)
-    text = f"""def kernel(p, n):
-    x = pointer_{dtype}(p, 0)
-    y = pointer_{dtype}(p, 1)
-    o = pointer_{dtype}(p, 2)
-    batch = size(n, 0)
-    rows = size(n, 1)
-    columns = size(n, 2)
-    inner = size(n, 3)
-"""
-    term = times("load(x, (b * rows + i) * inner + k)", "load(y, (b * inner + k) * columns + j)", node.aval.dtype)
-    loop = f"""    for b in range(batch):
-        for i in range(rows):
-            for j in range(columns):
-                total = {zero}
-                for k in range(inner):
-                    total = {plus("total", term, node.aval.dtype)}
-                store(o, (b * rows + i) * columns + j, total)
-"""
-    if dtype in PREFIX:
-        width = node.aval.dtype.itemsize
-        text += f"    if rows * columns * inner < {SMALL}:\n" + "".join(f"    {line}\n" for line in loop.splitlines())
-        text += f"""    else:
-        t = stack(16)
-        half_put(t, 0, columns)
-        half_put(t, 1, rows)
-        half_put(t, 2, inner)
-        half_put(t, 3, columns)
-        put(t, 6, {ord("N")})
-        for b in range(batch):
-            call_blas(size(p, 3), (t + 48, t + 48, t, t + 8, t + 16, size(p, 4), size(p, 1) + b * inner * columns * {width}, t + 24,
-                                   size(p, 0) + b * rows * inner * {width}, t + 16, size(p, 4) + {width},
-                                   size(p, 2) + b * rows * columns * {width}, t + 24))
-    return 0
-"""
-        pointers += [f"{PREFIX[dtype]}gemm", f"one_zero_{dtype}"]
-    else:
-        text += loop + "    return 0\n"
-    return Row(text, pointers, [batch, rows, columns, inner], "batch_dot", 2 * batch * rows * columns * inner)

@@ -31,7 +31,7 @@ from irgrad.passes.forms import (
 from irgrad.passes.rows import SHORT, Rows, is_short, is_total, plan_stages, spread
 
 MAX_POINTERS = 48
-STRIDED = PRODUCTS | {"batch_dot"}  # operations that want regular operands
+STRIDED = PRODUCTS | {"batch_dot"}  # operations that read transposes and slices where they are
 MAX_STATEMENTS = 500
 
 
@@ -210,14 +210,15 @@ class _Clustering:
         return False
 
     def regular_operands(self, node: Node, first: int = 0) -> None:
-        """Products want operands with one unit stride (the other positive), stacks of matrices and LAPACK contiguous ones."""
+        """Products want matrices with one unit stride (the other positive), LAPACK contiguous operands."""
         for position, operand in enumerate(node.operands):
             if isinstance(operand, Literal) or position < first:
                 continue
             strides, shape = self.view(operand).strides, operand.aval.shape
-            if node.op is not None and node.op.name not in PRODUCTS:
+            if node.op is not None and node.op.name not in STRIDED:
                 regular = strides == contiguous(shape)
             else:
+                strides, shape = strides[-2:], shape[-2:]  # those of one matrix of a stack
                 regular = all(s > 0 or n == 1 for s, n in zip(strides, shape, strict=True)) and (
                     len(shape) < 2 or any(layout_of(shape, strides))
                 )

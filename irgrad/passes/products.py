@@ -122,6 +122,8 @@ class _Products:
 
     def run(self) -> None:
         for node in self.graph.nodes():
+            self.turn(node)
+        for node in self.graph.nodes():
             if self.matrix(node) is not None and (self.graph.num_users(node) > 1 or self.graph.is_output(node)):
                 self.share(node)
         for node in reversed(self.graph.nodes()):
@@ -129,6 +131,29 @@ class _Products:
                 self.rewrite(node)
         if self.result.changed:
             dce(self.graph)
+
+    def turn(self, node: Node) -> None:
+        """The transpose of a product that nobody else reads is the product of the transposes: memory by rows, without a copy."""
+        if node.op is None or node.op.name != "transpose" or node.params["axes"] != (1, 0):
+            return
+        (dot,) = node.operands
+        if not is_product(dot) or not isinstance(dot, Node) or self.graph.num_users(dot) > 1 or self.graph.is_output(dot):
+            return
+        x, y = dot.operands
+        if x.aval.ndim == y.aval.ndim == 2 and has_fuel():
+            made = self.graph.add_from(node, REGISTRY["dot"], (self.transposed(node, y), self.transposed(node, x)), {})
+            self.position[made.index] = self.position[node.index]
+            self.graph.replace_uses(node, made)
+            self.graph.remove(node)
+            self.graph.remove(dot)
+            self.result.count("turn")
+
+    def transposed(self, node: Node, x: Operand) -> Node:
+        """The transpose of a matrix in front of `node`."""
+        assert isinstance(x, Node)
+        if x.op is not None and x.op.name == "transpose" and isinstance(x.operands[0], Node):
+            return x.operands[0]
+        return self.graph.add_from(node, REGISTRY["transpose"], (x,), {"axes": (1, 0)})
 
     # -- chains --
 
@@ -314,7 +339,7 @@ class _Products:
         if as_row:
             size = leaf.aval.size
             return self.graph.add_from(node, REGISTRY["reshape"], (leaf,), {"shape": (size, 1) if turned else (1, size)})
-        return self.graph.add_from(node, REGISTRY["transpose"], (leaf,), {"axes": (1, 0)}) if turned else leaf
+        return self.transposed(node, leaf) if turned else leaf
 
 
 def _extents(dot: Node) -> tuple[int, int, int]:

@@ -117,3 +117,40 @@ def test_small_products_are_written_out_and_large_ones_blas(monkeypatch: pytest.
     assert len(source((32, 32), (32,)).splitlines()) < 30
     assert "call_blas" not in source((3, 2), (2,))  # a few elements: straight-line code
     assert "add_any_order" in source((200,), (200,))  # two vectors: a sum in the loop around it
+
+
+STACKS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
+    "plain": (lambda x, y: x @ y, ((3, 9, 10), (3, 10, 8))),
+    "transposed": (lambda x, y: x @ y.swapaxes(-1, -2), ((3, 9, 10), (3, 8, 10))),
+    "transposed on the left": (lambda x, y: x.swapaxes(-1, -2) @ y, ((3, 10, 9), (3, 10, 8))),
+    "both": (lambda x, y: np.einsum("bji,bkj->bik", x, y), ((3, 10, 9), (3, 8, 10))),
+    "slices": (lambda x, y: x[1:, :, 2:9] @ y[:-1, 2:9, 1:], ((3, 9, 10), (3, 10, 8))),
+    "broadcast": (lambda x, y: x[:, None] @ y, ((3, 9, 10), (4, 10, 8))),
+    "one matrix on the left": (lambda x, y: x @ y, ((9, 10), (4, 10, 8))),
+    "heads": (lambda x, y: np.einsum("qhd,khd->hqk", x, y), ((9, 3, 10), (8, 3, 10))),
+    "axes turned": (lambda x, y: np.einsum("abij,bajk->abik", x, y), ((2, 3, 9, 10), (3, 2, 10, 8))),
+    "backwards": (lambda x, y: x[::-1] @ y, ((3, 9, 10), (3, 10, 8))),
+    "vectors": (lambda x, y: x @ y[..., None], ((3, 29, 40), (3, 40))),
+    "vectors on the left": (lambda x, y: np.swapaxes(y[..., None], 1, 2) @ x, ((3, 29, 40), (3, 29))),
+    "small": (lambda x, y: x @ y.swapaxes(-1, -2), ((5, 4, 3), (5, 2, 3))),
+    "small with steps": (lambda x, y: x[..., :3] @ y[:, 1:4, ::1], ((5, 4, 7), (5, 6, 2))),
+    "small vectors": (lambda x, y: x.swapaxes(1, 2) @ y[..., None], ((5, 4, 7), (5, 4))),
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128", "int64"])
+def test_stacks_are_read_where_they_are(name: str, dtype: str, rng: np.random.Generator) -> None:
+    f, shapes = STACKS[name]
+    x, y = (array(rng, shape, dtype) for shape in shapes)
+    jitted = irgrad.jit(f).compile(x, y)
+    wrong = difference(jitted(x, y), f(x, y), 500, 50.0)
+    assert not wrong, wrong
+    assert jitted.stats().rows_last_call == 2  # the product and the end: nothing is copied
+    if dtype == "float64":
+        loss = irgrad.grad(lambda x, y: np.sum(np.tanh(f(x, y) / 5)), (0, 1))
+        for a, b in zip(irgrad.jit(loss).compile(x, y)(x, y), loss(x, y), strict=True):
+            assert np.allclose(a, b, rtol=1e-9, atol=1e-11)
+        x[0, 0] = np.nan
+        with np.errstate(all="ignore"):
+            assert np.array_equal(np.isnan(jitted(x, y)), np.isnan(f(x, y)))

@@ -273,3 +273,25 @@ def test_a_loop_that_steps_by_scaled_products() -> None:
     run = fit(20)
     for step in (rate, 0.0, np.nan, np.inf, 1e-310):
         agree(run, irgrad.jit(run).compile(x, y, w, rate), (x, y, w, step), 100.0)
+
+
+def test_transposes_of_products_are_products() -> None:
+    """Results by rows without a copy: of einsum, and of the cotangent of a transposed operand."""
+    x, y = draw(40, 50), draw(50, 30)
+    turned = irgrad.grad(lambda y, x: np.sum(np.tanh(x @ y.T) ** 2))
+    programs: list[tuple[Callable[..., Any], Array, Array]] = [
+        (lambda x, y: (x @ y).T, x, y),
+        (lambda x, y: np.einsum("ij,jk->ki", x, y), x, y),
+        (turned, y.T.copy(), x),
+    ]
+    for f, *arguments in programs:
+        assert "transpose" not in [node.op.name for node in last_of(f, *arguments)]
+        assert np.allclose(irgrad.jit(f).compile(*arguments)(*arguments), f(*arguments), rtol=1e-11, atol=1e-12)
+    assert rows(lambda x, y: (x @ y).T, x, y) == 2
+    assert rewritten(lambda x, y: ((m := x @ y), m.T), x, y) == [("dot",)]
+
+
+def last_of(f: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """The operation that gives the result."""
+    graph, _ = irgrad.optimized(irgrad.trace(f)(*arguments))
+    return graph.nodes()[-1:]

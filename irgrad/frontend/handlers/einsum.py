@@ -215,8 +215,9 @@ def _contract(trace: Trace, first: Term, second: Term, output: Labels) -> Any:
     if batch:
         x = transpose(trace, x, tuple(left.index(n) for n in batch + rows + summed))
         y = transpose(trace, y, tuple(right.index(n) for n in batch + summed + columns))
-        x = reshape(trace, x, (extent(batch), extent(rows), extent(summed)))
-        y = reshape(trace, y, (extent(batch), extent(summed), extent(columns)))
+        stack = tuple(sizes[n] for n in batch)
+        x = reshape(trace, x, (*stack, extent(rows), extent(summed)))
+        y = reshape(trace, y, (*stack, extent(summed), extent(columns)))
         made = call(trace, "batch_dot", x, y)
     else:
         places = [
