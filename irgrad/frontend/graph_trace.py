@@ -71,8 +71,13 @@ class GraphTrace(Trace):
         if top is not None and top.frame is frame:  # `Sites.locate` for the commonest move, further in straight-line code
             lasti = frame.f_lasti
             if lasti > top.lasti and top.info.zone[lasti] == top.zone:
-                top.lasti = lasti
-                self.site = sites.site = (top, lasti)
+                known = top.sites
+                if known is None:
+                    top.lasti = lasti
+                    self.site = sites.site = (top, lasti)
+                else:
+                    self.site = sites.site = site = known.get(lasti) or known.setdefault(lasti, (top, lasti))
+                    top.lasti = site[1]
                 return
         if sites.locate(frame):
             self.pending = True

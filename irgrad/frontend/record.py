@@ -63,6 +63,7 @@ class Freezer:
         self.guards: list[int] = []
         self.blocks: list[Block] = []
         self.num_literals = 0
+        self.floats: dict[int, Data] = {}  # literals by id
         self.scalars: dict[type, int] = {}  # type of a number -> its aval
         self.avals: dict[Any, int] = {}  # (shape, dtype) of an array -> its aval
         self.codes: dict[tuple[Any, ...], int] = {}  # (op, aval, *params as they were given)
@@ -167,7 +168,11 @@ class Freezer:
 
     def literal(self, value: Any) -> Data:
         """A literal; equal Python float objects (the constants of a loop body) are one."""
-        self.num_literals += 1
         if type(value) is float:
-            return Data(value, _FLOAT64, id(value))
+            name = id(value)
+            known = self.floats.get(name)
+            if known is None:
+                known = self.floats[name] = Data(value, _FLOAT64, name)
+            return known
+        self.num_literals += 1
         return Data(value, _INT64 if type(value) is int else np.asarray(value).dtype, -self.num_literals)

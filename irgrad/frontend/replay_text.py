@@ -148,9 +148,9 @@ class _Text:
         """The operand of a record."""
         kind, place = name[0], name[1]
         if kind == "L":
-            return f"at + {place}"
+            return self.var(f"a{place}", f"at + {place}")
         if kind == "P":
-            return f"first + {place}"
+            return self.var(f"f{place}", f"first + {place}")
         if kind == "X":
             return self.var(f"i{place}", f"X[{place}]")
         if kind == "C":

@@ -143,7 +143,7 @@ def code_info(code: CodeType) -> CodeInfo:
 class Activation:
     """One user frame that has recorded something: its caller's activation and where the caller stood."""
 
-    __slots__ = ("code", "depth", "frame", "info", "lasti", "loop", "parent", "parent_lasti", "repeated", "searched", "zone")
+    __slots__ = ("code", "depth", "frame", "info", "lasti", "loop", "parent", "parent_lasti", "repeated", "searched", "sites", "zone")
 
     def __init__(self, frame: FrameType, info: CodeInfo, parent: Activation | None, repeated: bool) -> None:
         self.frame: FrameType | None = frame
@@ -156,6 +156,7 @@ class Activation:
         self.parent_lasti = parent.lasti if parent is not None else -1
         self.repeated = repeated
         self.searched = True  # may floats of this code come from places that can be read again?
+        self.sites: dict[int, Site] | None = None  # those met in a loop, which comes by them again
         inside = self.loop != NO_LOOP or repeated
         self.depth: int = (parent.depth if parent is not None else 0) + inside
 
@@ -167,6 +168,8 @@ class Activation:
         if zone != self.zone:
             crossed = crossed or (loop != NO_LOOP and not info.goes_on(self.lasti, lasti))
             self.zone = zone
+        if crossed and self.sites is None:
+            self.sites = {}
         if loop != self.loop:
             self.depth += (loop != NO_LOOP) - (self.loop != NO_LOOP)
             self.loop = loop
@@ -211,7 +214,12 @@ class Sites:
             crossed = False
         else:
             crossed = top.move(lasti)
-        self.site = (top, lasti)
+        known = top.sites
+        if known is None:
+            self.site = (top, lasti)
+        else:
+            self.site = known.get(lasti) or known.setdefault(lasti, (top, lasti))
+            top.lasti = self.site[1]
         return crossed
 
     def _enter(self, frame: FrameType, info: CodeInfo) -> bool:
