@@ -22,6 +22,7 @@ from irgrad.ir.graph import Node
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
+FEW = 8  # rows of a system that is solved by loops
 INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
 
 
@@ -57,6 +58,8 @@ def _solve_rows(k: Kernel, start: str, lower: bool, trans: bool, unit: bool, mat
     size from which OpenBLAS wakes its threads: on a busy machine that costs a time slice.
     """
     ascending = lower != trans
+    if _is_few(k):
+        return _substituted(k, start, ascending, trans, unit, matrix)
     count, rest = k.variable("count"), k.variable("rest")
     columns, rows, flag = k.whole("columns"), k.whole("rows"), k.char("T" if trans else "N")
     triangle = [k.char("R"), k.char("U" if lower else "L"), flag, k.char("U" if unit else "N"), columns, count, k.at("one")]
@@ -78,6 +81,29 @@ def _solve_rows(k: Kernel, start: str, lower: bool, trans: bool, unit: bool, mat
     ]
 
 
+def _is_few(k: Kernel) -> bool:
+    """Is the system so small that a routine costs more in its calls than in its work?"""
+    rows, columns = k.matrix[0], k.node.aval.shape[-1]
+    return rows <= FEW and rows * rows * columns <= FEW**3 and k.dtype.kind == "f"
+
+
+def _substituted(k: Kernel, start: str, ascending: bool, trans: bool, unit: bool, matrix: str) -> list[str]:
+    """Solve with a small triangle, row after row."""
+    rows = k.matrix[0]
+    entry = "other * rows + i" if trans else "i * rows + other"
+    lines = [
+        f"for step in range({rows}):",
+        f"    i = {'step' if ascending else f'{rows - 1} - step'}",
+        "    for c in range(columns):",
+        "        v = load(o, to + i * columns + c)",
+        "        for before in range(step):",
+        f"            other = {'before' if ascending else f'{rows - 1} - before'}",
+        f"            v = v - load({matrix}, {start} + {entry}) * load(o, to + other * columns + c)",
+    ]
+    lines += [] if unit else [f"        v = v / load({matrix}, {start} + i * (rows + 1))"]
+    return [*lines, "        store(o, to + i * columns + c, v)"]
+
+
 def _system(k: Kernel) -> None:
     """Pointers and extents of a system with right-hand sides `x`."""
     rows, columns = k.matrix[0], k.node.aval.shape[-1]
@@ -86,6 +112,8 @@ def _system(k: Kernel) -> None:
     k.extent("width", 16 if rows * columns >= 1024 and rows < 128 else rows)
     k.operand("x", 1)
     k.result()
+    if _is_few(k):
+        return
     k.one_and_zero("one")
     k.scratch("factors", 2)
     k.add(f"store(factors, 0, {literal(1, k.dtype)})", f"store(factors, 1, {literal(-1, k.dtype)})")

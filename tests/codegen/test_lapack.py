@@ -164,6 +164,28 @@ def test_triangles_in_blocks(n: int, columns: int, flags: tuple[bool, bool, bool
     np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9 * np.abs(want).max())
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
+@pytest.mark.parametrize(("n", "columns"), [(1, 1), (2, 4), (3, 20), (5, 2), (8, 8), (8, 9), (9, 2)])
+def test_small_systems_are_solved_by_loops(n: int, columns: int, dtype: str) -> None:
+    a, x = (matrix(n, n) / n + np.eye(n)).astype(dtype), matrix(n, columns).astype(dtype)
+    solves: dict[str, Callable[..., Any]] = {
+        "general": np.linalg.solve,
+        "transposed": lambda a, x: np.linalg.solve(a.T, x),
+        "triangles": lambda a, x: np.linalg.solve(np.tril(a), np.linalg.solve(np.triu(a), x)),
+    }
+    for f in solves.values():
+        jitted = irgrad.jit(f).compile(a, x)
+        want, given = f(a, x), x.copy()
+        eps = 500 * np.finfo(dtype).eps * np.linalg.cond(a) ** 2
+        np.testing.assert_allclose(jitted(a, x), want, rtol=eps, atol=eps * np.abs(want).max())
+        assert jitted(a, x).dtype == want.dtype
+        given[0, 0] = np.nan
+        assert np.array_equal(np.isnan(jitted(a, given)), np.isnan(f(a, given)))
+        few = n <= 8 and n * n * columns <= 512 and dtype != "complex128"
+        assert any("for before in range(step)" in kernel.source for kernel in jitted.kernels) == few
+        assert any("factors = " in kernel.source for kernel in jitted.kernels) != few  # those that call trsm
+
+
 @pytest.mark.usefixtures("plain")
 def test_a_factor_is_made_once() -> None:
     """Two systems and a determinant of one matrix, and their gradient: one LU factorisation."""
