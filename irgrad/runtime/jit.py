@@ -41,8 +41,8 @@ from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
 from irgrad.runtime.float_errors import USUAL_ERRORS, error_state, raises_on_float_errors
 from irgrad.runtime.later import Later, may_wait
-from irgrad.runtime.run import direct, interrupted, leave, left, run
-from irgrad.runtime.serving import MISS, giving, same_leaf
+from irgrad.runtime.run import direct, interrupted, left, run
+from irgrad.runtime.serving import MISS, giving, indirect, note_served, same_leaf, served_before
 from irgrad.runtime.sightings import contradiction_of, differ, known_leaf
 from irgrad.runtime.signature import CallForm, call_form, normalise
 from irgrad.runtime.stats import Stats
@@ -88,6 +88,7 @@ class Jitted:
         self._signatures: dict[Any, list[Variant]] = {}
         self._last: Any = None  # what positional arguments are tried with first
         self._named: Any = None  # and those with keywords
+        self._served: tuple[dict[Variant, Any], dict[Variant, Any]] = ({}, {})  # what served lately, the same two kinds
         self._warned_variants = False
         self._writes = False  # into arguments: those that share memory are to be seen as views of it
         self._retired = 0  # compiled calls of programs that made room for others
@@ -111,6 +112,14 @@ class Jitted:
         last = self._named if kwargs else self._last
         if last is not None and error_state() is USUAL_ERRORS and current() is None:
             result = last(args, kwargs) if kwargs else last(args)
+            if result is MISS:
+                last, result = served_before(self._served[bool(kwargs)], last, args, kwargs)
+                if result is MISS:
+                    pass
+                elif kwargs:
+                    self._named = last
+                else:
+                    self._last = last
             if result is not MISS:
                 return result
         return self._dispatch(args, kwargs)
@@ -247,6 +256,7 @@ class Jitted:
                     stacklevel=6,
                 )
             self._retired += variants.pop(0).num_calls
+            self.reinstall()
         variants.append(Variant(form.leaves, variants))
         return variants[-1]
 
@@ -264,32 +274,16 @@ class Jitted:
         variant.unpack = unpack
         check = variant.check if variant.guards else None
         read = variant.read if variant.origins else None
-        serve = direct(variant, check, read, MISS) or self._indirect(variant, check, read)
+        serve = direct(variant, check, read, MISS) or indirect(variant, check, read, self._stats)
         if self._later.is_busy:
             serve = giving(serve, self._later, variant)
         if unpack is not None:
             serve = unpacked(unpack, serve, bool(kwargs), MISS)
+        note_served(self._served[bool(kwargs)], variant, serve)
         if kwargs:
             self._named = serve
         else:
             self._last = serve
-
-    def _indirect(
-        self, variant: Variant, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None
-    ) -> Callable[..., Any]:
-        stats, count = self._stats, variant.num_leaves
-
-        def fast(args: tuple[Any, ...]) -> Any:
-            if len(args) != count or (check is not None and not check()):
-                return MISS
-            done, result = run(variant, args if read is None else args + read(), stats)
-            if done:
-                return result
-            if result & 15 == NEW_PATH:
-                leave(variant, variant.program, result)
-            return MISS
-
-        return fast
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         substitution = Substitution(None, default_names())
@@ -399,6 +393,7 @@ class Jitted:
     def reinstall(self) -> None:
         """Let the next call choose anew what it tries first."""
         self._last = self._named = None
+        self._served = ({}, {})
 
     def _attach(self, variant: Variant, recording: Recording, structure: Any) -> None:
         leaf = variant.tree.attach(recording)
@@ -457,7 +452,7 @@ class Jitted:
                 stacklevel=5,
             )
         variant.program = program
-        self._last = self._named = None
+        self.reinstall()
         if CONFIG.time:
             report(
                 f"{self.__name__}: path {variant.tree.num_paths} linked in {total:.3f} s, of it passes {counts.passes:.3f} s and "

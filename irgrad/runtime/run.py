@@ -148,6 +148,11 @@ def left() -> tuple[Any, Program | None, int]:
     return vars(_INTERRUPTED).pop("left", None) or (None, None, 0)
 
 
+def has_left() -> bool:
+    """Will `left` tell of one?"""
+    return "left" in vars(_INTERRUPTED)
+
+
 def interrupted() -> Effects:
     """What the last `run` of this thread drew, where it did not come to its end; once."""
     return vars(_INTERRUPTED).pop("effects", None) or Effects()

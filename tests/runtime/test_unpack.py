@@ -188,3 +188,17 @@ def test_registered_classes_are_not_compared_as_objects() -> None:
         assert [f(value) for _ in range(3)] == [12.0] * 3
     deques[0] = 5.0
     assert [f(deques) for _ in range(3)] == [52.0] * 3
+
+
+def test_signatures_that_take_turns_are_served_fast() -> None:
+    f = lambda p, k=1.0: np.sum(p["w"]) * k + p["b"][0]
+    trees = [{"w": np.arange(n), "b": [float(n)]} for n in (2.0, 3.0, 4.0)]
+    calls = [((tree,), {}) for _ in range(10) for tree in trees]
+    assert counted(f, calls) <= 9  # linking one makes the others look again
+    assert counted(f, [(args, {"k": float(n)}) for n, (args, _) in enumerate(calls)]) <= 9
+    flat = [((np.arange(float(n)),), {}) for _ in range(10) for n in (2, 5)]
+    assert counted(np.sum, flat) <= 5
+    many = [((np.arange(float(n)),), {}) for _ in range(6) for n in range(2, 9)]
+    counted(np.sum, many)
+    branches = lambda x: x.sum() if x[0] > 0 else -x.sum()
+    counted(branches, [((np.array([s] * n),), {}) for s in (1.0, -1.0, 1.0, -1.0, 2.0, -2.0) for n in (2, 3) for _ in range(3)])
