@@ -18,6 +18,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from irgrad.ir.sizes import is_any
+
 BLOCK = 128
 LINE = 64  # elements of a line buffer that a loop fills; it has room for a block
 NARROW = 3  # totals side by side that have variables (more make a vector), in nests of at least
@@ -324,11 +326,12 @@ class NestText:
     def _is_short(self) -> bool:
         """Is the innermost of several loops no vector, and worth writing with its length, so that LLVM does away with it?"""
         limit = FEW if self.nest.unrolled else NARROW
-        return len(self.axes) > 1 and self.axes[-1][0] <= limit and self.inner_kept and math.prod(n for n, _, _ in self.axes) >= MANY
+        many = len(self.axes) > 1 and not is_any() and math.prod(n for n, _, _ in self.axes) >= MANY
+        return many and self.axes[-1][0] <= limit and self.inner_kept
 
     def _is_vector(self) -> bool:
         """Is the innermost of several loops whole vectors, and worth writing with its length, so that LLVM makes them of it?"""
-        many = len(self.axes) > 1 and math.prod(n for n, _, _ in self.axes) >= MANY
+        many = len(self.axes) > 1 and not is_any() and math.prod(n for n, _, _ in self.axes) >= MANY
         return many and self.axes[-1][0] in VECTORS and self.inner_kept and not self.nest.unrolled
 
     def _range(self, axis: int) -> str:
@@ -340,7 +343,7 @@ class NestText:
         first = next((a for a, (_, reduced, _) in enumerate(self.axes) if reduced), len(self.axes))
         together = math.prod(n for n, reduced, _ in self.axes[first:-1] if not reduced)
         statements = (len(self.nest.body) + len(self.nest.reductions)) * extent
-        many = math.prod(n for n, _, _ in self.axes) >= MANY
+        many = not is_any() and math.prod(n for n, _, _ in self.axes) >= MANY
         return first < len(self.axes) and extent <= NARROW and together <= FEW and statements <= STATEMENTS and many
 
     def _accumulate_narrow(self) -> None:

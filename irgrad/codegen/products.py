@@ -13,12 +13,14 @@ from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal, plus, times
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import View, layout_of
+from irgrad.ir.sizes import is_any
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
 FEW, NARROW = 512, 16  # multiplications of a product with its extents in the text, and the largest of these
 WIDE = 32  # where one operand is a vector
+LOOPS = 1024  # of a vector with a matrix of any size, below which loops beat it
 SHORT = 8  # terms of sums that are written out whatever the layout is
 SMALL = 100  # multiplications of others below which loops beat the call of a BLAS routine
 PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
@@ -39,6 +41,32 @@ _LOOPS = """
             for k in range(inner):
                 total = {add}
             store(o, i * columns + j, total)
+"""
+
+_BY_ROWS = """
+    for i in range(rows):
+        total = {zero}
+        for k in range(inner):
+            total = add_any_order(total, load(x, i * x0 + k) * load(y, k))
+        store(o, i, total)
+"""
+
+_BY_COLUMNS = """
+    for j in range(columns):
+        store(o, j, {zero})
+    whole = inner - inner % 4
+    for k in range(0, whole, 4):
+        f0 = load(x, k)
+        f1 = load(x, k + 1)
+        f2 = load(x, k + 2)
+        f3 = load(x, k + 3)
+        for j in range(columns):
+            at = k * y0 + j
+            store(o, j, load(o, j) + f0 * load(y, at) + f1 * load(y, at + y0) + f2 * load(y, at + 2 * y0) + f3 * load(y, at + 3 * y0))
+    for k in range(whole, inner):
+        f0 = load(x, k)
+        for j in range(columns):
+            store(o, j, load(o, j) + f0 * load(y, k * y0 + j))
 """
 
 _GEMM = """
@@ -118,12 +146,25 @@ def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial:
     loops = _LOOPS.format(zero=initial, add=more)
     if dtype in PREFIX and any(x_layout) and any(y_layout):
         routine, blas = blas_call(len(xshape), len(yshape), x_layout[0], y_layout[0], node.aval.dtype)
+        limit = SMALL
+        by_vectors = _by_vectors(len(xshape), len(yshape), xs, ys) if is_any() and factors == "one_zero" else ""
+        if by_vectors and dtype in ("float32", "float64"):
+            limit, loops = LOOPS, by_vectors.format(zero=initial)
+            for k, name in enumerate("xyo"):
+                text = text.replace(f"pointer_{dtype}(p, {k})", f"scoped_{dtype}(p, {k}, {int(name == 'o')}, 2)")
         indented = "".join(f"    {line}\n" if line else "" for line in loops.splitlines())
-        text += f"    if rows * columns * inner < {SMALL}:\n{indented}    else:\n{blas}    return 0\n"
+        text += f"    if rows * columns * inner < {limit}:\n{indented}    else:\n{blas}    return 0\n"
         pointers += [f"{PREFIX[dtype]}{routine}", f"{factors}_{dtype}"]
     else:
         text += loops.lstrip("\n") + "    return 0\n"
     return Row(text, pointers, sizes, node.op.name if node.op else "", 2 * rows * columns * inner)
+
+
+def _by_vectors(x_rank: int, y_rank: int, xs: tuple[int, int], ys: tuple[int, int]) -> str:
+    """Loops of any extents over a matrix by rows and a vector, along the rows; empty for other operands."""
+    if y_rank == 1 and xs[1] == ys[0] == 1:
+        return _BY_ROWS
+    return _BY_COLUMNS if x_rank == 1 and xs[1] == ys[1] == 1 else ""
 
 
 def is_few(extents: tuple[int, int, int], dtype: np.dtype[Any]) -> bool:
@@ -131,7 +172,8 @@ def is_few(extents: tuple[int, int, int], dtype: np.dtype[Any]) -> bool:
     rows, inner, columns = extents
     work, wide = rows * inner * columns, max(extents)
     vector = min(rows, columns) == 1
-    return dtype.name in ("float32", "float64") and work > 0 and (wide <= WIDE if vector else work <= FEW and wide <= NARROW)
+    real = dtype.name in ("float32", "float64") and not is_any()
+    return real and work > 0 and (wide <= WIDE if vector else work <= FEW and wide <= NARROW)
 
 
 def few(

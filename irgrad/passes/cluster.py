@@ -15,6 +15,7 @@ from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, is_view, layout_of, region_view, view_through
 from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.ir.recording import TINY
+from irgrad.ir.sizes import is_any
 from irgrad.passes.again import Again
 from irgrad.passes.forms import (
     FILLS,
@@ -266,7 +267,8 @@ class _Clustering:
             for n in region:
                 size *= n
             space = tuple(n for axis, n in enumerate(region) if axis not in node.params["drop"])
-            if size <= TINY and node.operands[1].aval.size <= TINY:
+            limit = 1 if is_any() else TINY
+            if size <= limit and node.operands[1].aval.size <= limit:
                 self.join(node, "scalar", None, None)
             elif op.name != "slice_add" or not self.join_adds(node, space):
                 self.join(node, "nest", space, None)

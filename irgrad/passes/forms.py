@@ -11,6 +11,7 @@ from irgrad.ir.graph import Node
 from irgrad.ir.plan import is_tiny
 from irgrad.ir.primitive import ELEMENTWISE
 from irgrad.ir.recording import TINY
+from irgrad.ir.sizes import is_any
 from irgrad.ops.fft_loops import loops
 
 REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"})
@@ -96,7 +97,8 @@ def is_scalar_form(node: Node) -> bool:
     assert op is not None
     if not is_tiny(node) or not has_kernel_dtypes(node) or not (has_text(node) or op.name in SCALAR_FORMS) or _compares_complex(node):
         return False
-    return all(operand.aval.size <= TINY for operand in node.operands)
+    limit = 1 if is_any() else TINY
+    return node.aval.size <= limit and all(operand.aval.size <= limit for operand in node.operands)
 
 
 def _compares_complex(node: Node) -> bool:

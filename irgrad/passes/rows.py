@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from irgrad.ir.graph import Node, Operand
 from irgrad.ir.plan import Cluster, View, contiguous, is_cheap, is_view
 from irgrad.ir.primitive import UPDATE
+from irgrad.ir.sizes import is_any
 from irgrad.passes.forms import REDUCTIONS, has_text, is_reduction
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def is_by_rows(strides: tuple[int, ...], space: tuple[int, ...], reduced: tuple[
 def is_short(space: tuple[int, ...], reduced: tuple[int, ...], statements: int) -> bool:
     """Is a row short enough for code without a loop over it?"""
     length = math.prod(space[axis] for axis in reduced)
-    return 0 < length <= FEW and statements * length <= STATEMENTS and math.prod(kept_extents(space, reduced)) > 1
+    return 0 < length <= FEW and not is_any() and statements * length <= STATEMENTS and math.prod(kept_extents(space, reduced)) > 1
 
 
 def is_total(node: Node) -> bool:

@@ -23,6 +23,7 @@ from irgrad.codegen.split import CALLED, CALLED_CHUNK, table
 from irgrad.codegen.team import TEAM, prepare
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
+from irgrad.ir.sizes import Structures
 from irgrad.ir.template import Instance, TemplateTable
 from irgrad.runtime.binding import bind
 from irgrad.runtime.lowering import LinkCounts, lowered_template
@@ -95,6 +96,7 @@ class Linker:
         self.is_broken = False  # linking was left halfway: all is to be linked again
         self.num_waiting = 0  # paths, and calls on them, since one of them needed a whole new program
         self.forms: Forms = {}
+        self.structures = Structures()
         self.parallel_entries = np.zeros(1, np.int64)  # rows whose chunks the team has run: native code counts
         self.reset()
 
@@ -131,6 +133,7 @@ class Linker:
         self.num_waiting = 0
         self.reset()
         analyse(self.tree, self.table, self.replays)
+        self.structures.note(node for limb in self.tree.limbs for node in limb.nodes)
         self.num_outs = max(map(_num_outs, self.tree.limbs))
         self.first_symbol = FIRST_INPUT + self.num_inputs + self.num_outs
         wanted: dict[PathNode | None, int] = Counter(limb.parent for limb in self.tree.limbs)
@@ -160,6 +163,7 @@ class Linker:
             limb.replay()
         if not limb.is_analysed:
             analyse_limb(limb, self.table)
+            self.structures.note(limb.nodes)
         if extends(limb, parent):
             return True
         if not limb.is_pure(limb.start):
@@ -340,7 +344,8 @@ class Linker:
             shown = node.limb.exports[template] = bytes(template.exported), template.positions
         results = [instance.values[k] for k in shown[1]]
         bound = [places[value] for value in instance.externals]
-        lowered = lowered_template(template, shown[0], instance, path, tuple([p.strides for p in bound]), self.counts)
+        strides = tuple([p.strides for p in bound])
+        lowered = lowered_template(template, shown[0], instance, path, strides, self.counts, self.structures.has_many(template))
         slots = [p.ref for p in bound]
         for data in instance.literals:
             slots.append(self.literal(data.value, data.dtype))

@@ -8,6 +8,7 @@ from typing import Any
 from irgrad.codegen.compile import Counts
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import Lowered
+from irgrad.ir.sizes import any_size
 from irgrad.ir.template import Instance, Template, template_graph
 from irgrad.passes.accumulate import accumulate
 from irgrad.passes.cluster import cluster
@@ -32,10 +33,16 @@ _lowered: dict[Any, Lowered] = {}
 
 
 def lowered_template(
-    template: Template, exported: bytes, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
+    template: Template,
+    exported: bytes,
+    instance: Instance,
+    records: Any,
+    strides: tuple[tuple[int, ...], ...],
+    counts: LinkCounts,
+    many_sizes: bool = False,
 ) -> Lowered:
     """The rows of a template that gives away what is exported, for inputs with these strides, from cache or by passes and lowering."""
-    use = (exported, strides, counts.exact)
+    use = (exported, strides, counts.exact, many_sizes)
     found: Lowered | None = template.lowered.get(use)
     if found is not None:  # the key of a template is long
         return found
@@ -43,23 +50,31 @@ def lowered_template(
     found = _lowered.get(key)
     if found is None:
         start = clock()
-        graph, nodes = template_graph(instance, records, f"template_{template.number}")
-        graph.set_outputs([node for node, given in zip(nodes, exported, strict=True) if given])
-        for name, result in optimize(graph, EXACT if counts.exact else PIPELINE):
-            for what, count in result.counts.items():
-                counts.pass_counts[f"{name} {what}"] = counts.pass_counts.get(f"{name} {what}", 0) + count
-        checkpoint()
-        legalize(graph)
-        for what, count in accumulate(graph).counts.items():
-            counts.pass_counts[f"accumulate {what}"] = counts.pass_counts.get(f"accumulate {what}", 0) + count
-        for what, count in windows(graph).counts.items():
-            counts.pass_counts[f"windows {what}"] = counts.pass_counts.get(f"windows {what}", 0) + count
-        numbers = tuple(() for _ in range(len(graph.inputs) - len(strides)))
-        checkpoint()
-        plan = cluster(graph, [*strides, *numbers])
-        checkpoint()
-        found = _lowered[key] = lower(plan)
+        with any_size(many_sizes):
+            found = _lowered[key] = _lower(template, exported, instance, records, strides, counts)
         counts.templates += 1
         counts.passes += clock() - start
     template.lowered[use] = found
     return found
+
+
+def _lower(
+    template: Template, exported: bytes, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
+) -> Lowered:
+    """Passes, clusters and rows."""
+    graph, nodes = template_graph(instance, records, f"template_{template.number}")
+    graph.set_outputs([node for node, given in zip(nodes, exported, strict=True) if given])
+    for name, result in optimize(graph, EXACT if counts.exact else PIPELINE):
+        for what, count in result.counts.items():
+            counts.pass_counts[f"{name} {what}"] = counts.pass_counts.get(f"{name} {what}", 0) + count
+    checkpoint()
+    legalize(graph)
+    for what, count in accumulate(graph).counts.items():
+        counts.pass_counts[f"accumulate {what}"] = counts.pass_counts.get(f"accumulate {what}", 0) + count
+    for what, count in windows(graph).counts.items():
+        counts.pass_counts[f"windows {what}"] = counts.pass_counts.get(f"windows {what}", 0) + count
+    numbers = tuple(() for _ in range(len(graph.inputs) - len(strides)))
+    checkpoint()
+    plan = cluster(graph, [*strides, *numbers])
+    checkpoint()
+    return lower(plan)
