@@ -84,7 +84,7 @@ def _solve_rows(k: Kernel, start: str, lower: bool, trans: bool, unit: bool, mat
 def _is_few(k: Kernel) -> bool:
     """Is the system so small that a routine costs more in its calls than in its work?"""
     rows, columns = k.matrix[0], k.node.aval.shape[-1]
-    return rows <= FEW and rows * rows * columns <= FEW**3 and k.dtype.kind == "f"
+    return rows <= FEW and rows * rows * columns <= FEW**3 and k.dtype.kind == "f" and not is_any()
 
 
 def _substituted(k: Kernel, start: str, ascending: bool, trans: bool, unit: bool, matrix: str) -> list[str]:
