@@ -2,7 +2,8 @@
 
 Every term is the same product of two numbers, added up by BLAS in place of a loop nest, which has no blocks for the caches. An axis of
 the product is one of the stack (both operands have it, and the result), of the rows, of the columns, or summed (both have it). Where
-an operand alone is summed along an axis, or one of rows and columns is missing, loops are as fast.
+one of rows and columns is missing, loops are as fast. The sum of an outer product along one axis is its product with ones, which
+`passes/products.py` orders by cost: a sum, and a number times a vector.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from irgrad.ir.graph import Graph, Node
+from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.primitive import REGISTRY
 from irgrad.passes.products import DTYPES
 from irgrad.passes.result import PassResult, has_fuel
@@ -18,6 +19,7 @@ from irgrad.passes.result import PassResult, has_fuel
 WORTH = 2048  # multiplications from which BLAS is worth its call
 LEAST = 4  # rows, columns and terms, of which
 DEEP = 8  # have to be in each product of a stack
+WIDE = 1 << 14  # elements of an outer product from which its sum is not one of loops
 TERMS = 1024  # of a sum along contiguous memory, which numpy adds up in pairs: beyond that many BLAS rounds more
 
 
@@ -29,6 +31,9 @@ def contractions(graph: Graph) -> PassResult:
         if found is not None and has_fuel():
             _rewrite(graph, node, found)
             result.count("product")
+        elif found is None and _is_outer_sum(graph, node) and has_fuel():
+            _times_ones(graph, node)
+            result.count("outer product")
     return result
 
 
@@ -47,10 +52,8 @@ def _axes(graph: Graph, node: Node) -> _Axes | None:
     """The axes of the matrix product that a sum is; None for other nodes."""
     if node.op is None or node.op.name != "reduce_sum" or node.aval.dtype.name not in DTYPES:
         return None
-    (terms,) = node.operands
-    if not isinstance(terms, Node) or terms.op is None or terms.op.name != "mul" or graph.num_users(terms) != 1 or graph.is_output(terms):
-        return None
-    if terms.aval.dtype != node.aval.dtype or not all(isinstance(o, Node) and o.aval.dtype == terms.aval.dtype for o in terms.operands):
+    terms = _terms(graph, node)
+    if terms is None:
         return None
     space = terms.aval.shape
     left, right = ((1,) * (len(space) - o.aval.ndim) + o.aval.shape for o in terms.operands)
@@ -69,6 +72,38 @@ def _axes(graph: Graph, node: Node) -> _Axes | None:
     if found.columns[0] < found.rows[0]:
         found.rows, found.columns, found.turned = found.columns, found.rows, True
     return found
+
+
+def _terms(graph: Graph, node: Node) -> Node | None:
+    """The product of two arrays of one dtype that a node sums, and nobody else reads."""
+    (terms,) = node.operands
+    if not isinstance(terms, Node) or terms.op is None or terms.op.name != "mul" or graph.num_users(terms) != 1 or graph.is_output(terms):
+        return None
+    same = all(isinstance(o, Node) and o.aval.dtype == terms.aval.dtype == node.aval.dtype for o in terms.operands)
+    return terms if same else None
+
+
+def _is_outer_sum(graph: Graph, node: Node) -> bool:
+    """Is it the sum of the outer product of two vectors along one of its axes?"""
+    if node.op is None or node.op.name != "reduce_sum" or node.aval.dtype.name not in DTYPES or node.params["axes"] not in ((0,), (1,)):
+        return False
+    terms = _terms(graph, node)
+    if terms is None or terms.aval.ndim != 2 or min(terms.aval.shape) < LEAST or terms.aval.size < WIDE:
+        return False
+    rows, columns = terms.aval.shape
+    shapes = {(1,) * (2 - operand.aval.ndim) + operand.aval.shape for operand in terms.operands}
+    return shapes == {(rows, 1), (1, columns)}
+
+
+def _times_ones(graph: Graph, node: Node) -> None:
+    (terms,) = node.operands
+    (axis,) = node.params["axes"]
+    one = Literal(1.0, static=True)
+    shape = (terms.aval.shape[axis],)
+    ones = graph.add_from(node, REGISTRY["full"], (one,), {"shape": shape, "dtype": node.aval.dtype.name})
+    made = graph.add_from(node, REGISTRY["dot"], (ones, terms) if axis == 0 else (terms, ones), {})
+    graph.replace_uses(node, made)
+    graph.remove(node)
 
 
 def _rewrite(graph: Graph, node: Node, axes: _Axes) -> None:

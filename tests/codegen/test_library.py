@@ -154,3 +154,13 @@ def test_stacks_are_read_where_they_are(name: str, dtype: str, rng: np.random.Ge
         x[0, 0] = np.nan
         with np.errstate(all="ignore"):
             assert np.array_equal(np.isnan(jitted(x, y)), np.isnan(f(x, y)))
+
+
+def test_large_stacks_may_be_split() -> None:
+    """Into chunks of products that do not depend on the number of threads."""
+    x, y = np.ones((4000, 6, 5)), np.arange(4000 * 30.0).reshape(4000, 5, 6)
+    for few in (False, True):
+        a, b = (x[:20], y[:20]) if few else (x, y)
+        jitted = irgrad.jit(lambda x, y: x @ y).compile(a, b)
+        assert np.array_equal(jitted(a, b), a @ b)
+        assert jitted.stats().parallel_rows == (0 if few else 1)

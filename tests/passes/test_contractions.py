@@ -66,7 +66,8 @@ def test_what_becomes_a_product(name: str, dtype: str) -> None:
 LEFT_ALONE: dict[str, Program] = {
     "a vector": (lambda x, w: (x * w).sum(1), ((90, 200), (200,))),
     "columns alone": (lambda x, w: (x[:, None] * w).sum(0), ((90,), (90, 200))),
-    "an operand alone is summed": (lambda x, w: (x[:, None] * w).sum(0), ((90,), (200,))),
+    "a small outer product": (lambda x, w: (x[:, None] * w).sum(0), ((90,), (100,))),
+    "an operand alone is summed": (lambda x, w: (x[:, None] * w).sum(0), ((90, 1), (90, 1, 200))),
     "few": (lambda x, w: (x[:, :, None] * w[None]).sum(1), ((9, 5), (5, 13))),
     "few terms": (lambda x, w: (x[:, :, None] * w[None]).sum(1), ((90, 3), (3, 130))),
     "few terms of a stack": (lambda x, w: (x[:, :, :, None] * w[:, None]).sum(2), ((3, 50, 5), (3, 5, 50))),
@@ -97,6 +98,35 @@ def test_integers_and_products_that_are_read_elsewhere() -> None:
     assert np.array_equal(irgrad.jit(f).compile(*whole)(*whole), f(*whole))
     mixed = draw(9, 20, dtype="float32"), w
     assert not difference(irgrad.jit(f).compile(*mixed)(*mixed), f(*mixed), 100, 30.0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_sums_of_outer_products(axis: int, dtype: str) -> None:
+    """A sum and a number times a vector, but where something is not finite: there the terms decide what is nan."""
+
+    def f(x: Array, w: Array) -> Any:
+        return np.sum(np.outer(x, w), axis=axis)
+
+    x, w = draw(150, dtype=dtype), draw(200, dtype=dtype)
+    graph, _ = irgrad.optimized(irgrad.trace(f)(x, w))
+    assert "mul" not in [node.op.name for node in graph.nodes() if node.op is not None]
+    jitted = irgrad.jit(f).compile(x, w)
+    assert not difference(jitted(x, w), f(x, w), 500, 50.0)
+    for bad in (np.nan, np.inf, -np.inf, 0.0):
+        for place in (x, w):
+            kept, place[3] = place[3], bad
+            x[5] = 0.0
+            with np.errstate(all="ignore"):
+                got, want = jitted(x, w), f(x, w)
+            assert np.array_equal(np.isfinite(got), np.isfinite(want))
+            if dtype != "complex128":
+                assert not difference(got, want, 500, 50.0)
+            place[3] = kept
+    loss = irgrad.grad(lambda x, w: np.sum(np.real(f(x, w)) ** 2), (0, 1))
+    for a, b in zip(irgrad.jit(loss).compile(x, w)(x, w), loss(x, w), strict=True):
+        rtol = 1e-3 if dtype == "float32" else 1e-10
+        assert np.allclose(a, b, rtol=rtol, atol=rtol * np.max(np.abs(b)))
 
 
 def test_exact_keeps_the_sum() -> None:
