@@ -18,6 +18,7 @@ from irgrad.codegen.lowered import Row
 from irgrad.codegen.scalar import conversion, literal, plus, times
 from irgrad.ir.aval import real_dtype
 from irgrad.ir.graph import Node
+from irgrad.ir.sizes import is_any
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
