@@ -6,6 +6,7 @@ tested against mpmath. Where the processor has no fused multiply-add, calls go t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -49,29 +50,43 @@ class _Arithmetic:
             total = self.fma(total, x, self.number(coefficient))
         return total
 
-    def exp(self, x: Any) -> Any:
-        """exp(x) for 0 <= x < 700, and nan: within 1 ulp."""
-        shifted = self.fma(x, self.number(LOG2_E), self.number(ROUNDER))
+    def short_polynomial(self, x: Any, coefficients: Sequence[float]) -> Any:
+        """The same by Estrin's scheme: pairs, then pairs of pairs, so that few operations wait for each other."""
+        terms = [self.number(coefficient) for coefficient in coefficients]
+        power = x
+        while len(terms) > 1:
+            paired = [self.fma(high, power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+            terms = paired + terms[2 * len(paired) :]
+            power = self.builder.fmul(power, power) if len(terms) > 1 else power
+        return terms[0]
+
+    def exp_of_double(self, x: Any) -> tuple[Any, Any]:
+        """Two factors of exp(2 x) for 0 <= x < 350, and nan: within 1 ulp. The second is a power of two."""
+        shifted = self.fma(x, self.number(2 * LOG2_E), self.number(ROUNDER))
         count = self.builder.fsub(shifted, self.number(ROUNDER))
-        rest = self.fma(count, self.number(-LN2_HIGH), x)
+        rest = self.fma(count, self.number(-LN2_HIGH), self.builder.fadd(x, x))
         rest = self.fma(count, self.number(-LN2_LOW), rest)
         square = self.builder.fmul(rest, rest)
-        one = self.fma(square, self.polynomial(rest, EXP), self.builder.fadd(rest, self.number(1.0)))
+        one = self.fma(square, self.short_polynomial(rest, EXP), self.builder.fadd(rest, self.number(1.0)))
         power = self.builder.add(self.builder.shl(self.builder.bitcast(shifted, self.whole), self.bits(52)), self.bits(1023 << 52))
-        return self.builder.fmul(one, self.builder.bitcast(power, self.real))
+        return one, self.builder.bitcast(power, self.real)
 
 
 def tanh(builder: Any, x: Any) -> Any:
-    """tanh(x): within 2 ulp. A rational function near 0, 1 - 2 / (exp(2 |x|) + 1) elsewhere, by one division."""
+    """tanh(x): within 2 ulp. A rational function near 0, 1 - 2 / (exp(2 |x|) + 1) elsewhere, by one division.
+
+    Chains of it wait for each other, so that few operations of it are one behind the other: what is too large is put right at the end.
+    """
     a = _Arithmetic(builder, x.type)
     size = a.intrinsic("fabs", x)
     small = builder.fcmp_ordered("<", size, a.number(TANH_SMALL))
     square = builder.fmul(x, x)
     above = builder.fmul(builder.fmul(size, square), a.polynomial(square, TANH_P))
     below = a.polynomial(square, TANH_Q)
-    bounded = builder.select(builder.fcmp_ordered(">", size, a.number(TANH_ONE)), a.number(TANH_ONE), size)
-    grown = builder.fadd(a.exp(builder.fadd(bounded, bounded)), a.number(1.0))
-    quotient = builder.fdiv(builder.select(small, above, a.number(-2.0)), builder.select(small, below, grown))
+    one, power = a.exp_of_double(size)
+    grown = a.fma(one, power, a.number(1.0))
+    elsewhere = builder.select(builder.fcmp_ordered(">", size, a.number(TANH_ONE)), a.number(math.inf), grown)
+    quotient = builder.fdiv(builder.select(small, above, a.number(-2.0)), builder.select(small, below, elsewhere))
     return a.intrinsic("copysign", builder.fadd(builder.select(small, size, a.number(1.0)), quotient), x)
 
 

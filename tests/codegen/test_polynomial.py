@@ -13,7 +13,7 @@ from irgrad.codegen import polynomial
 from tests.support.machine import BACKENDS, optimised
 
 FAST = pytest.mark.skipif(not polynomial.is_fast(), reason="no fused multiply-add here")
-EDGES = [0.0, 5e-324, 1e-310, 0.625, np.nextafter(0.625, 0), 19.0, 22.0, 22.5, 1e308]
+EDGES = [0.0, 5e-324, 1e-310, 0.625, np.nextafter(0.625, 0), 19.0, 22.0, np.nextafter(22.0, 23), 22.5, 354.9, 355.0, 709.0, 1e308]
 
 
 def compiled(x: Any) -> Any:
@@ -37,6 +37,7 @@ def test_tanh_is_odd_bounded_and_passes_nan_on(rng: np.random.Generator) -> None
     np.testing.assert_array_equal(compiled(-x), -compiled(x))
     assert np.all(np.abs(compiled(x)) <= 1)
     assert np.isnan(compiled(np.full(9, np.nan))).all()
+    np.testing.assert_array_equal(compiled(np.array([np.inf, 710.0, 1e300] * 6)), 1.0)
     assert np.signbit(compiled(np.full(9, -0.0))).all()
 
 
