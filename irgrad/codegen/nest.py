@@ -28,6 +28,9 @@ VECTORS = (4, 8, 16)  # elements along an innermost loop that are a few vectors
 FEW = 16  # elements, and all of it
 STATEMENTS = 320
 NEAR = 256  # strides up to this are text where rows are unrolled
+LONG = 3  # functions one behind the other that a loop over at least
+LARGE = 1 << 15  # elements does for two vectors at a time, so that they do not only wait for each other
+_WRITTEN = re.compile(r"\btanh\(")  # functions that are arithmetic (`irgrad.codegen.polynomial`)
 _DEFINED = re.compile(r"(v\d+) = ")
 _VARIABLE = re.compile(r"\bv\d+\b")
 
@@ -112,6 +115,7 @@ class NestText:
         self.extents = [self._size(f"n{i}", extent) for i, (extent, _, _) in enumerate(self.axes)]
         self.inner_kept = bool(self.axes) and not self.axes[-1][1]
         self.is_vector = self._is_vector()
+        self.in_pairs = self._is_long()
         if self.is_vector or self._is_short():
             self.extents[-1] = str(self.axes[-1][0])
         self.strides: dict[tuple[int, int], str] = {}
@@ -198,7 +202,7 @@ class NestText:
         """The innermost loop, in parts that fit into the line buffers."""
         extent = self.extents[axis]
         self._line(depth, f"for j{axis} in range(0, {extent}, {LINE}):")
-        self._line(depth + 1, f"for i{axis} in range(j{axis}, min(j{axis} + {LINE}, {extent})):")
+        self._line(depth + 1, f"for i{axis} in {'pairs' if self.in_pairs else 'range'}(j{axis}, min(j{axis} + {LINE}, {extent})):")
         body(depth + 2)
         self._move_lines(axis, depth + 1, bases, streamed, LINE)
 
@@ -334,8 +338,24 @@ class NestText:
         many = len(self.axes) > 1 and not is_any() and math.prod(n for n, _, _ in self.axes) >= MANY
         return many and self.axes[-1][0] in VECTORS and self.inner_kept and not self.nest.unrolled
 
+    def _is_long(self) -> bool:
+        """Do the elements of a large nest each go through several functions, one behind the other?"""
+        nest = self.nest
+        if nest.num_reductions or nest.has_rows or nest.unrolled or math.prod(n for n, _, _ in self.axes) < LARGE:
+            return False
+        depths: dict[str, int] = {}
+        for line in nest.body:
+            name = _DEFINED.match(line)
+            if name:
+                depths[name[1]] = max((depths.get(v, 0) for v in _VARIABLE.findall(line[name.end() :])), default=0) + bool(
+                    _WRITTEN.search(line)
+                )
+        return max(depths.values(), default=0) >= LONG
+
     def _range(self, axis: int) -> str:
-        return f"{'lanes' if self.is_vector and axis == len(self.axes) - 1 else 'range'}({self.extents[axis]})"
+        if axis < len(self.axes) - 1:
+            return f"range({self.extents[axis]})"
+        return f"{'lanes' if self.is_vector else 'pairs' if self.in_pairs else 'range'}({self.extents[axis]})"
 
     def _is_narrow(self) -> bool:
         """Are there a few totals side by side along the innermost axis, and few others that are added up together?"""

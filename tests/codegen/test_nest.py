@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any
 
@@ -12,6 +13,7 @@ import irgrad
 from irgrad.codegen.nest import BLOCK, Nest, NestText, Reduction
 from irgrad.config import CONFIG
 from irgrad.frontend.deferral import LARGE
+from tests.support.machine import optimised
 
 
 def text(
@@ -202,3 +204,35 @@ def test_few_rows_side_by_side_of_rows_without_loops_are_written_with_their_numb
     jitted = irgrad.jit(f).compile(points, centres)
     assert np.allclose(jitted(points, centres), f(points, centres), rtol=1e-14)
     assert sum("in range(10)" in kernel.source for kernel in jitted.kernels) == 1
+
+
+@pytest.mark.parametrize(("depth", "count", "pairs"), [(3, 1 << 15, 1), (2, 1 << 15, 0), (3, 1 << 14, 0)])
+def test_long_chains_on_large_arrays_are_done_in_pairs(depth: int, count: int, pairs: int) -> None:
+    """Two vectors at a time where each element goes through several functions one behind the other; the values are the same."""
+
+    def chain(x: Any) -> Any:
+        y = np.tanh(x)
+        z = np.tanh(y * 1.5)
+        return (np.tanh(z - x) if depth == 3 else np.tanh(x - 1.0) - z) * y
+
+    x = np.random.default_rng(0).normal(size=count)
+    jitted = irgrad.jit(chain).compile(x)
+    assert [kernel.source.count("in pairs(") for kernel in jitted.kernels] == [pairs]
+    found = jitted(x)
+    np.testing.assert_allclose(found, chain(x), rtol=1e-14, atol=1e-15)
+    small = irgrad.jit(chain).compile(x[:100])
+    np.testing.assert_array_equal(small(x[:100]), found[:100])
+
+
+def test_pairs_are_two_vectors() -> None:
+    text = """def kernel(p, n):
+    x = scoped_float64(p, 0, 0, 2)
+    o = scoped_float64(p, 1, 1, 2)
+    for i in {}(size(n, 0)):
+        store(o, i, tanh(load(x, i)))
+    return 0
+"""
+    loops = [optimised(text.format(name), "llvm").partition("vector.body:")[2].partition("middle.block:")[0] for name in ("range", "pairs")]
+    stores = [len(re.findall(r"store <\d+ x double>", loop)) for loop in loops]
+    assert stores[1] == 2
+    assert stores[0] >= 1

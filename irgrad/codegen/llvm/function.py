@@ -292,7 +292,7 @@ class Function:
 
     def _range(self, found: ast.expr) -> tuple[Value, Value, int, str]:
         """First value, end and step of a range, and what LLVM is told of the loop."""
-        names = ("range", "lanes")  # the latter is for vectors, not to be unrolled into numbers before
+        names = ("range", "lanes", "pairs")  # `lanes` are for vectors, not to be unrolled into numbers before
         if not isinstance(found, ast.Call) or not isinstance(found.func, ast.Name) or found.func.id not in names or found.keywords:
             raise Unsupported("a loop over something else than a range")
         step = 1
@@ -306,7 +306,8 @@ class Function:
             raise Unsupported("a range of such numbers")
         if len(ends) == 1:
             ends.insert(0, whole(0))
-        note = self.w.module.kept_loop() if found.func.id == "lanes" else ""
+        advice = {"lanes": '"llvm.loop.unroll.disable"', "pairs": '"llvm.loop.interleave.count", i32 2'}.get(found.func.id)
+        note = "" if advice is None else self.w.module.loop_note(advice)
         return cast(self.w, ends[0], "int64").re, cast(self.w, ends[1], "int64").re, step, note
 
     # -- expressions --

@@ -65,10 +65,10 @@ class Module:
 
     # -- loops --
 
-    def kept_loop(self) -> str:
-        """What the end of a loop says that LLVM is not to unroll."""
+    def loop_note(self, advice: str) -> str:
+        """What the end of a loop says of how LLVM is to translate it."""
         first = len(self.notes)
-        self.notes += [f"!{first} = distinct !{{!{first}, !{first + 1}}}", f'!{first + 1} = !{{!"llvm.loop.unroll.disable"}}']
+        self.notes += [f"!{first} = distinct !{{!{first}, !{first + 1}}}", f"!{first + 1} = !{{!{advice}}}"]
         return f", !llvm.loop !{first}"
 
     # -- overlapping memory --
