@@ -1,8 +1,9 @@
 """``python -m benchmarks.varying [--json F]``: functions whose number of steps depends on their input, and one very long recording.
 
 A thousand random inputs each: how many traces, paths and kernels, and the time of a call, averaged over all calls and over the last
-hundred, beside eager irgrad and autograd on the same inputs. Then a loop of 100,000 operations on one number: what recording,
-differentiating and linking cost an operation.
+hundred, beside eager irgrad and autograd on the same inputs. Then each call beside an eager one on the same input, in turn: what calls on
+new paths cost, by how often their path has been taken. Then a loop of 100,000 operations on one number: what recording, differentiating
+and linking cost an operation.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import tracemalloc
 import warnings
 from collections.abc import Callable, Sequence
@@ -58,12 +60,24 @@ def line_search(np: Any) -> Callable[[Any], Any]:
     return reached
 
 
+def recursion(np: Any) -> Callable[[Any], Any]:
+    """A function that calls itself until its argument is small: some sixty depths."""
+
+    def down(x: Any) -> Any:
+        return x if x < 1.0 else down(x * 0.9) * x + np.sin(x)
+
+    return down
+
+
 def inputs(name: str) -> list[Any]:
     rng = numpy.random.default_rng(3)
+    if name == "recursion":
+        return list(numpy.exp(rng.uniform(0.1, 6.0, INPUTS)))
     return list(rng.uniform(0.1, 100.0, INPUTS)) if name == "newton" else list(rng.uniform(-1.0, 1.0, (INPUTS, 2)))
 
 
-FUNCTIONS = {"newton": newton, "line_search": line_search}
+FUNCTIONS = {"newton": newton, "line_search": line_search, "recursion": recursion}
+SIGHTINGS = ("first", "second", "later, not compiled", "compiled")
 
 
 def _seconds(function: Callable[[Any], Any], points: Sequence[Any]) -> list[float]:
@@ -100,6 +114,46 @@ def varying(name: str) -> dict[str, Any]:
         "again": sum(again) / len(again),
         "eager": sum(_seconds(eager, points[:EAGER])) / EAGER,
         "autograd": sum(_seconds(by_autograd, points[:EAGER])) / EAGER,
+    }
+
+
+def sightings(name: str) -> dict[str, dict[str, float]]:
+    """Calls as ratios to eager ones on the same inputs, by how often their path was taken so far: median, mean, largest and 99 in 100.
+
+    The first two calls, which compile the function, are left out.
+    """
+    import irgrad
+    from irgrad.frontend.context import COURSE
+
+    make, points, now = FUNCTIONS[name], inputs(name), clock()
+    eager, fast = irgrad.grad(make(numpy)), irgrad.jit(irgrad.grad(make(numpy)))
+    taken: dict[int, int] = {}  # by what was decided on the way
+    times = 0
+    ratios: dict[str, list[float]] = {kind: [] for kind in SIGHTINGS}
+    for number, point in enumerate(points):
+        before, seconds = fast.stats().eager_calls, {}
+        for function in (fast, eager) if number % 2 else (eager, fast):
+            COURSE.value = 0
+            start = now()
+            function(point)
+            seconds[function] = now() - start
+            if function is eager:
+                times = taken[COURSE.value] = taken.get(COURSE.value, 0) + 1
+        if number < 2:
+            continue
+        kind = "compiled" if fast.stats().eager_calls == before else SIGHTINGS[min(times, 3) - 1]
+        ratios[kind].append(seconds[fast] / seconds[eager])
+    return {kind: _summary(found) for kind, found in ratios.items() if found}
+
+
+def _summary(found: list[float]) -> dict[str, float]:
+    found = sorted(found)
+    return {
+        "calls": len(found),
+        "median": statistics.median(found),
+        "mean": statistics.mean(found),
+        "99": found[int(0.99 * len(found))],
+        "largest": found[-1],
     }
 
 
@@ -142,6 +196,11 @@ def lines(found: dict[str, Any]) -> list[str]:
         times = [seconds_text(one[name]) for name in ("first", "last", "again")]
         ratios = [ratio_text(one[name] / one["first"]) for name in ("eager", "autograd")]
         text.append(f"| {one['name']} | {one['traces']} | {one['paths']} | {one['kernels']} | {' | '.join([*times, *ratios])} |")
+    text += ["", "| function | calls on a path | calls | median / eager | mean | 99 in 100 | largest |", "|---" * 7 + "|"]
+    for name, kinds in found["sightings"].items():
+        for kind, one in kinds.items():
+            values = " | ".join(f"{one[key]:.2f}" for key in ("median", "mean", "99", "largest"))
+            text.append(f"| {name} | {kind} | {one['calls']} | {values} |")
     loop = found["long"]
     costs = f"{seconds_text(loop['trace'])} an operation to record, {seconds_text(loop['rest'])} for passes and linking"
     size = f"{loop['bytes']:.0f} bytes an operation at the peak, {seconds_text(loop['call'])} a call"
@@ -156,7 +215,11 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     pin(1)
     warnings.simplefilter("ignore", RuntimeWarning)  # of many paths: what is measured here
-    found = {"varying": [varying(name) for name in FUNCTIONS], "long": long_loop()}
+    found = {
+        "varying": [varying(name) for name in FUNCTIONS],
+        "sightings": {name: sightings(name) for name in FUNCTIONS},
+        "long": long_loop(),
+    }
     print("\n".join(lines(found)))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))

@@ -191,16 +191,15 @@ class Jitted:
         with paused_gc():
             result = self._eager(args, kwargs)
         variant.eager_seconds = time.thread_time() - start
-        name = (variant.exit, COURSE.value)
-        if name in variant.waiting:
-            self._later.meet()
-        elif self._waits(variant) and variant.wants(name) and self._lock.acquire(blocking=False):  # others may be tracing
+        name = COURSE.value or variant.exit
+        if self._waits(variant) and variant.wants(name) and self._lock.acquire(blocking=False):  # others may be tracing
             try:
                 if not self._is_full(variant):
                     self._later.add(variant, name, self._form(args, kwargs))
             finally:
                 self._lock.release()
-        self._later.give(variant.eager_seconds)
+        else:
+            self._later.give(variant.eager_seconds)
         return result
 
     def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:

@@ -2,8 +2,9 @@
 
 A trace with its linking takes several times as long as the eager call on the same path. So the call that meets a path for the second
 time runs eagerly, and leaves a copy of its arguments here. From then on each call of the function gives a share of what an eager call takes
-(`IRGRAD_PATH_SHARE`, in percent) to work that stands still in between (`runtime.turns`), until the path has joined the program. Where
-paths that wait are met again and again, the share grows: what is run often is to be compiled soon.
+(`IRGRAD_PATH_SHARE`, in percent) to work that stands still in between (`runtime.turns`), until the path has joined the program. Of several
+paths that wait, the one that has been met most often is next. Where they are met again and again, the share grows, by as much as leaves
+a call on a new path within one and a half times what an eager one takes.
 
 That is done for functions that are evidently pure (`frontend.purity`), with small arguments: running them once more has no effects, and
 the copy costs nothing. Where the trace shows otherwise, or anything is raised, it is forgotten, and the next call that meets the path twice
@@ -12,7 +13,6 @@ traces it at once, for better or worse.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 SWITCH = 3e-5  # seconds that it takes to change threads and back
 LEAST = 2 * SWITCH  # of a turn
 WAITING = 16  # paths of one function that wait
-PATIENT = 3  # calls on paths that wait already, after which the share doubles with each
+PATIENT = 3  # calls on a path that waits, after which the share is larger
+GROWTH = 1.3
 
 
 class Wanted:
@@ -44,7 +45,12 @@ class Wanted:
         self.variant = variant
         self.name = name
         self.form = form
-        variant.waiting.add(name)
+        variant.waiting[name] = 0
+
+    @property
+    def times(self) -> int:
+        """How often its path has been met since."""
+        return self.variant.waiting.get(self.name, 0)
 
 
 class Later:
@@ -52,10 +58,9 @@ class Later:
 
     def __init__(self, jitted: Jitted) -> None:
         self._jitted = jitted
-        self._queue: deque[Wanted] = deque()
+        self._queue: list[Wanted] = []
         self._turns: Turns | None = None
         self._credit = 0.0
-        self._meetings = 0
         self.num_turns = 0
 
     @property
@@ -77,22 +82,20 @@ class Later:
         if not is_busy:
             self._turns = Turns(self._serve)
             self._credit = 0.0
-            self._meetings = 0
             self._jitted.reinstall()
             oldest = STANDING.add(self._turns)
             if oldest is not None:
                 oldest.drop()
-
-    def meet(self) -> None:
-        """A call has come to where one waits: what waits is met often, and calls on such paths give more and more."""
-        self._meetings += 1
 
     def give(self, seconds: float) -> None:
         """Let the work have a share of the time that an eager call has taken."""
         turns = self._turns
         if turns is None:
             return
-        self._credit += seconds * CONFIG.path_share / 100.0 * 2.0 ** max(0, self._meetings - PATIENT)
+        share = CONFIG.path_share / 100.0
+        if any(wanted.times > PATIENT for wanted in self._queue):
+            share *= GROWTH
+        self._credit += seconds * share
         if self._credit >= LEAST:
             used = turns.used
             turns.step(self._credit)
@@ -112,7 +115,7 @@ class Later:
             self.num_turns += turns.num_turns
             self._turns = None
             for wanted in self._queue:  # it was dropped
-                wanted.variant.waiting.discard(wanted.name)
+                wanted.variant.waiting.pop(wanted.name, None)
             self._queue.clear()
             self._jitted.reinstall()
 
@@ -120,7 +123,7 @@ class Later:
 
     def _serve(self) -> None:
         while self._queue:
-            wanted = self._queue[0]
+            wanted = max(self._queue, key=lambda each: each.times)  # the first of those
             try:
                 with np.errstate(all="ignore"):  # the eager call has said it
                     self._trace(wanted)
@@ -128,8 +131,8 @@ class Later:
                 raise
             except Exception:  # the next call that meets this path raises it, if it has to be
                 wanted.variant.is_evident = False
-            wanted.variant.waiting.discard(wanted.name)
-            self._queue.popleft()
+            wanted.variant.waiting.pop(wanted.name, None)
+            self._queue.remove(wanted)
             if self._queue:
                 checkpoint()
 

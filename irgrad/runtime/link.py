@@ -570,7 +570,9 @@ class Linker:
     def finish(self) -> Program:
         self.runs.finish()
         LIBRARY.settle([*self.kernels.values(), *self.runners], self.counts.kernels)
+        checkpoint()
         rows, refs, sizes, tables = self.tables.arrays()
+        checkpoint()
         block = np.frombuffer(bytes(self.numbers.bytes) or b"\0" * 8, np.uint8).copy()
         if block.ctypes.data % 16:
             aligned = np.empty(len(block) + 16, np.uint8)

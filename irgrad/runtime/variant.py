@@ -18,9 +18,9 @@ from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse_limb
 
 FREE = 8  # traces of new paths before any of them is called again
 RARE = 256  # calls on new paths for one more
-WORTH = 3  # compiled calls that are worth one; a trace and its linking cost some eager calls, and most paths come back
+WORTH = 6  # compiled calls that are worth one: about what a trace and its linking cost in eager calls
 TRUSTED = 3  # paths to be traced twice before one is believed at first sight
-SEEN_EXITS = 1024  # of calls that left the program, by guard and outcome and the course they took, met once so far
+SEEN_EXITS = 1024  # calls that left the program, by the course they took or by guard and outcome, met once so far
 
 
 class Variant:
@@ -46,7 +46,7 @@ class Variant:
         self.is_evident = False  # one trace of a path is enough
         self.exit: Any = None  # where the last call left the program: a guard's node, and the outcome
         self.exits: OrderedDict[Any, None] = OrderedDict()  # where calls left it once, and what became of them
-        self.waiting: set[Any] = set()  # names of paths that are to be traced later
+        self.waiting: dict[Any, int] = {}  # names of paths that are to be traced later, with how often they have been met since
         self.eager_seconds = 0.0  # of a processor, for the last call that ran eagerly
         self.results: Any = None
         self.declined = ""
@@ -100,8 +100,11 @@ class Variant:
         return self.spend()
 
     def wants(self, name: Any) -> bool:
-        """Is a path to be traced later, that a call has just taken? By name: where it left the program, and its course."""
-        if self.declined or name in self.waiting:
+        """Is a path to be traced later, that a call has just taken? Its name is its course, or where it left the program."""
+        if self.declined:
+            return False
+        if name in self.waiting:
+            self.waiting[name] += 1
             return False
         self.num_new += 1
         return self.left_before(name) and self.spend()

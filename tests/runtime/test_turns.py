@@ -440,6 +440,25 @@ def test_random_paths_in_turns(rng: np.random.Generator) -> None:
     assert stats.guard_rounding == 0 and stats.paths > 8
 
 
+def test_the_path_that_is_met_most_is_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CONFIG, "path_share", 1)
+    jitted = known(series, 20)
+    order: list[int] = []
+    join = jitted.join
+
+    def joined(variant: Any, recording: Any, structure: Any) -> None:
+        order.append(len(recording.guards))
+        join(variant, recording, structure)
+
+    monkeypatch.setattr(jitted, "join", joined)
+    for count in (8, 11, 14, 8, 11, 14, 11, 14, 14):
+        jitted(0.9, tolerance(count))
+    assert order == []
+    jitted.settle()
+    lengths = {count: count + 1 for count in (8, 11, 14)}
+    assert order == [lengths[14], lengths[11], lengths[8]] or order == [lengths[8], lengths[14], lengths[11]]  # the first may have begun
+
+
 def test_paths_that_leave_the_program_at_one_guard_wait_each() -> None:
     """More iterations than any before leave it at the same place; what the eager calls decided tells their paths apart."""
     jitted = known(series)
