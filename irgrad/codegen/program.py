@@ -38,6 +38,16 @@ class Numbers:
         self.bytes = bytearray()
         self.known: dict[bytes, int] = {}
 
+    def block(self) -> np.ndarray[Any, Any]:
+        """The bytes, at an address that is a multiple of 16."""
+        block = np.frombuffer(bytes(self.bytes) or b"\0" * 8, np.uint8).copy()
+        if block.ctypes.data % 16:
+            aligned = np.empty(len(block) + 16, np.uint8)
+            skip = -aligned.ctypes.data % 16
+            aligned[skip : skip + len(block)] = block
+            block = aligned[skip : skip + len(block)]
+        return block
+
     def offset(self, value: Any, dtype: np.dtype[Any]) -> int:
         raw = dtype.type(value).tobytes()
         raw += b"\0" * (-len(raw) % 8)

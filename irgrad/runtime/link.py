@@ -573,12 +573,7 @@ class Linker:
         checkpoint()
         rows, refs, sizes, tables = self.tables.arrays()
         checkpoint()
-        block = np.frombuffer(bytes(self.numbers.bytes) or b"\0" * 8, np.uint8).copy()
-        if block.ctypes.data % 16:
-            aligned = np.empty(len(block) + 16, np.uint8)
-            skip = -aligned.ctypes.data % 16
-            aligned[skip : skip + len(block)] = block
-            block = aligned[skip : skip + len(block)]
+        block = self.numbers.block()
         bases = np.zeros(self.first_symbol + len(self.symbol_addresses) + 1, np.int64)
         bases[NUMBERS] = block.ctypes.data
         bases[self.first_symbol : self.first_symbol + len(self.symbol_addresses)] = self.symbol_addresses
