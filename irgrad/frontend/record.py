@@ -133,6 +133,17 @@ class Freezer:
             )
             records.append(record)
 
+    def drop(self, tracer: Any) -> None:
+        """A cotangent that was replayed has been taken over: its record stands on the tape for it, so that its value is not kept."""
+        record = self.ready.get(tracer.index) if type(tracer) is Tracer else None
+        if record is not None:
+            self.trace.tape[tracer.index] = record  # type: ignore[call-overload]
+
+    def keep(self, tracer: Any) -> None:
+        """Undo `drop` for one that a walk has at its end."""
+        if type(tracer) is Tracer and type(self.trace.tape[tracer.index]) is Record:
+            self.trace.tape[tracer.index] = tracer
+
     def block(self, first: int, last: int, kind: Kind, externals: Sequence[int]) -> None:
         """Note what is alike, unless it is known: several walks may come by."""
         if last > first and (not self.blocks or self.blocks[-1].last <= first):

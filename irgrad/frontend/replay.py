@@ -135,6 +135,8 @@ class Replays:
                     known.functions = {light: compile_plan(plan, light) for light in (False, True)}  # type: ignore[union-attr]
             else:
                 self.play(walk, run, entry, known)  # type: ignore[arg-type]
+        for ct in walk.cts.values():
+            self.freezer.keep(ct)
 
     def entry(self, walk: Any, run: Run) -> Entry | None:
         """What the walk brings; None where that is more than tracers."""
@@ -183,6 +185,9 @@ class Replays:
             if masks:
                 masks.pop(i, None)
         known.functions[self.light](walk, trace, self.freezer, len(trace.tape), first, run.externals, entry.held, trace.segment, known.kind)
+        if self.light and not masks:
+            for held in entry.held[: len(entry.positions)]:
+                self.freezer.drop(held)
         if known.plan.at >= 0:
             trace.site = self.records[first + known.plan.at].site
         if len(trace.tape) > trace.limit:

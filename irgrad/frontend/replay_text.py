@@ -204,6 +204,8 @@ class _Text:
 
     def exit(self, each: Exit) -> None:
         x = self.var(f"i{each.external}", f"X[{each.external}]")
+        if self.light:
+            self.lines.append(f"freezer.drop(cts.get({x}))")
         self.lines.append(f"cts[{x}] = {self.of_tracer(each.ct)}")
         if each.mask is not None:
             self.lines.append(f"walk.masks[{x}] = {self.of_tracer(each.mask)}")

@@ -10,7 +10,10 @@ import pytest
 
 import irgrad
 from irgrad.frontend import replay
+from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import REGISTRY, Primitive
+from irgrad.runtime.signature import call_form
+from irgrad.runtime.tracing import trace_call
 from tests.support.repeated import OPERATORS, PROGRAMS, T, X, recorded
 
 pytestmark = pytest.mark.filterwarnings("ignore:Output seems independent")
@@ -93,3 +96,52 @@ def test_compiled_agrees_with_eager(name: str) -> None:
     fast = irgrad.jit(irgrad.grad(f))
     for scale in (1.0, 1.0, 0.97):
         np.testing.assert_allclose(fast(scale * X), irgrad.grad(f)(scale * X), rtol=1e-9, atol=1e-12)
+
+
+def descend(x: Any) -> Any:
+    """Gradients are used by what later gradients walk over; their cotangents pass through segments unchanged."""
+
+    def loss(w: Any, pull: Any) -> Any:
+        total, held = 0.0, w
+        for _ in range(20):
+            held = held + pull * 0.01
+            total = total + np.sum(np.sin(held) * w)
+        return total + np.sum(pull * held)
+
+    pull = x
+    for _ in range(3):
+        slope = irgrad.grad(loss)(x, pull)
+        x, pull = x - 0.01 * slope, slope
+    return np.sum(x * pull)
+
+
+def test_gradients_are_used_by_later_ones() -> None:
+    x = np.array([0.3, -0.2, 0.9, 0.1])
+    for fun in (descend, irgrad.grad(descend)):
+        fast = irgrad.jit(fun, compile_after=1)
+        for point in (x, -x):
+            np.testing.assert_allclose(fast(point), fun(point), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(irgrad.jit(fun)(x), fun(x), rtol=1e-9, atol=1e-12)  # what the trace itself computed
+    step = 1e-6 * np.array([1.0, -0.5, 0.25, 2.0])
+    slope = (descend(x + step) - descend(x - step)) / 2e-6
+    assert irgrad.grad(descend)(x) @ (step / 1e-6) == pytest.approx(slope, rel=1e-6)
+
+
+def test_cotangents_that_were_taken_over_are_not_kept() -> None:
+    """Each iteration adds to the cotangents of a matrix and hands on that of the state: the trace keeps those of a few iterations."""
+
+    def loss(w: Any, steps: int) -> Any:
+        state = np.ones(20)
+        for _ in range(steps):
+            state = np.tanh(w @ state)
+        return np.sum(state)
+
+    kept = []
+    for steps in (30, 30, 60):  # the first makes the plans
+        form = call_form((np.eye(20) * 0.9, steps), {}, (1,), (), False)
+        traced = trace_call(irgrad.grad(lambda w, n: loss(w, n)), form)
+        primal = next(t.index for t in traced.trace.tape if t.op is not None and t.op.name == "reduce_sum")
+        kept.append(sum(type(t) is Tracer for t in traced.trace.tape[primal + 1 :]))
+        np.testing.assert_allclose(traced.result, irgrad.grad(loss)(np.eye(20) * 0.9, steps), rtol=1e-12)
+        traced.trace.close()
+    assert kept[1] == kept[2]
