@@ -16,7 +16,7 @@ from irgrad.passes.accumulate import accumulate
 from irgrad.passes.result import PassResult
 from irgrad.runtime import lowering
 
-HEAD = "graph g(e0: f64[3,4], e1: f64[4,5], e2: f64[3,2], e3: f64[2,5], e4: f64[3,5]) -> ({outputs})\nprimal\n"
+HEAD = "graph g(e0: f64[3,4], e1: f64[4,5], e2: f64[3,2], e3: f64[2,5], e4: f64[3,5], e5: f64[]) -> ({outputs})\nprimal\n"
 TWO = "  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = dot %e2 %e3\n"
 WHOLE = "count=(3, 5), drop=(), start=(0, 0), step=(1, 1)"
 
@@ -51,6 +51,18 @@ def operations(body: str) -> list[str]:
         ("  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = sub %0 %e4\nreturn %1", ["dot", "sub"]),
         ("  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = add %e4 %0\n  %2: f64[3,5] = tanh %1\nreturn %2", ["dot", "add", "tanh"]),
         ("  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = add %e4 %0\nreturn %1, %e4", ["dot", "add"]),
+        ("  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = mul %e5 %0\n  %2: f64[3,5] = sub %e4 %1\nreturn %2", ["product_add-"]),
+        ("  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = div %0 %e5\n  %2: f64[3,5] = add %1 %e4\nreturn %2", ["product_add"]),
+        ("  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = div %e5 %0\n  %2: f64[3,5] = add %1 %e4\nreturn %2", ["dot", "div", "add"]),
+        ("  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = mul %e4 %0\n  %2: f64[3,5] = add %1 %e4\nreturn %2", ["dot", "mul", "add"]),
+        (
+            "  %0: f64[3,5] = tanh %e4\n  %1: f64[3,5] = dot %e0 %e1\n  %2: f64[3,5] = add %e4 %1\nreturn %2, %0",
+            ["tanh", "dot_add"],  # what is replaced is read before
+        ),
+        (
+            "  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = add %e4 %0\n  %2: f64[3,5] = tanh %e4\nreturn %1, %2",
+            ["dot", "add", "tanh"],  # and behind
+        ),
         (f"  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = slice_add[{WHOLE}] %e4 %0\nreturn %1", ["dot_add"]),
         (f"  %0: f64[3,5] = dot %e0 %e1\n  %1: f64[3,5] = neg %0\n  %2: f64[3,5] = slice_add[{WHOLE}] %e4 %1\nreturn %2", ["dot_add-"]),
         (
