@@ -8,6 +8,7 @@ Loads happen at their program position, because an update may change the memory 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,10 @@ from irgrad.codegen.nest import Nest, NestText, Reduction, Stage
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
 from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node, Operand
-from irgrad.ir.plan import Cluster, Plan, View, contiguous, region_view, view_through
+from irgrad.ir.plan import Cluster, Plan, View, contiguous, region_index, region_view, view_through
 from irgrad.ir.primitive import UPDATE, VIEW
 
+_NAME = re.compile(r"v\d+$")
 Names = Any  # an object array of variable names, shaped like the value
 
 
@@ -287,6 +289,9 @@ class _Writer:
         return known
 
     def let(self, text: str) -> str:
+        """The variable that holds `text`, a new one unless it is one."""
+        if _NAME.match(text):
+            return text
         name = self.fresh()
         self.lines.append(f"{name} = {text}")
         return name
@@ -313,7 +318,7 @@ class _Writer:
         return np.broadcast_to(x, node.params["shape"])
 
     def tiny_slice(self, node: Node, x: Names) -> Names:
-        found = x[_region(node.params)]
+        found = x[region_index(node.params)]
         if isinstance(found, np.ndarray):
             return found
         made = np.empty((), object)
@@ -328,7 +333,7 @@ class _Writer:
 
     def changed_region(self, node: Node, buffer: Names, x: Names, add: bool) -> Names:
         made = np.array(buffer, object)
-        numbers = np.arange(made.size).reshape(made.shape)[_region(node.params)]
+        numbers = np.arange(made.size).reshape(made.shape)[region_index(node.params)]
         flat = made.reshape(-1)
         for position, value in zip(np.ravel(numbers), np.ravel(np.broadcast_to(x, np.shape(numbers))), strict=True):
             flat[position] = self.let(plus(flat[position], value, node.aval.dtype)) if add else value
@@ -445,8 +450,10 @@ class _Writer:
             text = conversion("i0", np.dtype(np.int64), node.aval.dtype)
         else:
             text = self.text(node, operands)
-        name = self.fresh()
-        nest.body.append(f"{name} = {text}")
+        name = text
+        if not _NAME.match(text):
+            name = self.fresh()
+            nest.body.append(f"{name} = {text}")
         self.inside[node.index] = name
         at = len(nest.stages) - 1
         if self.cluster.stage[node.index] == at and (node.index in self.plan.stored or node.index in self.cluster.row_buffers):
@@ -585,14 +592,6 @@ class _Writer:
         name, pointer = self.fresh(), nest.accesses[number].pointer
         nest.body.append(f"{name} = load({pointer}, @{number}@)")
         nest.body.append(f"store({pointer}, @{number}@, {combine(name, value)})")
-
-
-def _region(params: dict[str, Any]) -> tuple[Any, ...]:
-    parts: list[Any] = []
-    for axis, (at, n, by) in enumerate(zip(params["start"], params["count"], params["step"], strict=True)):
-        stop = at + n * by
-        parts.append(at if axis in params["drop"] else slice(at, None if stop < 0 else stop, by) if n else slice(0, 0))
-    return tuple(parts)
 
 
 __all__ = ["lower", "view_through"]

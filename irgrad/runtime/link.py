@@ -456,12 +456,12 @@ class Linker:
         from irgrad.codegen.nest import Nest, NestText
 
         nest = Nest(shape, ())
-        a = nest.access("x", strides)
-        b = nest.access("o", contiguous(shape))
-        nest.body.append(f"store(o, @{b}@, load(x, @{a}@))")
+        a, b = nest.access("p0", strides), nest.access("p1", contiguous(shape))
+        nest.body.extend([f"v1 = load(p0, @{a}@)", f"store(p1, @{b}@, v1)"])  # as lowering writes it
         lines, sizes = NestText(nest, 0).write()
         name = dtype.name if dtype.name != "float16" else "int16"  # bits of a dtype that kernels do not compute with
-        head = ["def kernel(p, n):", f"    x = pointer_{name}(p, 0)", f"    o = pointer_{name}(p, 1)"]
+        heads = [f"scoped_{name}(p, {k}, {k}, 2)" if self.is_apart else f"pointer_{name}(p, {k})" for k in (0, 1)]
+        head = ["def kernel(p, n):", *[f"    p{k} = {text}" for k, text in enumerate(heads)]]
         text = "\n".join([*head, *[line if line.startswith("    ") else f"    {line}" for line in lines], "    return 0", ""])
         self.emit(text, [source, target], sizes)
 
