@@ -43,8 +43,11 @@ A row is of one run.
 
 
 VARYING = """\
-`python -m benchmarks.varying`: gradients on 1,000 random inputs each: Newton's method for a cubic equation, and ten steps of steepest
-descent with a backtracking line search, whose numbers of steps change from call to call. Ratios are of the mean over the first 1,000 calls.
+`python -m benchmarks.varying`: gradients on 1,000 random inputs each: Newton's method for a cubic equation, ten steps of steepest descent
+with a backtracking line search, and a recursion with some sixty depths, whose numbers of steps change from call to call. Ratios of
+the first table are of the mean over the first 1,000 calls; the line search takes 783 paths in them. The second table has the time of
+each call over that of an eager one on the same input, both in turn, by how often the path was taken so far, without the two calls that
+compile the function: a call on a new path is to take at most 1.5 times as long as an eager one.
 """
 
 

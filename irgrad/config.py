@@ -62,8 +62,8 @@ def _threads() -> int:
 
 
 def _path_share() -> int:
-    share = _count("IRGRAD_PATH_SHARE", 25)
-    return 25 if share is None else share
+    share = _count("IRGRAD_PATH_SHARE", 33)
+    return 33 if share is None else share
 
 
 @dataclass

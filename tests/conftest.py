@@ -59,4 +59,4 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """New paths are traced and linked by later calls, a share of each, as users have it."""
-    monkeypatch.setattr(CONFIG, "path_share", 25)
+    monkeypatch.setattr(CONFIG, "path_share", 33)

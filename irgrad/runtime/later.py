@@ -3,8 +3,8 @@
 A trace with its linking takes several times as long as the eager call on the same path. So the call that meets a path for the second
 time runs eagerly, and leaves a copy of its arguments here. From then on each call of the function gives a share of what an eager call takes
 (`IRGRAD_PATH_SHARE`, in percent) to work that stands still in between (`runtime.turns`), until the path has joined the program. Of several
-paths that wait, the one that has been met most often is next. Where they are met again and again, the share grows, by as much as leaves
-a call on a new path within one and a half times what an eager one takes.
+paths that wait, the one that has been met most often is next. The share leaves a call on a new path within one and a half times what
+an eager one takes.
 
 That is done for functions that are evidently pure (`frontend.purity`), with small arguments: running them once more has no effects, and
 the copy costs nothing. Where the trace shows otherwise, or anything is raised, it is forgotten, and the next call that meets the path twice
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 SWITCH = 3e-5  # seconds that it takes to change threads and back
 LEAST = 2 * SWITCH  # of a turn
 WAITING = 16  # paths of one function that wait
-PATIENT = 3  # calls on a path that waits, after which the share is larger
-GROWTH = 1.3
+BESIDES = 4e-5  # seconds that a call on a new path takes besides the eager one: they count as given, of a small share up to two thirds
 
 
 class Wanted:
@@ -92,10 +91,8 @@ class Later:
         turns = self._turns
         if turns is None:
             return
-        share = CONFIG.path_share / 100.0
-        if any(wanted.times > PATIENT for wanted in self._queue):
-            share *= GROWTH
-        self._credit += seconds * share
+        share = seconds * CONFIG.path_share / 100.0
+        self._credit += max(share - BESIDES, share / 3.0)
         if self._credit >= LEAST:
             used = turns.used
             turns.step(self._credit)

@@ -209,6 +209,26 @@ def test_a_path_waits_once_however_often_it_is_met() -> None:
     assert jitted.stats().traces == 2
 
 
+def test_a_call_gives_a_third_less_what_it_cost_besides(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(Turns, "step", lambda self, seconds: given.append(seconds))
+    jitted = known(series)
+    for _ in range(2):
+        jitted(0.9, tolerance(9))
+    waiting = jitted._later
+    for seconds, want in ((1.0, [0.33 - later.BESIDES]), (3e-4, [0.99e-4 - later.BESIDES]), (6e-5, [])):
+        waiting._credit = 0.0
+        given.clear()
+        waiting.give(seconds)
+        np.testing.assert_allclose(given, [each for each in want if each >= later.LEAST])
+    waiting._credit = 0.0
+    for _ in range(20):  # what was not enough for a turn is kept
+        waiting.give(6e-5)
+    assert given
+    monkeypatch.undo()
+    assert jitted.settle().stats().paths == 2
+
+
 def test_waiting_paths_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(later, "WAITING", 3)
     monkeypatch.setattr(CONFIG, "path_share", 1)
