@@ -1,5 +1,5 @@
 """Kernels of matrix products: BLAS from SciPy by an address that comes through the pointer table; a few numbers have kernels of their
-extents, two to five times as fast as a call. Products of several matrices, and with factors, are in
+extents, 1.2 to 5 times as fast as a call. Products of several matrices, and with factors, are in
 `irgrad.codegen.chains`, stacks in `irgrad.codegen.stacks`.
 """
 
