@@ -166,7 +166,7 @@ class Library:
         """What makes the object code of a kernel, and about how long it takes. Raises Unsupported where its text is not understood."""
         from irgrad.codegen.llvm import machine
 
-        ir, effort = machine.ir(name, text), machine.effort(text)
+        ir, effort = machine.translated(name, text)
         if CONFIG.dump in ("llvm", "all"):
             print(machine.optimised(ir, effort))  # noqa: T201
         return partial(machine.object_code, ir, effort), len(ir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,13 +21,19 @@ _kept: list[Any] = []
 def optimised(source: str, backend: str) -> str:
     """The text of LLVM's language that a kernel becomes, optimised."""
     if backend == "llvm":
-        return machine.optimised(machine.ir("kernel", source))
+        return machine.optimised(*machine.translated("kernel", source))
     from numba import cfunc
 
     vector.load_for_llvm()
     space = native.names()
     exec(source, space)
     return cfunc("int64(int64,int64)", error_model="numpy")(space["kernel"]).inspect_llvm()
+
+
+def vector_body(text: str) -> str:
+    """The loop over whole vectors in a text of LLVM's, empty where there is none."""
+    found = re.search(r"^vector\.body\d*:(.*?)^(?:middle\.block|some)\d*:", text, re.M | re.S)
+    return found[1] if found else ""
 
 
 def function(source: str, backend: str) -> Any:
@@ -40,7 +47,7 @@ def function(source: str, backend: str) -> Any:
         _kept.append(keep)
         return SIGNATURE(address)
     name = f"kernel_of_tests_{next(_count)}"
-    address = objects.load(name, machine.object_code(machine.ir(name, source.replace("def kernel(", f"def {name}(", 1))))
+    address = objects.load(name, machine.object_code(*machine.translated(name, source.replace("def kernel(", f"def {name}(", 1))))
     assert address
     return SIGNATURE(address)
 

@@ -16,6 +16,7 @@ from irgrad.codegen.llvm.calls import apart, calls
 from irgrad.codegen.llvm.kinds import COMPLEX, LLVM, PART, Number, Pointer, Unsupported, cast, constant, truth, unified, whole
 from irgrad.codegen.llvm.module import Module
 from irgrad.codegen.llvm.operators import binary, choose, compare, unary
+from irgrad.codegen.llvm.vectors import vectorised
 from irgrad.codegen.llvm.writer import DOUBLE, I1, I64, POINTER, Value, Writer
 
 ATTEMPTS = 60
@@ -249,6 +250,7 @@ class Function:
         self.loops.pop()
         if left or not endless:
             w.start(after)
+        self.module.num_plain_loops += 1
 
     def leave(self, statement: ast.Break) -> None:
         self.loops[-1][2].append("break")
@@ -262,6 +264,8 @@ class Function:
         if statement.orelse or not isinstance(statement.target, ast.Name):
             raise Unsupported("this loop")
         start, stop, step, note = self._range(statement.iter)
+        if step == 1 and vectorised(self, statement, start, stop):
+            return
         name, w = statement.target.id, self.w
         if name not in self.kept and (name in self.loop_names or name in self.assigned):
             self.kept.add(name)
@@ -343,11 +347,14 @@ class Function:
 
     def routine(self, name: str, operands: list[Any]) -> Any:
         """A call of a function of the text's surroundings, translated for these operands."""
+        self.w.refuse(operands)
         definition, space = self.space.function(name)
         symbol = f"irgrad_{name}_{'_'.join(o.kind.replace('*', 'p') for o in operands)}"
         kind = self.module.typed.get(symbol)
         if kind is None:
+            loops = self.module.num_plain_loops
             kind = self.module.typed[symbol] = define(self.module, space, definition, symbol, operands, None)
+            self.module.num_plain_loops = loops  # those of a routine are no vectors in any case
         given = ", ".join(f"{part.type} {part.text}" for o in operands for part in _parts(o))
         if kind == "none":
             self.w.line(f"call void @{symbol}({given})")

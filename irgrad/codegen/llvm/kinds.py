@@ -134,7 +134,7 @@ def _cast_real(w: Writer, x: Value, have: str, kind: str) -> Value:
         return w.fptosi(x, type_) if kind in SIGNED else w.fptoui(x, type_)
     if kind == "bool":
         return w.icmp_signed("!=", x, x.type(0))
-    constant = x.text[0] != "%"
+    constant = w.is_constant(x)
     if kind in FLOATS:
         if constant:
             return type_(_number(x, have))

@@ -34,13 +34,23 @@ def ir(name: str, text: str, constants: dict[str, Any] | None = None) -> str:
 
     Other functions of the text are found by name, and `constants`. Raises Unsupported where something is not understood.
     """
+    return _module(name, text, constants).text()
+
+
+def translated(name: str, text: str) -> tuple[str, Effort]:
+    """The same, and what it is worth."""
+    module = _module(name, text)
+    return module.text(), effort(text, module.num_plain_loops)
+
+
+def _module(name: str, text: str, constants: dict[str, Any] | None = None) -> Module:
     functions = _functions(text)
     space = Space(functions, constants or {}, _routines)
     module = Module()
     definition = functions[name]
     operands = [Number("int64", Value(I64, "")) for _ in definition.args.args]
     define(module, space, definition, name, operands, "int64", "")
-    return module.text()
+    return module
 
 
 def prepare() -> None:
@@ -48,10 +58,13 @@ def prepare() -> None:
     _routines()
 
 
-def effort(text: str) -> Effort:
-    """What a kernel's text is worth: loops around calls gain nothing from vectors, those that look through a result do."""
+def effort(text: str, num_plain_loops: int = 1) -> Effort:
+    """What a kernel's text is worth: loops around calls gain nothing from vectors, those that look through a result do, and those that
+    are vectors already need no more."""
     if "call_kernel(" in text:
         return LIGHT_LOOPS
+    if not num_plain_loops:
+        return LIGHT
     return LIGHT if "call_blas(" in text and "add_any_order(" not in text else FULL
 
 

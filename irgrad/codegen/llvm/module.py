@@ -19,6 +19,7 @@ class Module:
         self.notes: list[str] = []
         self.scopes: dict[int, list[str]] = {}
         self.typed: dict[str, str] = {}  # kinds of what routines return, by symbol
+        self.num_plain_loops = 0  # loops that LLVM may make vectors of
         self.wide = False  # does a function ask for vectors of `vector.width()`?
 
     def declare(self, symbol: str, text: str, attributes: str = "") -> None:
@@ -47,6 +48,20 @@ class Module:
             self.defined[symbol] = _vector_forms(symbol, routine, lanes, type_.name, arity)
         return f"@{symbol}"
 
+    def vector_function(self, name: str, type_: Type, arity: int, lanes: int) -> str:
+        """The symbol that computes a function in so many lanes, empty where there is none."""
+        routine, most = vector.variant(name, type_.width == 32) or ("", 0)
+        if lanes not in (most, most // 2) or not routine:
+            return ""
+        whole = f"<{most} x {type_.name}>"
+        self.declare(f"@{routine}", f"{whole} @{routine}({', '.join([whole] * arity)})", PURE)
+        if lanes == most:
+            return f"@{routine}"
+        symbol = f"irgrad_{name}{lanes}"
+        if symbol not in self.defined:
+            self.defined[symbol] = _part(f"internal <{lanes} x {type_.name}> @{symbol}", routine, most, lanes, type_.name, arity, "")
+        return f"@{symbol}"
+
     def scalar_function(self, name: str, type_: Type, arity: int) -> str:
         symbol = f"@{name}{'f' if type_.width == 32 else ''}"
         self.declare(symbol, f"{type_.name} {symbol}({', '.join([type_.name] * arity)})", PURE)
@@ -64,6 +79,13 @@ class Module:
         return symbol
 
     # -- loops --
+
+    def vector_loop(self) -> str:
+        """What the end of a loop over vectors says: LLVM is to leave it as it is."""
+        first = len(self.notes)
+        self.notes += [f"!{first} = distinct !{{!{first}, !{first + 1}, !{first + 2}}}", f'!{first + 1} = !{{!"llvm.loop.unroll.disable"}}']
+        self.notes.append(f'!{first + 2} = !{{!"llvm.loop.isvectorized", i32 1}}')
+        return f", !llvm.loop !{first}"
 
     def loop_note(self, advice: str) -> str:
         """What the end of a loop says of how LLVM is to translate it."""

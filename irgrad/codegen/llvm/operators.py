@@ -45,7 +45,7 @@ def _real(w: Writer, operator: type[ast.operator], a: Value, b: Value) -> Value:
 def _whole(w: Writer, operator: type[ast.operator], kind: str, a: Value, b: Value) -> Value:
     word = WORDS.get(operator) or BITS.get(operator)
     if word is not None:
-        if a.text == "0" and word == "add":  # texts of indices start with 0
+        if word == "add" and w.is_constant(a) and a.text == "0":  # texts of indices start with 0
             return b
         return getattr(w, word)(a, b)
     if operator is ast.LShift:

@@ -121,6 +121,12 @@ class Writer:
     def whole(self, bits: int) -> Type:
         return WHOLE[bits]
 
+    def is_constant(self, x: Value) -> bool:
+        return x.text[0] != "%"
+
+    def refuse(self, operands: Any) -> None:
+        """Raise Unsupported where a routine cannot have these operands."""
+
     # -- calls --
 
     def call(self, symbol: str, type_: Type, operands: Any) -> Value:

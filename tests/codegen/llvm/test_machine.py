@@ -105,7 +105,7 @@ def test_a_refused_kernel_goes_to_numba_and_is_counted(monkeypatch: pytest.Monke
         raise Unsupported("a test")
 
     monkeypatch.setattr(CONFIG, "store", tmp_path / "store")
-    monkeypatch.setattr(machine, "ir", refuse)
+    monkeypatch.setattr(machine, "translated", refuse)
     x = np.linspace(0.1, 1, 7)
     f = irgrad.jit(lambda x: np.sin(x) * 0.4375, compile_after=1)
     f(x)

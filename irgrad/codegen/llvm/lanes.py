@@ -1,0 +1,477 @@
+"""Values in the lanes of vectors: a writer for the body of a loop, several iterations of which are one.
+
+What does not change from one iteration to the next is a number as elsewhere, and goes in front of the loop; what does is a vector (`Many`).
+An integer that advances by a constant step is neither (`Step`): indices stay numbers, and memory that is read or written one element
+after the other moves as vectors. Both refuse to be text, so that nothing writes them where it means numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from irgrad.codegen import polynomial
+from irgrad.codegen.llvm.kinds import Number, Unsupported
+from irgrad.codegen.llvm.writer import DOUBLE, I1, I32, I64, POINTER, RELATIONS, Type, Value, Writer
+
+INTRINSICS = frozenset({"fabs", "sqrt", "floor", "ceil", "trunc", "rint", "roundeven", "copysign", "fma", "maximum", "minimum", "ctpop"})
+SAFE = 1  # in lanes behind the end of a loop: a value that few functions mind
+
+
+class Wider(Exception):
+    """A vector has more bits than the processor's: take fewer lanes."""
+
+
+class Lanes(Type):
+    """Vectors of a type; called with a number it makes a constant of the type, which becomes a vector where one is wanted."""
+
+    __slots__ = ("count", "element")
+
+    def __init__(self, element: Type, count: int) -> None:
+        super().__init__(f"<{count} x {element.name}>", element.width, element.is_float)
+        self.element = element
+        self.count = count
+
+    def __call__(self, number: Any) -> Value:
+        return self.element(number)
+
+
+lanes_of = cache(Lanes)
+
+
+class _NoText(Value):
+    """An operand that is no number."""
+
+    __slots__ = ("name",)
+
+    @property
+    def text(self) -> str:  # type: ignore[override]
+        raise Unsupported("a vector where a number is meant")
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self.name = text
+
+
+class Many(_NoText):
+    """A vector."""
+
+    __slots__ = ()
+
+
+class Step(_NoText):
+    """An integer: `base + offset + i * step` in iteration i, where base and step are the same in all."""
+
+    __slots__ = ("base", "offset", "step")
+
+    def __init__(self, base: Value, offset: int, step: Value) -> None:
+        super().__init__(I64, "")
+        self.base = base
+        self.offset = offset
+        self.step = step
+
+
+class Place(_NoText):
+    """Addresses of one element for each iteration: `row + offset + i * step`, in elements."""
+
+    __slots__ = ("offset", "pointer", "row", "step")
+
+    def __init__(self, pointer: str, row: str, offset: int, step: Value) -> None:
+        super().__init__(POINTER, "")
+        self.pointer = pointer
+        self.row = row
+        self.offset = offset
+        self.step = step
+
+    @property
+    def key(self) -> str:
+        return f"{self.row} {self.offset} {self.step.text}"
+
+    @property
+    def is_dense(self) -> bool:
+        """Are the elements side by side?"""
+        return self.step.text == "1"
+
+
+def _steady(x: Value) -> Step:
+    """A number as one that advances by nothing."""
+    return Step(I64(0), int(x.text), I64(0)) if _is_whole(x) else Step(x, 0, I64(0))
+
+
+def _is_whole(x: Value) -> bool:
+    """Is a number written out?"""
+    return x.text.lstrip("-").isdigit()
+
+
+def is_varying(x: Value) -> bool:
+    return isinstance(x, _NoText)
+
+
+class Access:
+    """A read or write of memory in a loop, of one element (without a place) or of one for each iteration."""
+
+    __slots__ = ("is_store", "note", "place", "pointer")
+
+    def __init__(self, is_store: bool, note: str, pointer: str, place: Place | None = None) -> None:
+        self.is_store = is_store
+        self.note = note
+        self.pointer = pointer
+        self.place = place
+
+    def meets(self, other: Access) -> bool:
+        """May two accesses of different iterations be of one element?"""
+        p, q = self.place, other.place
+        if p is not None and q is not None and (p.row, p.step.text) == (q.row, q.step.text):
+            near = abs(p.offset - q.offset)
+            if near == 0 or (p.step.text.lstrip("-").isdigit() and near < abs(int(p.step.text))):
+                return False  # each iteration has its own
+        if self.note and other.note:
+            return self.note == other.note
+        on_stack = self.pointer.startswith("%s") or other.pointer.startswith("%s")
+        return not on_stack or self.pointer == other.pointer
+
+
+class LaneWriter(Writer):
+    """Writes the body of a loop for `count` iterations at once, any number of times; `turn` is the iteration in the first lane."""
+
+    def __init__(self, around: Writer, count: int, bits: int) -> None:
+        super().__init__(around.module)
+        self.around = around
+        self.lanes = count
+        self.bits = bits
+        self.before: list[str] = []  # in front of the loop
+        self.accesses: list[Access] = []
+        self.loaded: dict[str, Place] = {}  # vectors as they are in memory
+        self.stored: list[tuple[Value, Type, Place]] = []
+        self._same: dict[str, Value] = {}
+        self._known: dict[str, Value] = {}
+        self._loads: dict[str, tuple[str, Value]] = {}
+        self.turn = Value(I64, "0")
+        self.mask = ""
+
+    def begin(self, first: str, mask: str = "") -> None:
+        """Write the next copy of the body, of all lanes or of those in a mask."""
+        self.lines, self.stored, self._known, self._loads = [], [], {}, {}
+        self.turn, self.mask = Value(I64, first), mask
+
+    # -- what is written where --
+
+    def emit(self, text: str, type_: Type) -> Value:
+        """In front of the loop: operands have text, so they are the same in all iterations."""
+        known = self._same.get(text)
+        if known is None:
+            known = self._same[text] = Value(type_, self._new())
+            self.before.append(f"  {known.text} = {text}")
+        return known
+
+    def each(self, text: str, type_: Type) -> Many:
+        """In the loop."""
+        known = self._known.get(text)
+        if known is None:
+            if isinstance(type_, Lanes) and type_.width * type_.count > self.bits:
+                raise Wider
+            known = self._known[text] = Many(type_, self._new())
+            self.lines.append(f"  {known.name} = {text}")  # type: ignore[attr-defined]
+        return known  # type: ignore[return-value]
+
+    def _new(self) -> str:
+        self.around.count += 1
+        return f"%v{self.around.count}"
+
+    def line(self, text: str) -> None:
+        raise Unsupported("this in a vector")
+
+    def start(self, *operands: Any) -> Any:
+        raise Unsupported("a choice between vectors")
+
+    branch: Any = start
+    jump: Any = start
+    on_stack: Any = start
+    phi: Any = start
+
+    def is_constant(self, x: Value) -> bool:
+        return not is_varying(x) and super().is_constant(x)
+
+    def refuse(self, operands: Sequence[Any]) -> None:
+        parts = [part for o in operands if isinstance(o, Number) for part in (o.re, o.im) if part is not None]
+        if any(map(is_varying, parts)) or not all(isinstance(o, Number) for o in operands):
+            raise Unsupported("a routine of vectors or memory")
+
+    # -- vectors of what is none --
+
+    def many(self, x: Value) -> str:
+        """The text of a vector with an operand in each lane."""
+        if isinstance(x, Many):
+            return x.name
+        if isinstance(x, Step):
+            return self._counted(x).name
+        if isinstance(x, Place):
+            raise Unsupported("a vector of addresses")
+        if x.text[0] != "%":
+            return f"<{', '.join([f'{x.type.name} {x.text}'] * self.lanes)}>"
+        whole = lanes_of(x.type, self.lanes).name
+        one = self.emit(f"insertelement {whole} poison, {x.type.name} {x.text}, i32 0", x.type)
+        return self.emit(f"shufflevector {whole} {one.text}, {whole} poison, <{self.lanes} x i32> zeroinitializer", x.type).text
+
+    def _counted(self, x: Step) -> Many:
+        """The numbers of an advancing integer."""
+        type_ = lanes_of(I64, self.lanes)
+        start = self.each(f"add {type_.name} {self._spread(self.turn)}, {self.iota(I64)}", type_)
+        by = self.each(f"mul {type_.name} {start.name}, {self.many(x.step)}", type_)
+        return self.each(f"add {type_.name} {by.name}, {self.many(self._base(x))}", type_)
+
+    def _base(self, x: Step) -> Value:
+        return self._sum("add", x.base, I64(x.offset))
+
+    def _spread(self, x: Value) -> str:
+        """The same of a number that differs from one copy to another."""
+        whole = lanes_of(I64, self.lanes)
+        one = self.each(f"insertelement {whole.name} poison, i64 {x.text}, i32 0", whole)
+        return self.each(f"shufflevector {whole.name} {one.name}, {whole.name} poison, <{self.lanes} x i32> zeroinitializer", whole).name
+
+    def iota(self, type_: Type) -> str:
+        return f"<{', '.join(f'{type_.name} {k}' for k in range(self.lanes))}>"
+
+    def of(self, x: Value) -> Lanes:
+        """The type of the vector that an operand is or becomes."""
+        return x.type if isinstance(x.type, Lanes) else lanes_of(x.type, self.lanes)
+
+    # -- operations --
+
+    def add(self, a: Value, b: Value) -> Value:
+        return self._advancing("add", a, b) or self._lanewise("add", a, b)
+
+    def sub(self, a: Value, b: Value) -> Value:
+        return self._advancing("sub", a, b) or self._lanewise("sub", a, b)
+
+    def mul(self, a: Value, b: Value) -> Value:
+        if isinstance(b, Step):
+            a, b = b, a
+        if not isinstance(a, Step) or is_varying(b):
+            return self._lanewise("mul", a, b)
+        if _is_whole(b):
+            return Step(self._product(a.base, b), a.offset * int(b.text), self._product(a.step, b))
+        return Step(self._product(self._base(a), b), 0, self._product(a.step, b))
+
+    def _advancing(self, word: str, a: Value, b: Value) -> Value | None:
+        """A sum or difference of integers that advance, or do not change."""
+        if not (isinstance(a, Step) or isinstance(b, Step)) or isinstance(a, Many) or isinstance(b, Many):
+            return None
+        x, y = (o if isinstance(o, Step) else _steady(o) for o in (a, b))
+        base, step = (self._sum(word, p, q) for p, q in ((x.base, y.base), (x.step, y.step)))
+        return Step(base, x.offset + (y.offset if word == "add" else -y.offset), step)
+
+    def _sum(self, word: str, a: Value, b: Value) -> Value:
+        if _is_whole(a) and _is_whole(b):
+            return I64(int(a.text) + (int(b.text) if word == "add" else -int(b.text)))
+        if b.text == "0":
+            return a
+        if a.text == "0" and word == "add":
+            return b
+        return self.emit(f"{word} i64 {a.text}, {b.text}", I64)
+
+    def _product(self, a: Value, b: Value) -> Value:
+        if _is_whole(a) and _is_whole(b):
+            return I64(int(a.text) * int(b.text))
+        if a.text == "0" or b.text == "1":
+            return a
+        return b if a.text == "1" else self.emit(f"mul i64 {a.text}, {b.text}", I64)
+
+    def _lanewise(self, opcode: str, a: Value, b: Value) -> Value:
+        if not is_varying(a) and not is_varying(b):
+            return self.emit(f"{opcode} {a.type.name} {a.text}, {b.text}", a.type)
+        type_ = self.of(a)
+        return self.each(f"{opcode} {type_.name} {self.many(a)}, {self.many(b)}", type_)
+
+    def select(self, condition: Value, a: Value, b: Value) -> Value:
+        if not any(map(is_varying, (condition, a, b))):
+            return super().select(condition, a, b)
+        type_ = self.of(a)
+        chosen = f"{self.of(condition).name} {self.many(condition)}" if is_varying(condition) else f"i1 {condition.text}"
+        return self.each(f"select {chosen}, {type_.name} {self.many(a)}, {type_.name} {self.many(b)}", type_)
+
+    def fneg(self, x: Value) -> Value:
+        return self.each(f"fneg {self.of(x).name} {self.many(x)}", self.of(x)) if is_varying(x) else super().fneg(x)
+
+    def not_(self, x: Value) -> Value:
+        element = self.of(x).element
+        return self._lanewise("xor", x, Value(element, "true" if element is I1 else "-1")) if is_varying(x) else super().not_(x)
+
+    # -- calls --
+
+    def call(self, symbol: str, type_: Type, operands: Any) -> Value:
+        if symbol[0] != "@" or any(map(is_varying, operands)):  # code at an address may do anything, and often
+            raise Unsupported("a call with vectors")
+        return super().call(symbol, type_, operands)
+
+    def intrinsic(self, name: str, *operands: Value) -> Value:
+        if not any(map(is_varying, operands)):
+            return super().intrinsic(name, *operands)
+        if name not in INTRINSICS:
+            raise Unsupported(f"{name} of vectors")
+        type_ = self.of(operands[0])
+        symbol = f"@llvm.{name}.v{self.lanes}{'f' if type_.is_float else 'i'}{type_.width}"
+        self.module.declare(symbol, f"{type_.name} {symbol}({', '.join([type_.name] * len(operands))})")
+        return self._called(symbol, type_, operands)
+
+    def _called(self, symbol: str, type_: Lanes, operands: Sequence[Value]) -> Many:
+        return self.each(f"call {type_.name} {symbol}({', '.join([f'{type_.name} {self.many(o)}' for o in operands])})", type_)
+
+    def libm(self, name: str, *operands: Value) -> Value:
+        if not any(map(is_varying, operands)):
+            return super().libm(name, *operands)
+        type_ = self.of(operands[0])
+        if type_.element is DOUBLE and name in polynomial.WRITTEN and polynomial.is_fast():
+            found: Value = polynomial.WRITTEN[name](self, *[Many(type_, self.many(o)) for o in operands])
+            return found
+        symbol = self.module.vector_function(name, type_.element, len(operands), self.lanes)
+        if not symbol:
+            raise Unsupported(f"{name} of vectors")
+        return self._called(symbol, type_, operands)
+
+    def scalar_libm(self, name: str, *operands: Value) -> Value:
+        if any(map(is_varying, operands)):
+            raise Unsupported(f"{name} of one number at a time")
+        return super().scalar_libm(name, *operands)
+
+    # -- memory --
+
+    def element(self, type_: Type, pointer: Value, index: Value) -> Value:
+        if not is_varying(index):
+            return super().element(type_, pointer, index)
+        if not isinstance(index, Step) or (index.step.text != "1" and type_.width < 32):
+            raise Unsupported("elements that are anywhere")
+        row = pointer if index.base.text == "0" else super().element(type_, pointer, index.base)
+        return Place(pointer.text, row.text, index.offset, index.step)
+
+    def _address(self, type_: Type, place: Place) -> str:
+        """Where the elements are: one address, or a vector of them."""
+        first, step = self.turn.text, place.step
+        if not place.is_dense:
+            first = self.each(f"mul i64 {first}, {step.text}", I64).name
+        at = self.each(f"getelementptr {type_.name}, ptr {place.row}, i64 {first}", POINTER).name
+        if place.offset:
+            at = self.each(f"getelementptr {type_.name}, ptr {at}, i64 {place.offset}", POINTER).name
+        if place.is_dense:
+            return at
+        whole = lanes_of(I64, self.lanes).name
+        if _is_whole(step):
+            apart = f"<{', '.join(f'i64 {k * int(step.text)}' for k in range(self.lanes))}>"
+        else:
+            apart = self.emit(f"mul {whole} {self.iota(I64)}, {self.many(step)}", I64).text
+        return self.each(f"getelementptr {type_.name}, ptr {at}, {whole} {apart}", POINTER).name
+
+    def load(self, type_: Type, pointer: Value, note: str = "") -> Value:
+        if not isinstance(pointer, Place):
+            self.accesses.append(Access(False, note, pointer.text))
+            return super().load(type_, pointer, note)
+        self.accesses.append(Access(False, note, pointer.pointer, pointer))
+        key = f"{pointer.key} {type_.name}"
+        known = self._loads.get(key)
+        if known is not None:
+            return known[1]
+        whole, address = self.of(Value(type_, "")), self._address(type_, pointer)
+        if self.mask or not pointer.is_dense:
+            name, at = self._masked("load" if pointer.is_dense else "gather", whole, pointer)
+            masks = f"<{self.lanes} x i1>"
+            self.module.declare(f"@{name}", f"{whole.name} @{name}({at}, i32 immarg, {masks}, {whole.name})")
+            rest = f"i32 {type_.width // 8}, {masks} {self._mask()}, {whole.name} {self.many(type_(SAFE))}"
+            made = self._read(f"call {whole.name} @{name}({at} {address}, {rest}){note}", whole)
+        else:
+            made = self._read(f"load {whole.name}, ptr {address}, align {type_.width // 8}{note}", whole)
+        self._loads[key] = note, made
+        if pointer.is_dense:
+            self.loaded[made.name] = pointer
+        return made
+
+    def _masked(self, word: str, whole: Lanes, place: Place) -> tuple[str, str]:
+        """The name of an access under a mask, and the type of its addresses."""
+        name = f"llvm.masked.{word}.v{self.lanes}{'f' if whole.is_float else 'i'}{whole.width}"
+        return (f"{name}.p0", "ptr") if place.is_dense else (f"{name}.v{self.lanes}p0", f"<{self.lanes} x ptr>")
+
+    def _mask(self) -> str:
+        return self.mask or f"<{', '.join(['i1 true'] * self.lanes)}>"
+
+    def _read(self, text: str, type_: Lanes) -> Many:
+        self._known.pop(text, None)
+        return self.each(text, type_)
+
+    def store(self, value: Value, pointer: Value, note: str = "") -> None:
+        if not isinstance(pointer, Place) or not pointer.is_dense:  # a processor stores single numbers as fast as it scatters a vector
+            raise Unsupported("writes that are not side by side")
+        self.accesses.append(Access(True, note, pointer.pointer, pointer))
+        whole, text = self.of(value), self.many(value)
+        self.stored.append((value, whole.element, pointer))
+        address, width = self._address(whole.element, pointer), whole.width // 8
+        if self.mask:
+            name, at = self._masked("store", whole, pointer)
+            masks = f"<{self.lanes} x i1>"
+            self.module.declare(f"@{name}", f"void @{name}({whole.name}, {at}, i32 immarg, {masks})")
+            self.lines.append(f"  call void @{name}({whole.name} {text}, {at} {address}, i32 {width}, {masks} {self.mask}){note}")
+        else:
+            self.lines.append(f"  store {whole.name} {text}, ptr {address}, align {width}{note}")
+        self._loads = {key: found for key, found in self._loads.items() if note and found[0] and found[0] != note}
+
+    def check(self) -> None:
+        """Raise Unsupported where iterations may depend on one another through memory."""
+        for k, access in enumerate(self.accesses):
+            for other in self.accesses[: k + 1]:
+                if (access.is_store or other.is_store) and access.meets(other):
+                    raise Unsupported("iterations that share memory")
+
+    # -- masks --
+
+    def masked(self, left: str) -> str:
+        """The lanes of the first `left` iterations: an int32."""
+        type_ = lanes_of(I32, self.lanes)
+        one = self.each(f"insertelement {type_.name} poison, i32 {left}, i32 0", type_)
+        all_ = self.each(f"shufflevector {type_.name} {one.name}, {type_.name} poison, <{self.lanes} x i32> zeroinitializer", type_)
+        return self.each(f"icmp ult {type_.name} {self.iota(I32)}, {all_.name}", lanes_of(I1, self.lanes)).name
+
+
+def _binary(opcode: str) -> Callable[[LaneWriter, Value, Value], Value]:
+    return lambda self, a, b: self._lanewise(opcode, a, b)
+
+
+def _whole_only(name: str) -> Callable[[LaneWriter, Value, Value], Value]:
+    def write(self: LaneWriter, a: Value, b: Value) -> Value:
+        if is_varying(a) or is_varying(b):  # a lane behind the end could divide by zero
+            raise Unsupported(f"{name} of vectors")
+        made: Value = getattr(Writer, name)(self, a, b)
+        return made
+
+    return write
+
+
+def _cast(opcode: str) -> Callable[[LaneWriter, Value, Type], Value]:
+    def write(self: LaneWriter, x: Value, type_: Type) -> Value:
+        if not is_varying(x):
+            return self.emit(f"{opcode} {x.type.name} {x.text} to {type_.name}", type_)
+        whole = type_ if isinstance(type_, Lanes) else lanes_of(type_, self.lanes)
+        return self.each(f"{opcode} {self.of(x).name} {self.many(x)} to {whole.name}", whole)
+
+    return write
+
+
+def _comparison(opcode: str, prefix: str) -> Callable[[LaneWriter, str, Value, Value], Value]:
+    def write(self: LaneWriter, relation: str, a: Value, b: Value) -> Value:
+        word = RELATIONS.get(relation, relation)
+        sign = "" if word == "uno" or (opcode == "icmp" and word in ("eq", "ne")) else prefix
+        if not is_varying(a) and not is_varying(b):
+            return self.emit(f"{opcode} {sign}{word} {a.type.name} {a.text}, {b.text}", I1)
+        return self.each(f"{opcode} {sign}{word} {self.of(a).name} {self.many(a)}, {self.many(b)}", lanes_of(I1, self.lanes))
+
+    return write
+
+
+for _name in ("and", "or", "xor", "shl", "ashr", "lshr", "fadd", "fsub", "fmul", "fdiv"):
+    setattr(LaneWriter, f"{_name}_" if _name in ("and", "or") else _name, _binary(_name))
+LaneWriter.add_any_order = _binary("fadd reassoc")  # type: ignore[method-assign]
+for _name in ("sdiv", "udiv", "srem", "urem"):
+    setattr(LaneWriter, _name, _whole_only(_name))
+for _name in ("trunc", "zext", "sext", "bitcast", "sitofp", "uitofp", "fptosi", "fptoui", "fpext", "fptrunc", "inttoptr", "ptrtoint"):
+    setattr(LaneWriter, _name, _cast(_name))
+for _name, _opcode, _prefix in (("icmp_signed", "icmp", "s"), ("icmp_unsigned", "icmp", "u"), ("fcmp_ordered", "fcmp", "o"),
+                                ("fcmp_unordered", "fcmp", "u")):  # fmt: skip
+    setattr(LaneWriter, _name, _comparison(_opcode, _prefix))
