@@ -13,7 +13,7 @@ import irgrad
 from irgrad.codegen.nest import BLOCK, Nest, NestText, Reduction
 from irgrad.config import CONFIG
 from irgrad.frontend.deferral import LARGE
-from tests.support.machine import optimised
+from tests.support.machine import optimised, vector_body
 
 
 def text(
@@ -232,7 +232,7 @@ def test_pairs_are_two_vectors() -> None:
         store(o, i, tanh(load(x, i)))
     return 0
 """
-    loops = [optimised(text.format(name), "llvm").partition("vector.body:")[2].partition("middle.block:")[0] for name in ("range", "pairs")]
+    loops = [vector_body(optimised(text.format(name), "llvm")) for name in ("range", "pairs")]
     stores = [len(re.findall(r"store <\d+ x double>", loop)) for loop in loops]
     assert stores[1] == 2
     assert stores[0] >= 1
