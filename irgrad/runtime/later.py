@@ -13,6 +13,7 @@ traces it at once, for better or worse.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 SWITCH = 3e-5  # seconds that it takes to change threads and back
 LEAST = 2 * SWITCH  # of a turn
 WAITING = 16  # paths of one function that wait
-BESIDES = 4e-5  # seconds that a call on a new path takes besides the eager one: they count as given, of a small share up to two thirds
+BESIDES = 4e-5  # seconds that a call on a new path takes besides the eager one: they count as given, of a small share up to a third
 
 
 class Wanted:
@@ -59,6 +60,7 @@ class Later:
         self._jitted = jitted
         self._queue: list[Wanted] = []
         self._turns: Turns | None = None
+        self._beginning = threading.Lock()
         self._credit = 0.0
         self.num_turns = 0
 
@@ -66,11 +68,9 @@ class Later:
     def is_busy(self) -> bool:
         """Is there a path that waits?"""
         turns = self._turns
-        if turns is None:
-            return False
-        if turns.is_done:
+        if turns is not None and turns.is_done:
             self._close(turns)
-        return self._turns is not None
+        return bool(self._queue)
 
     def add(self, variant: Variant, name: Any, form: CallForm) -> None:
         """Let the path of a call wait, if there are not too many: it will be met again."""
@@ -79,20 +79,28 @@ class Later:
         is_busy = self.is_busy
         self._queue.append(Wanted(variant, name, _copied(form)))
         if not is_busy:
-            self._turns = Turns(self._serve)
             self._credit = 0.0
             self._jitted.reinstall()
-            oldest = STANDING.add(self._turns)
-            if oldest is not None:
-                oldest.drop()
+
+    def _begin(self) -> Turns:
+        """The work on what waits, which has had no turn yet: one, whoever of several threads begins it."""
+        with self._beginning:
+            turns = self._turns
+            if turns is not None:
+                return turns
+            turns = self._turns = Turns(self._serve)
+        oldest = STANDING.add(turns)
+        if oldest is not None:
+            oldest.drop()
+        return turns
 
     def give(self, seconds: float) -> None:
         """Let the work have a share of the time that an eager call has taken."""
-        turns = self._turns
-        if turns is None:
+        if not self._queue:
             return
+        turns = self._turns or self._begin()
         share = seconds * CONFIG.path_share / 100.0
-        self._credit += max(share - BESIDES, share / 3.0)
+        self._credit += max(share - BESIDES, share / 1.5)
         if self._credit >= LEAST:
             used = turns.used
             turns.step(self._credit)
@@ -102,8 +110,8 @@ class Later:
 
     def finish(self) -> None:
         """Do all that waits."""
-        turns = self._turns
-        if turns is not None:
+        if self.is_busy:
+            turns = self._turns or self._begin()
             turns.finish()
             self._close(turns)
 
