@@ -389,6 +389,11 @@ class Jitted:
         if CONFIG.time:
             report(f"{self.__name__}: traced {len(recording.records)} operations in {seconds:.3f} s")
 
+    def let_give(self, variant: Variant) -> None:
+        """Let what the next call tries first give to a path that waits."""
+        if self._last is not None:
+            self._last = giving(self._last, self._later, variant)
+
     def reinstall(self) -> None:
         """Let the next call choose anew what it tries first."""
         self._last = self._named = None

@@ -80,7 +80,7 @@ class Later:
         self._queue.append(Wanted(variant, name, _copied(form)))
         if not is_busy:
             self._credit = 0.0
-            self._jitted.reinstall()
+            self._jitted.let_give(variant)
 
     def _begin(self) -> Turns:
         """The work on what waits, which has had no turn yet: one, whoever of several threads begins it."""
