@@ -340,8 +340,8 @@ class LaneWriter(Writer):
     def element(self, type_: Type, pointer: Value, index: Value) -> Value:
         if not is_varying(index):
             return super().element(type_, pointer, index)
-        if not isinstance(index, Step) or (index.step.text != "1" and type_.width < 32):
-            raise Unsupported("elements that are anywhere")
+        if not isinstance(index, Step) or (index.step.text != "1" and (type_.width < 32 or _is_whole(index.step))):
+            raise Unsupported("elements that are anywhere")  # or at a known distance: LLVM takes vectors of neighbours apart
         row = pointer if index.base.text == "0" else super().element(type_, pointer, index.base)
         return Place(pointer.text, row.text, index.offset, index.step)
 
@@ -356,10 +356,7 @@ class LaneWriter(Writer):
         if place.is_dense:
             return at
         whole = lanes_of(I64, self.lanes).name
-        if _is_whole(step):
-            apart = f"<{', '.join(f'i64 {k * int(step.text)}' for k in range(self.lanes))}>"
-        else:
-            apart = self.emit(f"mul {whole} {self.iota(I64)}, {self.many(step)}", I64).text
+        apart = self.emit(f"mul {whole} {self.iota(I64)}, {self.many(step)}", I64).text
         return self.each(f"getelementptr {type_.name}, ptr {at}, {whole} {apart}", POINTER).name
 
     def load(self, type_: Type, pointer: Value, note: str = "") -> Value:

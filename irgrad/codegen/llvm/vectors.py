@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from irgrad.codegen import processor, vector
@@ -101,6 +102,8 @@ class _Loop:
         self.start = start
         self.stop = stop
         self.w = w
+        known = w.is_constant(start) and w.is_constant(stop)
+        self.extent = int(stop.text) - int(start.text) if known else 1 << 30
         self.totals = self._totals()
         self.folds: list[list[str]] = []
         self.results: list[str] = []
@@ -189,7 +192,8 @@ class _Loop:
     def lines(self) -> list[str]:
         """Text from the block before the loop to the one behind it; `results` are then the totals' vectors."""
         w, outer = self.w, self.w.around
-        moved = self._moved() if not self.totals else []
+        short = self._short() if not self.totals and self.extent <= MOST * w.lanes else []
+        moved = short or (self._moved() if not self.totals else [])
         if moved:
             return moved
         copies = self._copies()
@@ -218,6 +222,20 @@ class _Loop:
         text += [*masked, f"  {j}n = add nsw i64 {j}, {w.lanes}", f"  {j}m = icmp slt i64 {j}n, {stop}"]
         text += [f"  br {again}, label %{some}, label %{done}{notes[1]}", f"{done}:"]
         return [*text, *_nodes(types, self.results, joined, rest, new, some), *self._stored(types)]
+
+    def _short(self) -> list[str]:
+        """A few vectors whose number is known: no loop."""
+        w, lines = self.w, [""]  # of LLVM's text, which may have empty ones
+        first, whole = int(self.start.text), self.extent // w.lanes
+        self.after = w.around.label("after")
+        if self.extent <= 0:
+            return lines
+        for k in range(whole):
+            lines += self._copy(str(first + k * w.lanes), [])[0]
+        if self.extent > whole * w.lanes:
+            lines += self._copy(str(first + whole * w.lanes), [], "some")[0]
+        w.check()
+        return [*w.before, *lines]
 
     def _moved(self) -> list[str]:
         """A loop that only copies memory, or fills it with zeros, as a call of the system's function; nothing for another one."""
@@ -250,8 +268,7 @@ class _Loop:
 
     def _copies(self) -> int:
         """How often the body is written in one turn of the loop over whole vectors."""
-        extent = int(self.stop.text) - int(self.start.text) if self.w.is_constant(self.start) and self.w.is_constant(self.stop) else 1 << 30
-        found = max(1, min(MOST, ENOUGH // len(self.body), extent // self.w.lanes)) if self.totals else self.least
+        found = max(1, min(MOST, ENOUGH // len(self.body), self.extent // self.w.lanes)) if self.totals else self.least
         return 1 << (found.bit_length() - 1)  # for a mask to cut the count by
 
     def _main(
@@ -260,20 +277,18 @@ class _Loop:
         """Nodes and lines of the loop over whole vectors, and the totals of each copy behind it."""
         outer = self.w.around
         phis: list[str] = []
-        turns: list[str] = []
+        turns: list[list[str]] = []
         made: list[list[str]] = []
         for k in range(copies):
-            first = i
-            if k:
-                first = f"%{outer.label('i')}"
-                turns.append(f"  {first} = add nsw i64 {i}, {k * self.w.lanes}")
+            first = f"%{outer.label('i')}"
             olds = [f"%{outer.label('t')}" for _ in self.totals]
             lines, new = self._copy(first, olds)
-            turns += lines
+            turns.append([f"  {first} = add nsw i64 {i}, {k * self.w.lanes}", *lines])
             made.append(new)
             for type_, old, none, last in zip(types, olds, neutral, new, strict=True):
                 phis.append(f"  {old} = phi {type_.name} [{none}, %{before}], [{last}, %{main}]")
-        return phis, turns, made
+        # line by line in turns: a processor sees some hundred instructions ahead, and copies need not wait for each other
+        return phis, [line for lines in zip_longest(*turns, fillvalue="") for line in lines if line], made
 
     def _joined(self, made: list[list[str]], neutral: list[str], types: list[Any], before: str, main: str) -> tuple[list[str], list[str]]:
         """The totals of all copies together, behind the loop over whole vectors, and the lines that make them."""

@@ -35,7 +35,7 @@ ARRAYS = {
     "twice": """store(p2, i0, load(p0, i0))
         store(p2, i0, load(p2, i0) * 2.0)""",
     "shifted": "store(p2, 2 + i0, load(p0, i0 + 3) - load(p0, i0))",
-    "strided": "store(p2, i0, load(p0, 2 * i0 + 1) - load(p0, i0 * s0))",
+    "strided": "store(p2, i0, load(p0, s0 * i0 + 1) - load(p0, i0 * s0))",
     "copy": "store(p2, i0 + 1, load(p0, i0))",
     "zeros": "store(p2, i0, 0.0)",
     "ones": "store(p2, i0, 1.0)",
@@ -49,7 +49,7 @@ TOTALS = {
     "greatest": "a0 = greatest(a0, load(p0, i0))",
     "least": "a0 = least(a0, load(p0, i0) - load(p1, i0))",
     "sum of shares": "a0 = add_any_order(a0, load(p3, 0))",
-    "strided": "a0 = add_any_order(a0, load(p0, 3 * i0))",
+    "strided": "a0 = add_any_order(a0, load(p0, s0 * i0))",
     "with values": """v1 = load(p0, i0) + 1.0
         store(p2, i0, v1)
         a0 = add_any_order(a0, v1)""",
@@ -60,6 +60,7 @@ LEFT = {
         store(p2, i0, a0)""",
     "scattered": "store(p2, 2 * i0, load(p0, i0))",
     "memory of the iteration before": "store(p2, i0 + 1, load(p2, i0) + load(p0, i0))",
+    "elements at a known distance": "store(p2, i0, load(p0, 3 * i0))",
     "one element": "store(p2, 0, load(p0, i0))",
     "a choice of statements": """if load(p0, i0) > 0.0:
             store(p2, i0, 1.0)""",
@@ -130,7 +131,10 @@ def test_what_is_left_to_llvm(name: str, rng: np.random.Generator) -> None:
 
 
 @HAS_MASKS
-@pytest.mark.parametrize("lanes", ["range(4)", "range(5)", "range(8)", "lanes(4)", "lanes(16)", "range(3, n0)", "range(n0 - n0 + 1, 40)"])
+@pytest.mark.parametrize(
+    "lanes",
+    ["range(4)", "range(5)", "range(3, 0)", "range(2, 19)", "range(8)", "lanes(4)", "lanes(16)", "range(3, n0)", "range(n0 - n0 + 1, 40)"],
+)
 def test_lengths_in_the_text(lanes: str, rng: np.random.Generator) -> None:
     for body in (ARRAYS["exp"], ARRAYS["float64"], TOTALS["sum"]):
         source = kernel(body, loop=lanes)
