@@ -81,5 +81,6 @@ class Lowered:
     exports: list[Export]
     changed: frozenset[int]
     counts: dict[str, int] = field(default_factory=dict)
+    replaceable: tuple[tuple[int, int], ...] = ()  # slots whose memory an export could take over, if it is free: (slot, export)
     uses: int = 0  # how often it was bound
     bind: Any = None  # what is made of it once that is often (`runtime.binding`)

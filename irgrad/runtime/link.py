@@ -26,7 +26,7 @@ from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.sizes import Structures
 from irgrad.ir.template import Instance, TemplateTable
 from irgrad.runtime.binding import bind
-from irgrad.runtime.lowering import LinkCounts, lowered_template
+from irgrad.runtime.lowering import LinkCounts, lowered_instance
 from irgrad.runtime.memory import Arena, Buffer, Place, States, copied
 from irgrad.runtime.recompute import Schedule, plan
 from irgrad.runtime.runs import Forms, Runs
@@ -344,8 +344,8 @@ class Linker:
             shown = node.limb.exports[template] = bytes(template.exported), template.positions
         results = [instance.values[k] for k in shown[1]]
         bound = [places[value] for value in instance.externals]
-        strides = tuple([p.strides for p in bound])
-        lowered = lowered_template(template, shown[0], instance, path, strides, self.counts, self.structures.has_many(template))
+        many = self.structures.has_many(template)
+        lowered = lowered_instance(template, shown[0], instance, path, bound, results, dying, direct, self.counts, many)
         slots = [p.ref for p in bound]
         for data in instance.literals:
             slots.append(self.literal(data.value, data.dtype))

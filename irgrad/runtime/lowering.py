@@ -14,7 +14,9 @@ from irgrad.passes.accumulate import accumulate
 from irgrad.passes.cluster import cluster
 from irgrad.passes.legalize import legalize
 from irgrad.passes.pipeline import EXACT, PIPELINE, optimize
+from irgrad.passes.reuse import replaceable, take_over
 from irgrad.passes.windows import windows
+from irgrad.runtime.memory import Place
 from irgrad.runtime.turns import checkpoint, clock
 
 
@@ -40,9 +42,13 @@ def lowered_template(
     strides: tuple[tuple[int, ...], ...],
     counts: LinkCounts,
     many_sizes: bool = False,
+    taken: tuple[int, ...] = (),
 ) -> Lowered:
-    """The rows of a template that gives away what is exported, for inputs with these strides, from cache or by passes and lowering."""
-    use = (exported, strides, counts.exact, many_sizes)
+    """The rows of a template that gives away what is exported, for inputs with these strides, from cache or by passes and lowering.
+
+    Results take over the memory of the slots `taken`.
+    """
+    use = (exported, strides, counts.exact, many_sizes, taken)
     found: Lowered | None = template.lowered.get(use)
     if found is not None:  # the key of a template is long
         return found
@@ -51,7 +57,7 @@ def lowered_template(
     if found is None:
         start = clock()
         with any_size(many_sizes):
-            found = _lowered[key] = _lower(template, exported, instance, records, strides, counts)
+            found = _lowered[key] = _lower(template, exported, instance, records, strides, counts, taken)
         counts.templates += 1
         counts.passes += clock() - start
     template.lowered[use] = found
@@ -59,7 +65,13 @@ def lowered_template(
 
 
 def _lower(
-    template: Template, exported: bytes, instance: Instance, records: Any, strides: tuple[tuple[int, ...], ...], counts: LinkCounts
+    template: Template,
+    exported: bytes,
+    instance: Instance,
+    records: Any,
+    strides: tuple[tuple[int, ...], ...],
+    counts: LinkCounts,
+    taken: tuple[int, ...],
 ) -> Lowered:
     """Passes, clusters and rows."""
     graph, nodes = template_graph(instance, records, f"template_{template.number}")
@@ -77,4 +89,36 @@ def _lower(
     checkpoint()
     plan = cluster(graph, [*strides, *numbers])
     checkpoint()
-    return lower(plan)
+    found = replaceable(plan)
+    if taken:
+        take_over(plan, taken)
+    made = lower(plan)
+    if not taken:
+        made.replaceable = tuple([(slot, graph.outputs.index(node)) for slot, node in found.items()])
+    return made
+
+
+def lowered_instance(
+    template: Template,
+    exported: bytes,
+    instance: Instance,
+    records: Any,
+    bound: list[Place],
+    results: list[int],
+    dying: list[int],
+    direct: dict[int, int],
+    counts: LinkCounts,
+    many_sizes: bool,
+) -> Lowered:
+    """The rows for an instance: where external values die in it, `results` may take over their memory, but for those with their own."""
+    strides = tuple([p.strides for p in bound])
+    lowered = lowered_template(template, exported, instance, records, strides, counts, many_sizes)
+    if not lowered.replaceable:
+        return lowered
+    taken = []
+    for slot, export in lowered.replaceable:
+        buffer = bound[slot].buffer
+        alone = buffer is not None and buffer.values == 1 and sum(p.buffer is buffer for p in bound) == 1
+        if alone and instance.externals[slot] in dying and results[export] not in direct:
+            taken.append(slot)
+    return lowered_template(template, exported, instance, records, strides, counts, many_sizes, tuple(taken)) if taken else lowered
