@@ -72,7 +72,8 @@ class _Code:
         if value is None or kind is bool or kind not in COMPARED:
             self.lines.append(f"if {name} is not {name}_is: return None")
         else:
-            self.lines.append(f"if {name} is not {name}_is and (type({name}) is not {kind.__name__} or {name} != {name}_is): return None")
+            differs = f"{name}.hex() != {value.hex()!r}" if kind is float else f"{name} != {name}_is"  # zeros have signs
+            self.lines.append(f"if {name} is not {name}_is and (type({name}) is not {kind.__name__} or {differs}): return None")
         return True
 
     def write(self, name: str, value: Any) -> bool:

@@ -172,6 +172,20 @@ def test_static_values_are_compared() -> None:
     assert counted(power, [((x, n), {}) for _ in range(8) for n in (2, 2.0, True, 3)], static_argnums=-1) <= 32
 
 
+def test_static_values_have_types_and_signs() -> None:
+    """Python has 1, 1.0 and True as equal, and 0.0 and -0.0: programs differ by them."""
+    x = np.arange(3)
+    signed = lambda x, s: x + np.copysign(1.0, s[-1] if isinstance(s, tuple) else s)
+    times = lambda x, s: x * s[0]
+    numbers = (0.0, -0.0, np.float64(0.0), np.float64(-0.0), 1.0, np.nan)
+    for values in (numbers, [(value,) for value in numbers], [(1, 0.0), (1, -0.0), (1.0, 0.0)]):
+        counted(signed, [((x, s), {}) for _ in range(2) for s in values for _ in range(4)], static_argnums=1)
+        counted(signed, [((x,), {"s": s}) for s in values for _ in range(4)], static_argnames="s")
+    fast = irgrad.jit(times, static_argnums=1)
+    for s in [(1,), (1.0,), (True,), (1,)] * 3:
+        assert fast(x, s).dtype == times(x, s).dtype
+
+
 def test_functions_and_objects_as_arguments_are_the_same_ones() -> None:
     x = np.arange(3.0)
     apply = lambda f, x: f(x)
