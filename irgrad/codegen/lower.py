@@ -21,8 +21,9 @@ from irgrad.codegen.nest import Nest, NestText, Reduction, Stage
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
 from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node, Operand
-from irgrad.ir.plan import Cluster, Plan, View, contiguous, region_index, region_view, view_through
+from irgrad.ir.plan import Cluster, Plan, View, contiguous, region_view, view_through
 from irgrad.ir.primitive import UPDATE, VIEW
+from irgrad.ops.index import region_of
 
 _NAME = re.compile(r"v\d+$")
 Names = Any  # an object array of variable names, shaped like the value
@@ -318,7 +319,7 @@ class _Writer:
         return np.broadcast_to(x, node.params["shape"])
 
     def tiny_slice(self, node: Node, x: Names) -> Names:
-        found = x[region_index(node.params)]
+        found = x[region_of(node.params)]
         if isinstance(found, np.ndarray):
             return found
         made = np.empty((), object)
@@ -333,7 +334,7 @@ class _Writer:
 
     def changed_region(self, node: Node, buffer: Names, x: Names, add: bool) -> Names:
         made = np.array(buffer, object)
-        numbers = np.arange(made.size).reshape(made.shape)[region_index(node.params)]
+        numbers = np.arange(made.size).reshape(made.shape)[region_of(node.params)]
         flat = made.reshape(-1)
         for position, value in zip(np.ravel(numbers), np.ravel(np.broadcast_to(x, np.shape(numbers))), strict=True):
             flat[position] = self.let(plus(flat[position], value, node.aval.dtype)) if add else value

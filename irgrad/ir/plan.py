@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 from irgrad.ir.graph import Graph, Node
 from irgrad.ir.primitive import ELEMENTWISE, VIEW
@@ -136,15 +135,6 @@ def layout_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, b
     by_rows = (strides[1] == 1 or columns == 1) and (rows == 1 or strides[0] >= max(columns, 1))
     by_columns = (strides[0] == 1 or rows == 1) and (columns == 1 or strides[1] >= max(rows, 1))
     return by_rows, by_columns
-
-
-def region_index(params: dict[str, Any]) -> tuple[int | slice, ...]:
-    """The index of the elements that a slice reads, or an update writes, in an array."""
-    parts: list[int | slice] = []
-    for axis, (at, n, by) in enumerate(zip(params["start"], params["count"], params["step"], strict=True)):
-        stop = at + n * by
-        parts.append(at if axis in params["drop"] else slice(at, None if stop < 0 else stop, by) if n else slice(0, 0))
-    return tuple(parts)
 
 
 def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -16,6 +16,7 @@ numbers them, and `start` is that of one use.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +40,11 @@ def region(start: Axes, count: Axes, step: Axes, drop: Axes) -> tuple[int | slic
         stop = at + n * by
         parts.append(at if axis in drop else slice(at, None if stop < 0 else stop, by) if n else slice(0, 0))
     return tuple(parts)
+
+
+def region_of(params: Mapping[str, Any]) -> tuple[int | slice, ...]:
+    """The same for the params of a slice or an update."""
+    return region(params["start"], params["count"], params["step"], params["drop"])
 
 
 def _slice(x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 
 from irgrad.ir.primitive import ELEMENTWISE, REDUCTION, VIEW, NonDiff, Primitive
 from irgrad.ir.value import Value
+from irgrad.ops.index import region_of
 
 MAX_ENTRIES = 1 << 20  # of a pattern
 FULL_ENTRIES = 1 << 10
@@ -228,17 +229,10 @@ def _added(f: Finder, node: Any, sources: Mapping[int, Pattern]) -> Pattern:
         if sources[1] is FULL:
             return FULL
         places = np.full(shape_of(node, 0), -1)
-        region = _region(node)
+        region = region_of(node.params)
         places[region] = np.broadcast_to(numbers(shape_of(node, 1)), places[region].shape)
         parts.append(take(sources[1], places.ravel()))
     return f.union(parts)
-
-
-def _region(node: Any) -> Any:
-    from irgrad.ops.index import region
-
-    params = node.params
-    return region(params["start"], params["count"], params["step"], params["drop"])
 
 
 def _reduced(f: Finder, node: Any, sources: Mapping[int, Pattern]) -> Pattern:

@@ -1,4 +1,4 @@
-"""What a positional call tries first: the program that served last, around which containers are unpacked and waiting paths served."""
+"""What a call tries first: the program that served last, then those that served lately; each call gives to paths that wait."""
 
 from __future__ import annotations
 
