@@ -199,7 +199,7 @@ class Jitted:
             finally:
                 self._lock.release()
         else:
-            self._later.give(variant.eager_seconds)
+            self._later.give(variant.eager_seconds, variant.waiting.get(name, 0))
         return result
 
     def _form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallForm:

@@ -4,7 +4,7 @@ A trace with its linking takes several times as long as the eager call on the sa
 time runs eagerly, and leaves a copy of its arguments here. From then on each call of the function gives a share of what an eager call takes
 (`IRGRAD_PATH_SHARE`, in percent) to work that stands still in between (`runtime.turns`), until the path has joined the program. Of several
 paths that wait, the one that has been met most often is next. The share leaves a call on a new path within one and a half times what
-an eager one takes.
+an eager one takes; from the fifth on the same path it grows, as what is run often is to be compiled soon.
 
 That is done for functions that are evidently pure (`frontend.purity`), with small arguments: running them once more has no effects, and
 the copy costs nothing. Where the trace shows otherwise, or anything is raised, it is forgotten, and the next call that meets the path twice
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SWITCH = 3e-5  # seconds that it takes to change threads and back
 LEAST = 2 * SWITCH  # of a turn
 WAITING = 16  # paths of one function that wait
+PATIENT = 2  # calls on a path that waits already, after which each on it gives twice as much as the one before
 BESIDES = 4e-5  # seconds that a call on a new path takes besides the eager one: they count as given, of a small share up to a third
 
 
@@ -94,12 +95,12 @@ class Later:
             oldest.drop()
         return turns
 
-    def give(self, seconds: float) -> None:
-        """Let the work have a share of the time that an eager call has taken."""
+    def give(self, seconds: float, times: int = 0) -> None:
+        """Let the work have a share of the time that an eager call has taken; `times`: how often its path has been met while it waits."""
         if not self._queue:
             return
         turns = self._turns or self._begin()
-        share = seconds * CONFIG.path_share / 100.0
+        share = seconds * CONFIG.path_share / 100.0 * 2 ** min(max(0, times - PATIENT), 8)
         self._credit += max(share - BESIDES, share / 1.5)
         if self._credit >= LEAST:
             used = turns.used

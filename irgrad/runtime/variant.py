@@ -20,7 +20,8 @@ FREE = 8  # traces of new paths before any of them is called again
 RARE = 256  # calls on new paths for one more
 WORTH = 6  # compiled calls that are worth one: about what a trace and its linking cost in eager calls
 TRUSTED = 3  # paths to be traced twice before one is believed at first sight
-SEEN_EXITS = 1024  # calls that left the program, by the course they took or by guard and outcome, met once so far
+OFTEN = 8  # calls on one path that are worth it in any case
+SEEN_EXITS = 1024  # paths that are counted, by the course that calls took or by guard and outcome; the latest ones
 
 
 class Variant:
@@ -45,7 +46,9 @@ class Variant:
         self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
         self.is_evident = False  # one trace of a path is enough
         self.exit: Any = None  # where the last call left the program: a guard's node, and the outcome
-        self.exits: OrderedDict[Any, None] = OrderedDict()  # where calls left it once, and what became of them
+        self.exits: OrderedDict[Any, int] = (
+            OrderedDict()
+        )  # paths neither compiled nor waiting, and how often they were met
         self.waiting: dict[Any, int] = {}  # names of paths that are to be traced later, with how often they have been met since
         self.eager_seconds = 0.0  # of a processor, for the last call that ran eagerly
         self.results: Any = None
@@ -107,7 +110,14 @@ class Variant:
             self.waiting[name] += 1
             return False
         self.num_new += 1
-        return self.left_before(name) and self.spend()
+        times = self.exits.pop(name, 0) + 1
+        if times >= 2 and self.spend():
+            return True
+        if times >= OFTEN:
+            self.num_traced += 1
+            return True
+        self._note_exit(name, times)
+        return False
 
     def spend(self) -> bool:
         """May there be one more trace of a new path?"""
@@ -123,10 +133,13 @@ class Variant:
         if name in self.exits:
             del self.exits[name]
             return True
-        self.exits[name] = None
+        self._note_exit(name, 1)
+        return False
+
+    def _note_exit(self, name: Any, times: int) -> None:
+        self.exits[name] = times
         if len(self.exits) > SEEN_EXITS:
             self.exits.popitem(last=False)
-        return False
 
     def adopt(self, recording: Recording, table: TemplateTable) -> PathNode | None:
         """Attach a path that was seen once, if it is made of nothing new; its leaf, or None.
