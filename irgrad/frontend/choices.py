@@ -1,14 +1,15 @@
 """``min`` and ``max`` of traced numbers: selections, not branches.
 
 Python's loop keeps the first of equal ones, and what a nan leaves where it is; so do these. Among float64 and Python's float, as in
-``max(x[0], 0.0)``, the type of the result depends on the outcome. In arithmetic they are the same, so that float64 is selected; where a
-result of the function itself may be either, its type is found by guards. Other mixtures (an integer among them) are left to the builtin.
+``max(x[0], 0.0)``, the type of the result depends on the outcome. In arithmetic of 64 bits they are the same, so that float64 is selected;
+where a result of the function itself may be either, or meets float32, which Python's number leaves as it is, its type is found by guards.
+Other mixtures (an integer among them) are left to the builtin.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from irgrad.ir.primitive import REGISTRY
 
 _TYPES: tuple[Any, ...] = (np.float32, np.float64, float)  # of a selection
 _SELECT = REGISTRY["where"]
+_SMALL = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.complex64))  # beside which a number of Python's has no type
+_FAR = 64  # operations back from a value, behind which it is not looked whether its type is in doubt
 _ARITHMETIC = ("add", "sub", "mul", "div", "neg", "abs", "remainder", "floor_divide", "square", "integer_pow", "pow")  # of two floats: one
 
 
@@ -47,7 +50,7 @@ def _choice(builtin: Callable[..., Any], comparison: str, better: Callable[[Any,
 
 def _selected(trace: Any, is_better: Tracer, other: Any, best: Any, kind: type) -> Any:
     made = trace.apply(_SELECT, lambda condition, a, b: kind(a if condition else b), is_better, other, best)
-    if any(type(_form(item)) is not kind or (type(item) is Tracer and item.index in trace.choices) for item in (other, best)):
+    if any(type(_form(item)) is not kind or (trace.choices and _may_be_either(trace, item)) for item in (other, best)):
         trace.choices[made.index] = (is_better, other, best)
     return made
 
@@ -70,6 +73,43 @@ def decided(trace: Any, value: Any) -> Any:
     if type(value) is not Tracer or type(value.form) is not np.float64 or _is_float64(trace, value):
         return value
     return METHODS["item"](value)
+
+
+def weakened(trace: Any, operands: Sequence[Any]) -> Sequence[Any] | None:
+    """Operands of an operation in the types that they have without tracing; None where these make no difference."""
+    if not any(getattr(_form(leaf), "dtype", None) in _SMALL for leaf in _leaves(operands)):
+        return None
+    made: Sequence[Any] = _typed(trace, list(operands))
+    return made if any(a is not b for a, b in zip(_leaves(made), _leaves(operands), strict=True)) else None
+
+
+def _leaves(values: Sequence[Any]) -> Iterator[Any]:
+    for value in values:
+        if type(value) is list or type(value) is tuple:
+            yield from _leaves(value)
+        else:
+            yield value
+
+
+def _typed(trace: Any, value: Any) -> Any:
+    kind = type(value)
+    return kind([_typed(trace, v) for v in value]) if kind is list or kind is tuple else decided(trace, value)
+
+
+def _may_be_either(trace: Any, value: Any) -> bool:
+    """May the value be made of choices alone?"""
+    seen: set[int] = set()
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if type(item) is not Tracer or type(item.form) is not np.float64 or item.index in seen:
+            continue
+        if item.index in trace.choices or len(seen) >= _FAR:
+            return True
+        seen.add(item.index)
+        if item.op is not None and item.op.name in _ARITHMETIC:
+            stack += item.operands
+    return False
 
 
 def _is_float64(trace: Any, value: Any) -> bool:

@@ -184,6 +184,8 @@ class GraphTrace(Trace):
             raise self.failed(op, args, error) from error
         key = tuple(call)
         dtypes = (LOOPS.get(key) or find_loop(key, values))[1]
+        if dtypes is not None and self.choices and (made := self.retyped(op, fn, args)) is not None:
+            return made
         return self.record(op, tuple(operands) if dtypes is None else self.converted(operands, dtypes), _NO_PARAMS, out)
 
     def apply_both(self, op: Primitive, fn: Callable[..., Any], args: tuple[Any, ...]) -> Tracer:
@@ -199,7 +201,16 @@ class GraphTrace(Trace):
             raise self.failed(op, args, error) from error
         key = (op, a.dtype if type(a) is _ndarray else type(a), b.dtype if type(b) is _ndarray else type(b))
         dtypes = (LOOPS.get(key) or find_loop(key, (a, b)))[1]
+        if dtypes is not None and self.choices and (made := self.retyped(op, fn, args)) is not None:
+            return made
         return self.record(op, args if dtypes is None else self.converted(args, dtypes), _NO_PARAMS, out)
+
+    def retyped(self, op: Primitive, fn: Callable[..., Any], args: Sequence[Any]) -> Tracer | None:
+        """The operation on numbers of Python's, where choices among these and numpy's gave such; None if none did."""
+        from irgrad.frontend.choices import weakened
+
+        operands = weakened(self, args)
+        return None if operands is None else self.apply(op, fn, *operands)
 
     def converted(self, operands: Sequence[Any], dtypes: Sequence[np.dtype[Any]]) -> tuple[Any, ...]:
         """The operands with these dtypes."""

@@ -64,6 +64,47 @@ def test_numbers_of_one_type(kind: type) -> None:
     assert compiled.stats().paths == 1
 
 
+BESIDE_SMALL: list[Callable[..., Any]] = [
+    lambda x, a: a * max(x[0], 0.0),
+    lambda x, a: max(x[0], 0.0) * a[0],
+    lambda x, a: a * (max(x[0], 1.0) * 2.0 - 1.0),
+    lambda x, a: a * max(max(x[0], 0.0) * 2.0, x[1]),
+    lambda x, a: a * np.exp(max(x[0], 0.0)),
+    lambda x, a: np.where(a > 2.0, a, max(x[0], 0.0)),
+    lambda x, a: np.select([a > 2.0], [a], max(x[0], 0.0)),
+    lambda x, a: np.clip(a.real, max(x[0], 0.0), 2.0),
+    lambda x, a: np.dot(a, max(x[0], 0.0)),
+    lambda x, a: np.arctan2(a, max(x[0], 0.0)),
+    lambda x, a: a ** max(x[0], 1.0),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.float64, np.int8])
+@pytest.mark.parametrize("f", BESIDE_SMALL)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_choice_beside_small_floats_is_a_number_of_its_own_type(f: Callable[..., Any], dtype: Any) -> None:
+    a = np.array([1.5, 2.5], dtype)
+    try:
+        f(np.ones(3), a)
+    except TypeError:
+        return  # complex numbers have no angle
+    compiled = irgrad.jit(f)
+    for _ in range(2):
+        for x in (np.array([0.5, -1.0, 2.0]), np.array([-0.5, -1.0, 2.0]), np.array([2.5, 1.0, 2.0])):
+            for _ in range(2):
+                found, want = compiled(x, a), f(x, a)
+                assert type(found) is type(want) and found.dtype == want.dtype
+                np.testing.assert_allclose(found, want, rtol=1e-6)
+
+
+def test_a_choice_made_of_another_keeps_its_type() -> None:
+    f = lambda x: max(max(x[0], 0.0) * 2.0, x[1])
+    compiled = irgrad.jit(f)
+    for numbers in [(1.0, 0.0), (-1.0, -2.0), (-1.0, 3.0)] * 2:
+        found, want = compiled(np.array(numbers)), f(np.array(numbers))
+        assert type(found) is type(want) and found == want
+
+
 def warped(a: Any, b: Any) -> Any:
     """Dynamic time warping."""
     cost = np.full((len(a) + 1, len(b) + 1), np.inf)

@@ -33,6 +33,10 @@ for _x, _y in OPERANDS:
         case(f"{_f} {_x.shape} {_y.shape} {_x.dtype}", lambda np, x, y, f=_f: getattr(np, f)(x, y), _x, _y)
 case("matmul broadcast", lambda np, x, y: np.matmul(x, y), T[:, None], np.swapaxes(T, 1, 2))
 case("dot numbers", lambda np, x, p: (np.dot(x, p), np.dot(p, x), np.dot(p, p), np.dot(x, 2)), M, P)
+for _x in (F, N, C.astype(np.complex64), B):
+    for _p in (0.5, 3, 2j, True, np.float32(0.5)):
+        case("a number beside small numbers", lambda np, x, p: (np.dot(x, p), np.dot(p, x), np.inner(x, p), np.kron(p, x)), _x, _p)
+        case("a literal", lambda np, x, p=_p: (np.dot(x, p), x.dot(p), np.inner(p, x), np.kron(x, p)), _x)
 case("dot method", lambda np, x: x.dot(x.T), M)
 case("dot mixed", lambda np, x: np.dot(np.array([1.0, 2.0, 3.0]), x), M)
 for _x, _y in ((V, V), (M, M), (C, C), (M, C), (N, N)):

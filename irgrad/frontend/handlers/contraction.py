@@ -34,6 +34,8 @@ from irgrad.frontend.handlers.ufuncs import composes
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
+_PYTHON = (bool, int, float, complex)
+
 
 def _common(trace: Trace, x: Any, y: Any) -> tuple[Any, Any]:
     """Two array operands in their common dtype."""
@@ -43,6 +45,13 @@ def _common(trace: Trace, x: Any, y: Any) -> tuple[Any, Any]:
 
 def multiply(trace: Trace, x: Any, y: Any) -> Any:
     return apply(trace, "mul", np.multiply, x, y)
+
+
+def _scaled(trace: Trace, x: Any, y: Any) -> Any:
+    """The product with a number, which functions of arrays take as an array of its default dtype: float32 and 2.0 give float64."""
+    dtype = np.result_type(dtype_of(x), dtype_of(y))
+    x, y = (v if type(v.form if type(v) is Tracer else v) in _PYTHON else cast(trace, v, dtype) for v in (x, y))
+    return multiply(trace, x, y)
 
 
 def conj(trace: Trace, x: Any) -> Any:
@@ -58,7 +67,7 @@ def dot(trace: Trace, a: Any, b: Any, out: Any = None) -> Any:
     x, y = operand(trace, a), operand(trace, b)
     left, right = len(shape_of(x)), len(shape_of(y))
     if left == 0 or right == 0:
-        return multiply(trace, x, y)
+        return _scaled(trace, x, y)
     if left <= 2 and right <= 2:
         return call(trace, "dot", *_common(trace, x, y))
     return tensordot(trace, x, y, ((left - 1,), (max(right - 2, 0),)))
@@ -163,7 +172,7 @@ def inner(trace: Trace, a: Any, b: Any, /) -> Any:
     x, y = operand(trace, a), operand(trace, b)
     left, right = len(shape_of(x)), len(shape_of(y))
     if left == 0 or right == 0:
-        return multiply(trace, x, y)
+        return _scaled(trace, x, y)
     if left == right == 1:
         return call(trace, "dot", *_common(trace, x, y))
     return tensordot(trace, x, y, ((left - 1,), (right - 1,)))
@@ -224,7 +233,7 @@ def kron(trace: Trace, a: Any, b: Any) -> Any:
     left, right = shape_of(x), shape_of(y)
     ndim = max(len(left), len(right))
     if not left or not right:
-        return multiply(trace, x, y)
+        return _scaled(trace, x, y)
     left, right = (1,) * (ndim - len(left)) + left, (1,) * (ndim - len(right)) + right
     x = reshape(trace, x, tuple(n for extent in left for n in (extent, 1)))
     y = reshape(trace, y, tuple(n for extent in right for n in (1, extent)))

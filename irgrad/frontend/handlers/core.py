@@ -17,6 +17,7 @@ import numpy as np
 
 from irgrad import ops as _ops  # noqa: F401  (declares the primitives)
 from irgrad.errors import IrgradError, PlainArrayError, UnsupportedError, translate
+from irgrad.frontend.choices import weakened
 from irgrad.frontend.context import current
 from irgrad.frontend.deferral import postpone
 from irgrad.frontend.documented import PLAIN, described
@@ -151,6 +152,8 @@ def run(trace: Trace, name: str, impl: Handler, args: Sequence[Any], kwargs: Map
         if trace.storages and not handles:
             args = [resolve_tree(trace, a) for a in args]
             kwargs = {k: resolve_tree(trace, v) for k, v in kwargs.items()}
+        if trace.choices:
+            args = weakened(trace, args) or args
         decisions = None if trace.storages else DECISIONS.get(impl)
         return impl(trace, *args, **kwargs) if decisions is None else decisions.run(trace, impl, args, kwargs)
     except IrgradError:
