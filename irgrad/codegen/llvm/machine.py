@@ -46,10 +46,14 @@ def translated(name: str, text: str) -> tuple[str, Effort]:
 def _module(name: str, text: str, constants: dict[str, Any] | None = None) -> Module:
     functions = _functions(text)
     space = Space(functions, constants or {}, _routines)
-    module = Module()
     definition = functions[name]
     operands = [Number("int64", Value(I64, "")) for _ in definition.args.args]
+    module = Module()
     define(module, space, definition, name, operands, "int64", "")
+    if module.num_plain_loops and module.num_vector_loops:  # LLVM would work through our vectors besides its own
+        module = Module()
+        module.may_have_vectors = False
+        define(module, space, definition, name, operands, "int64", "")
     return module
 
 

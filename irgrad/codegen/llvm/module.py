@@ -20,6 +20,8 @@ class Module:
         self.scopes: dict[int, list[str]] = {}
         self.typed: dict[str, str] = {}  # kinds of what routines return, by symbol
         self.num_plain_loops = 0  # loops that LLVM may make vectors of
+        self.num_vector_loops = 0  # those that are
+        self.may_have_vectors = True
         self.wide = False  # does a function ask for vectors of `vector.width()`?
 
     def declare(self, symbol: str, text: str, attributes: str = "") -> None:

@@ -63,7 +63,7 @@ def vectorised(function: Function, statement: ast.For, start: Value, stop: Value
     if any(isinstance(node, (ast.For, ast.While)) for each in statement.body for node in ast.walk(each)):
         return False
     name = statement.target.id if isinstance(statement.target, ast.Name) else ""
-    if is_possible() and name not in (*function.kept, *function.loop_names, *function.assigned):
+    if function.module.may_have_vectors and is_possible() and name not in (*function.kept, *function.loop_names, *function.assigned):
         w, names, count = function.w, function.names, function.w.count
         bits, lanes = vector.width(), vector.width() // 32
         extent = int(stop.text) - int(start.text) if w.is_constant(start) and w.is_constant(stop) else lanes
@@ -85,6 +85,7 @@ def vectorised(function: Function, statement: ast.For, start: Value, stop: Value
             w.lines += made
             w.block = loop.after
             loop.end()
+            function.module.num_vector_loops += 1
             return True
     function.module.num_plain_loops += 1
     return False

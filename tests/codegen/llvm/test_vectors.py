@@ -189,6 +189,16 @@ def test_copies_and_zeros_are_calls() -> None:
     assert machine.translated("kernel", overlapping)[1] == binding.FULL
 
 
+@HAS_MASKS
+def test_one_loop_for_llvm_leaves_it_all_of_them() -> None:
+    vectors_only, other = kernel(ARRAYS["float64"]), kernel(LEFT["scattered"])
+    loop, end = other[other.index("    for i0") : other.index("    store(p4")], "    store(p4, 0, a0)"
+    together = vectors_only.replace(end, loop + end)
+    assert "llvm.masked" in machine.ir("kernel", vectors_only)
+    assert "llvm.masked" not in machine.ir("kernel", together)
+    assert machine.translated("kernel", together)[1] == binding.FULL
+
+
 def test_operands_that_are_no_numbers_have_no_text() -> None:
     w = LaneWriter(Writer(Module()), 8, 512)
     counter = Step(I64(0), 0, I64(1))
