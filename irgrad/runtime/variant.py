@@ -46,9 +46,7 @@ class Variant:
         self.seen: OrderedDict[Any, tuple[Recording, Any]] = OrderedDict()
         self.is_evident = False  # one trace of a path is enough
         self.exit: Any = None  # where the last call left the program: a guard's node, and the outcome
-        self.exits: OrderedDict[Any, int] = (
-            OrderedDict()
-        )  # paths neither compiled nor waiting, and how often they were met
+        self.exits: OrderedDict[Any, int] = OrderedDict()  # paths neither compiled nor waiting, and how often they were met
         self.waiting: dict[Any, int] = {}  # names of paths that are to be traced later, with how often they have been met since
         self.eager_seconds = 0.0  # of a processor, for the last call that ran eagerly
         self.results: Any = None

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ast
 import re
-from functools import cache
+from collections import Counter
+from functools import cache, lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -113,9 +114,10 @@ class _Loop:
     def _totals(self) -> list[Total]:
         """The variables that are added to. Raises Unsupported where another one outlives an iteration."""
         found: dict[str, Total] = {}
+        own = self._own()
         for each in self.body:
             name, value = _assigned(each)
-            if name in self.function.kept and not self._is_own(name):
+            if name in self.function.kept and name not in own:
                 if name in found or not isinstance(value, ast.Call) or not isinstance(value.func, ast.Name):
                     raise Unsupported("a variable of several iterations")
                 fold, kind = FOLDS.get(value.func.id), self.function.kinds.get(name, "")
@@ -128,17 +130,16 @@ class _Loop:
             raise Unsupported("a total that iterations read")
         return list(found.values())
 
-    def _is_own(self, name: str) -> bool:
-        """Is a variable set anew in each iteration, and read in this loop alone?"""
-        d = self.function.definition
-        uses = [node for each in self.body for node in ast.walk(each) if isinstance(node, ast.Name) and node.id == name]
-        reads = [node for node in uses if isinstance(node.ctx, ast.Load)]
-        if any(isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id == name for node in ast.walk(d)):
-            return False
-        everywhere = [node for node in ast.walk(d) if isinstance(node, ast.Name) and node.id == name]
-        first = next(each for each in self.body if any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(each)))
-        is_set = not any(isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load) for node in ast.walk(first))
-        return is_set and len(reads) == sum(isinstance(node.ctx, ast.Load) for node in everywhere)
+    def _own(self) -> set[str]:
+        """Variables that are set anew in each iteration, and read in this loop alone."""
+        reads: Counter[str] = Counter()
+        fresh: set[str] = set()
+        for each in self.body:
+            found = [node for node in ast.walk(each) if isinstance(node, ast.Name)]
+            reads.update(node.id for node in found if isinstance(node.ctx, ast.Load))
+            fresh |= {node.id for node in found if isinstance(node.ctx, ast.Store) and not reads[node.id]}
+        everywhere = _reads(self.function.definition)
+        return {name for name in fresh if reads[name] == everywhere[name]}
 
     # -- the body --
 
@@ -337,6 +338,18 @@ class _Loop:
         outer = self.w.around
         outer.open = True
         outer.start(self.after)
+
+
+@lru_cache(maxsize=8)
+def _reads(definition: ast.FunctionDef) -> Counter[str]:
+    """How often each name of a function is read."""
+    found: Counter[str] = Counter()
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            found[node.id] += 1
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            found[node.target.id] += 1
+    return found
 
 
 def _nodes(types: list[Any], names: list[str], first: list[str], one: str, second: list[str], other: str) -> list[str]:
