@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import gc
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +39,7 @@ from irgrad.ir.effects import Effects
 from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
 from irgrad.runtime.float_errors import USUAL_ERRORS, error_state, raises_on_float_errors
+from irgrad.runtime.forks import lock_of
 from irgrad.runtime.later import Later, may_wait
 from irgrad.runtime.run import direct, interrupted, left, run
 from irgrad.runtime.serving import MISS, giving, indirect, note_served, same_leaf, served_before
@@ -93,7 +93,7 @@ class Jitted:
         self._writes = False  # into arguments: those that share memory are to be seen as views of it
         self._retired = 0  # compiled calls of programs that made room for others
         self._recent: Variant | None = None  # whose program ran last
-        self._lock = threading.RLock()
+        self._lock = lock_of(self)
         self._table = TemplateTable()
         self._later = Later(self)
 

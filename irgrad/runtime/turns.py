@@ -173,7 +173,8 @@ class _Standing:
 
     def __init__(self) -> None:
         self._reset()
-        self._is_watched = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._rest, after_in_child=self._forget)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
@@ -182,9 +183,6 @@ class _Standing:
     def add(self, turns: Turns) -> Turns | None:
         """Note new work; what has to be dropped for it."""
         with self._lock:
-            if not self._is_watched and hasattr(os, "register_at_fork"):
-                os.register_at_fork(before=self._rest, after_in_child=self._forget)
-                self._is_watched = True
             living = [ref for ref in self._known if (each := ref()) is not None and not each.is_done]
             self._known = [*living, weakref.ref(turns)]
             return living[0]() if len(living) >= MOST else None
