@@ -390,9 +390,10 @@ class Jitted:
             report(f"{self.__name__}: traced {len(recording.records)} operations in {seconds:.3f} s")
 
     def let_give(self, variant: Variant) -> None:
-        """Let what the next call tries first give to a path that waits."""
+        """Let what the next calls try first give to a path that waits: what serves now goes on, the rest is chosen anew."""
         if self._last is not None:
             self._last = giving(self._last, self._later, variant)
+        self._named, self._served = None, ({}, {})
 
     def reinstall(self) -> None:
         """Let the next call choose anew what it tries first."""

@@ -185,6 +185,30 @@ def test_compiled_calls_give_too_and_then_no_more() -> None:
     assert jitted._later.num_turns == turns and jitted.stats().eager_calls == before
 
 
+def test_calls_by_keyword_and_of_other_signatures_give_too() -> None:
+    def f(x: Any, t: Any) -> Any:
+        return np.sum(series(x[0], t) * x)
+
+    jitted = irgrad.jit(irgrad.grad(f))
+    forms: list[Callable[[int], Any]] = [
+        lambda count: jitted(np.full(2, 0.9), t=tolerance(count)),
+        lambda count: jitted(np.full(2, 0.9), tolerance(count)),
+        lambda count: jitted(np.full(3, 0.9), tolerance(count)),
+    ]
+    for form in forms * 3:
+        form(5)
+    for path, known_ones in ((9, forms[:1]), (12, forms[1:])):
+        for _ in range(2):
+            known_ones[0](path)
+        before, calls = jitted.stats().eager_calls, 0
+        assert jitted.stats().waiting == 1
+        while jitted.stats().waiting and calls < 3000:
+            for form in known_ones:
+                form(5)
+            calls += 1
+        assert jitted.stats().waiting == 0 and jitted.stats().eager_calls == before
+
+
 def test_settle_does_all_that_waits() -> None:
     jitted = known(series, 20)
     for count in (8, 11, 14):
