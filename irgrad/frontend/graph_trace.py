@@ -153,6 +153,8 @@ class GraphTrace(Trace):
                 if type(a) is Tracer and a._trace is not self:
                     self.check(a)
             args = tuple([a if type(a) is Tracer or type(a) is int else self.literal(a) for a in args])
+            if self.choices and (made := self.retyped(op, fn, args)) is not None:
+                return made
             if (made := self.deferral.elementwise(op, args, fn)) is not None:
                 return made
         if len(args) == 2 and type(args[0]) is Tracer and type(args[1]) is Tracer:

@@ -215,6 +215,8 @@ def _scalar_type(original: type[np.generic]) -> type:
 
     def impl(trace: Any, x: Any) -> Any:
         made = core.cast(trace, x, original)
+        if made is x and trace.choices:  # from here on its type is no longer in doubt
+            made = core.apply(trace, "identity", np.positive, x)
         return core.alias(made, made.form[()]) if isinstance(made.form, np.ndarray) and made.form.ndim == 0 else made
 
     def convert(*args: Any, **kwargs: Any) -> Any:

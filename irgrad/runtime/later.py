@@ -146,10 +146,12 @@ class Later:
         jitted, variant, start = self._jitted, wanted.variant, clock()
         turns = self._turns
         assert turns is not None
+        lost: list[bool] = []
 
         def begun(trace: GraphTrace, substitution: Substitution) -> None:
             def pause() -> None:
                 if turns.pause() and not (variant.check() and all(guard.holds() for guard in substitution.guards)):
+                    lost.append(True)
                     raise _Changed
 
             def doubtful() -> None:
@@ -168,6 +170,9 @@ class Later:
             return
         try:
             jitted.note_trace(traced)
+            checkpoint()
+            if lost:  # the function has caught what was to end it
+                return
             if traced.impure or traced.doubt:
                 variant.is_evident = False
                 return

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import irgrad
+from irgrad.frontend import deferral, graph_trace
 from irgrad.test_util import check_grads
 
 NUMBERS = [1.0, 2.0, np.nan, -0.0, 0.0, -np.inf]
@@ -74,6 +75,8 @@ BESIDE_SMALL: list[Callable[..., Any]] = [
     lambda x, a: np.select([a > 2.0], [a], max(x[0], 0.0)),
     lambda x, a: np.clip(a.real, max(x[0], 0.0), 2.0),
     lambda x, a: np.dot(a, max(x[0], 0.0)),
+    lambda x, a: np.float64(max(x[0], 0.0)) * a,
+    lambda x, a: np.float64(max(x[0], 0.0)),
     lambda x, a: np.arctan2(a, max(x[0], 0.0)),
     lambda x, a: a ** max(x[0], 1.0),
 ]
@@ -93,8 +96,21 @@ def test_a_choice_beside_small_floats_is_a_number_of_its_own_type(f: Callable[..
         for x in (np.array([0.5, -1.0, 2.0]), np.array([-0.5, -1.0, 2.0]), np.array([2.5, 1.0, 2.0])):
             for _ in range(2):
                 found, want = compiled(x, a), f(x, a)
-                assert type(found) is type(want) and found.dtype == want.dtype
+                assert type(found) is type(want) and found.dtype == np.asarray(want).dtype
                 np.testing.assert_allclose(found, want, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("all_large")
+@pytest.mark.parametrize("f", BESIDE_SMALL)
+def test_so_it_is_where_values_are_deferred(f: Callable[..., Any]) -> None:
+    test_a_choice_beside_small_floats_is_a_number_of_its_own_type(f, np.float32)
+
+
+@pytest.fixture
+def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All arrays are deferred."""
+    monkeypatch.setattr(deferral, "LARGE", 8)
+    monkeypatch.setattr(graph_trace, "LARGE", 8)
 
 
 def test_a_choice_made_of_another_keeps_its_type() -> None:

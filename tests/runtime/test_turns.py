@@ -515,3 +515,39 @@ def test_paths_that_leave_the_program_at_one_guard_wait_each() -> None:
         assert jitted.stats().waiting == number + 1
     jitted.settle()
     assert jitted.stats().paths == 4
+
+
+PARTS = [1, 2]
+
+
+def catches_all(x: Any, n: Any) -> Any:
+    if n > 2.0:
+        return x * 2.0
+    try:
+        t = x
+        for _ in range(600):
+            t = np.sin(t) * 1.1 + t * 0.1 + len(PARTS)
+    except:  # noqa: E722
+        t = x * 77.0
+    return t * 2.0
+
+
+@pytest.mark.parametrize("what", ["changed", "dropped"])
+def test_a_trace_whose_end_the_function_caught_is_forgotten(what: str) -> None:
+    compiled = irgrad.jit(catches_all)
+    for n in (4.0, 4.0, 4.0, 1.0, 1.0):
+        compiled(5.0, n)
+    assert compiled.stats().waiting == 1
+    turns = compiled._later._turns or compiled._later._begin()
+    for _ in range(3):
+        turns.step(1e-4)
+    assert not turns.is_done
+    if what == "changed":
+        PARTS.append(3)
+        turns.step(1e-4)
+        PARTS.pop()
+        turns.finish()
+    else:
+        turns.drop()
+    for n in (4.0, 1.0) * 3:
+        assert abs(compiled(5.0, n) - catches_all(5.0, n)) < 1e-9
