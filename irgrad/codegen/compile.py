@@ -176,7 +176,7 @@ class Library:
         with self.lock:
             job = self._drivers.get(name)
             if job is None:
-                text, key = self._driver_text(name)
+                text, key = self._driver_text()
                 stored = self.store.get(f"{name}_{key}")
                 if stored is not None:
                     job = Job.of(stored[1])
@@ -193,7 +193,7 @@ class Library:
             self._drivers.pop(name, None)
             raise
 
-    def _driver_text(self, name: str) -> tuple[str, str]:
+    def _driver_text(self) -> tuple[str, str]:
         here = Path(__file__).parent
         text = (here / "driver.py").read_text(encoding="utf-8")
         return text, kernel_key(text + (here / "layout.py").read_text(encoding="utf-8"))
@@ -216,7 +216,7 @@ class Library:
                 address = objects.load(name, self.driver(name))
                 if address:
                     return address
-        text, key = self._driver_text(name)
+        text, key = self._driver_text()
         with self.lock:
             stored = self.store.get(f"{name}_{key}_alone")
             address = objects.load(*stored) if stored is not None else 0

@@ -102,7 +102,7 @@ def _tail(lines: list[str], shape: tuple[int, ...], depth: int, sizes: list[int]
     return depth, places
 
 
-def _flat(first: int, count: int, rest: int, sizes: list[int], shape: tuple[int, ...]) -> str:
+def _flat(count: int, sizes: list[int], shape: tuple[int, ...]) -> str:
     """Contiguous position of (i0.., t0..) in a value of `shape`."""
     parts = []
     for d, stride in enumerate(contiguous(shape)):
@@ -138,7 +138,7 @@ def _gather(lowering: _Lowering, node: Node) -> Row:
     for d in range(len(xshape) - count):
         source += f" + t{d} * size(n, {len(sizes)})"
         sizes.append(xstrides[count + d])
-    target = _flat(0, len(shape), len(xshape) - count, sizes, node.aval.shape)
+    target = _flat(len(shape), sizes, node.aval.shape)
     lines.append("    " * depth + f"store(o, {target}, load(x, {source}))")
     head = ["def kernel(p, n):", f"    x = scoped_{dtype}(p, 0, 0, 2)", f"    o = scoped_{dtype}(p, 1, 1, 2)"]  # the result is new memory
     row = Row(_text(head, lines, sizes, len(shape), len(xshape) - count), pointers, sizes, "gather")

@@ -125,7 +125,7 @@ class Again:
         c.note_strides(number, copy)
         for operand in operands:
             if isinstance(operand, Node):
-                c.read(operand, number, "nest")
+                c.read(operand, number)
         copies[node.index, number] = copy
         return copy
 

@@ -477,7 +477,7 @@ class _Clustering:
         self.costs[number] += cost
         for operand in node.operands:
             if isinstance(operand, Node):
-                self.read(operand, number, want)
+                self.read(operand, number)
         if want == "scalar":
             late = found.kind == "nest" and self.needs_after(node, number)
             (found.after if late else found.before).append(node)
@@ -536,7 +536,7 @@ class _Clustering:
                     return True
         return False
 
-    def read(self, operand: Node, number: int, want: str) -> None:
+    def read(self, operand: Node, number: int) -> None:
         """A value read from memory needs memory."""
         if operand.is_input:
             return

@@ -275,7 +275,7 @@ class _Products:
         if gain > WORTH and cost < SHARE * chain.cost and has_fuel():
             self.make(node, chain, order, written)
             self.result.count("chain")
-        elif (how or negative) and self.is_apart(node, dot) and has_fuel():
+        elif (how or negative) and self.is_apart(node) and has_fuel():
             chain = _Chain()
             chain.leaves = [(o, False, False) for o in dot.operands if isinstance(o, Node)]
             chain.factor, chain.how, chain.negative = factor, how, negative
@@ -301,7 +301,7 @@ class _Products:
             return None
         return dot, how, factor, negative
 
-    def is_apart(self, node: Node, dot: Node) -> bool:
+    def is_apart(self, node: Node) -> bool:
         """Is scaling a pass over memory of its own? Loops that read a product scale it on their way, by multiplication for nothing."""
         users = [user for user, _ in self.graph.users(node)]
         assert node.op is not None

@@ -146,14 +146,14 @@ def _gather(graph: Graph, chain: list[Node], terms: list[Term]) -> None:
         total = graph.add_from(addition, REGISTRY["add"], (total, term), {}, before=last)
     base = chain[0].operands[0]
     assert isinstance(total, Node)
-    if isinstance(base, Node) and _is_replaced(graph, base, chain[0], total):
+    if isinstance(base, Node) and _is_replaced(graph, base, total):
         region: dict[str, Any] = {"start": (0,) * len(shape), "count": shape, "step": (1,) * len(shape), "drop": ()}
         total = graph.add_from(last, REGISTRY["slice_update"], (base, total), region)
     graph.replace_uses(last, total)
     _drop(graph, last)
 
 
-def _is_replaced(graph: Graph, base: Node, first: Node, total: Node) -> bool:
+def _is_replaced(graph: Graph, base: Node, total: Node) -> bool:
     """May the sum take the memory of what it starts from, as an update does whose base nobody else reads?"""
     owned = base.op.has(UPDATE) if base.op is not None else base.name.startswith("e")
     return owned and not graph.is_output(base) and graph.num_users(base) <= 2 and total.aval.dtype == base.aval.dtype

@@ -71,14 +71,14 @@ def _variant(variant: Variant) -> list[str]:
         lines.append(f"    host row {row}: {call.op.name} has no kernel")
     if variant.tree.root is not None:
         tree: list[str] = []
-        _node(variant.tree.root, 2, tree, {})
+        _node(variant.tree.root, 2, tree)
         lines += tree[:MAX_LINES]
         if len(tree) > MAX_LINES:
             lines.append(f"    ... {len(tree) - MAX_LINES} more guards and paths")
     return lines
 
 
-def _node(root: PathNode, depth: int, lines: list[str], seen: dict[Any, int]) -> None:
+def _node(root: PathNode, depth: int, lines: list[str]) -> None:
     stack: list[tuple[PathNode, int, str]] = [(root, depth, "")]
     repeated: list[Any] = ["", 0]
     while stack:

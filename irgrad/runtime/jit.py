@@ -241,7 +241,7 @@ class Jitted:
                 found = self._signatures.setdefault(form.key, [])
         return found
 
-    def _new_variant(self, variants: list[Variant], traced: Traced, form: CallForm) -> Variant:
+    def _new_variant(self, variants: list[Variant], form: CallForm) -> Variant:
         """A variant for captured values that none of the present ones holds for."""
         if len(variants) >= MAX_VARIANTS:
             broken = next((g for g in variants[-1].guards if not g.holds()), None)
@@ -310,7 +310,7 @@ class Jitted:
             try:
                 variant = next((v for v in variants if v.fits(traced)), None)
                 if variant is None:
-                    variant = self._new_variant(variants, traced, form)
+                    variant = self._new_variant(variants, form)
                 recording = freeze(traced.trace, traced.outputs, variant.number_input)
                 variant.guard(traced.guards)
                 variant.written |= traced.trace.written_arguments

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from irgrad.ir.recording import Recording
-from irgrad.runtime.tree import PathTree
+from irgrad.runtime.tree import PathNode, PathTree
 
 
-def known_leaf(tree: PathTree, outcome: tuple[Any, ...]) -> Any:
+def known_leaf(tree: PathTree, outcome: tuple[int, ...]) -> PathNode | None:
     """The leaf where these outcomes of guards lead; None where that is no known path."""
     node = tree.root
     for value in outcome:

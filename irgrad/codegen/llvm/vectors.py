@@ -107,7 +107,6 @@ class _Loop:
         known = w.is_constant(start) and w.is_constant(stop)
         self.extent = int(stop.text) - int(start.text) if known else 1 << 30
         self.totals = self._totals()
-        self.folds: list[list[str]] = []
         self.results: list[str] = []
         self.after = ""
 
