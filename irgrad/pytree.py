@@ -38,7 +38,7 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
 
 
 def dict_orders(tree: Any) -> tuple[tuple[Any, ...], ...]:
-    """The keys of every dict of `tree` as they were inserted: a function may go by them, and equal structures may differ in them."""
+    """The keys of every dict of `tree` as they were inserted, and their types: functions may go by them, and equal structures differ."""
     found: list[tuple[Any, ...]] = []
     stack = [tree]
     while stack:
@@ -48,7 +48,7 @@ def dict_orders(tree: Any) -> tuple[tuple[Any, ...], ...]:
             continue
         if isinstance(node, dict):
             if node:
-                found.append(tuple(node))
+                found.append((*node, *map(type, node)))
                 stack.extend(node.values())
         elif isinstance(node, (list, tuple, deque)):
             stack.extend(node)

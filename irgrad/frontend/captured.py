@@ -365,6 +365,9 @@ def same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
         return len(a) == len(b) and all(map(same, a, b)) and all(map(same, a.values(), b.values()))
+    if isinstance(a, (set, frozenset)):
+        known = {each: each for each in b}
+        return len(a) == len(b) and all(each in known and same(each, known[each]) for each in a)
     return bool(a == b)
 
 

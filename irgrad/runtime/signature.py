@@ -13,6 +13,7 @@ import numpy as np
 
 from irgrad.codegen.layout import ARRAY, NUMBER
 from irgrad.codegen.program import Argument
+from irgrad.frontend.captured import same
 from irgrad.frontend.overlaps import Step, find_groups
 from irgrad.frontend.storage import memory_order
 from irgrad.pytree import dict_orders, flatten
@@ -23,7 +24,7 @@ _NATIVE = {np.dtype(name): np.dtype(name) for name in (
 
 
 class StaticLeaf:
-    """A leaf that is part of the signature: equal values of one type, zeros of one sign, equal programs.
+    """A leaf that is part of the signature: equal values, in type and bits, equal programs.
 
     An object with attributes of its own is equal to itself only: what it holds is read again at each call.
     """
@@ -43,7 +44,7 @@ class StaticLeaf:
         if self.value is other.value or self.has_state:
             return self.value is other.value
         try:
-            return _are_same(self.value, other.value)
+            return same(self.value, other.value)
         except Exception:  # an object whose comparison fails is itself only
             return self.value is other.value
 
@@ -54,17 +55,6 @@ class StaticLeaf:
             return hash((type(self.value), self.value))
         except TypeError:
             return id(self.value)
-
-
-def _are_same(a: Any, b: Any) -> bool:
-    """Are two values equal, of one type throughout, and their zeros of one sign?"""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, (float, complex, np.inexact)):
-        return repr(a) == repr(b)
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(map(_are_same, a, b))
-    return bool(a == b)
 
 
 def normalise(leaf: Any) -> Any:

@@ -184,6 +184,10 @@ def test_static_values_have_types_and_signs() -> None:
     fast = irgrad.jit(times, static_argnums=1)
     for s in [(1,), (1.0,), (True,), (1,)] * 3:
         assert fast(x, s).dtype == times(x, s).dtype
+    by_set = irgrad.jit(lambda x, s: x * next(iter(s)), static_argnums=1)
+    by_key = irgrad.jit(lambda d: next(iter(d)) * next(iter(d.values())))
+    for number in (1, 1.0, True, 1) * 3:
+        assert by_set(x, frozenset({number})).dtype == by_key({number: x}).dtype == (x * number).dtype
 
 
 def test_functions_and_objects_as_arguments_are_the_same_ones() -> None:
