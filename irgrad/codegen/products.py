@@ -5,6 +5,7 @@ extents, 1.2 to 5 times as fast as a call. Products of several matrices, and wit
 
 from __future__ import annotations
 
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,8 +153,11 @@ def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial:
             limit, loops = LOOPS, by_vectors.format(zero=initial)
             for k, name in enumerate("xyo"):
                 text = text.replace(f"pointer_{dtype}(p, {k})", f"scoped_{dtype}(p, {k}, {int(name == 'o')}, 2)")
-        indented = "".join(f"    {line}\n" if line else "" for line in loops.splitlines())
-        text += f"    if rows * columns * inner < {limit}:\n{indented}    else:\n{blas}    return 0\n"
+        if is_any() or rows * columns * inner < limit:
+            indented = "".join(f"    {line}\n" if line else "" for line in loops.splitlines())
+            text += f"    if rows * columns * inner < {limit}:\n{indented}    else:\n{blas}    return 0\n"
+        else:  # one text for all sizes that are not small: loops would only take time to compile
+            text += dedent(blas).strip("\n").replace("\n", "\n    ").join(("    ", "\n    return 0\n"))
         pointers += [f"{PREFIX[dtype]}{routine}", f"{factors}_{dtype}"]
     else:
         text += loops.lstrip("\n") + "    return 0\n"
