@@ -12,10 +12,9 @@ SMALL_NESTS = (
 )
 
 GENERAL = """\
-- **Time to compiled**, cold and new: loading LLVM takes 5 ms and the first kernel 5 more than later ones, a loop 9 to 13 of processor time
-  (LLVM's optimiser and code generator half each; 1.7 whatever is in it), the driver 10. Two threads share this, and LLVM is loaded while a
-  function is traced. Less would need loops that irgrad writes as vectors itself: LLVM's vectoriser and what tidies up behind it are
-  most of it.
+- **Time to compiled**, cold and new: loading LLVM takes 5 ms and the first kernel 5 more than later ones, a loop 4 to 6 of processor time
+  where irgrad writes its vectors (on processors with masks) and 9 to 13 where LLVM's vectoriser does, the driver 10. Two threads share
+  this, and LLVM is loaded while a function is traced.
 - **Time to compiled**, warm, of long loops is tracing: 3 us a recorded operation, and linking. JAX's figure there is of a loop rewritten
   with `lax.scan`, which traces its body once; so does `irgrad.scan`.
 - **Memory**: large arrays are not computed by traces. Of small cases it is what a first program takes, 0.2 MB (0.1 of tables and code, the
