@@ -1,11 +1,10 @@
 """Kernels of matrix products: BLAS from SciPy by an address that comes through the pointer table; a few numbers have kernels of their
-extents, 1.2 to 5 times as fast as a call. Products of several matrices, and with factors, are in
-`irgrad.codegen.chains`, stacks in `irgrad.codegen.stacks`.
+extents, 1.2 to 5 times as fast as a call. Products of several matrices, and with factors, are in `irgrad.codegen.chains`, stacks in
+`irgrad.codegen.stacks`.
 """
 
 from __future__ import annotations
 
-from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,7 +156,8 @@ def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial:
             indented = "".join(f"    {line}\n" if line else "" for line in loops.splitlines())
             text += f"    if rows * columns * inner < {limit}:\n{indented}    else:\n{blas}    return 0\n"
         else:  # one text for all sizes that are not small: loops would only take time to compile
-            text += dedent(blas).strip("\n").replace("\n", "\n    ").join(("    ", "\n    return 0\n"))
+            lines = [line.removeprefix("    ") for line in blas.strip("\n").splitlines()]
+            text += "\n".join([*lines, "    return 0", ""])
         pointers += [f"{PREFIX[dtype]}{routine}", f"{factors}_{dtype}"]
     else:
         text += loops.lstrip("\n") + "    return 0\n"
