@@ -61,6 +61,9 @@ class Turns:
                 self._resume()
             if self._rest.acquire(timeout=min(seconds + PATIENCE, threading.TIMEOUT_MAX)):
                 self._is_running = False
+        except BaseException:  # KeyboardInterrupt: whether the work goes on is not known, and nobody may wait for it
+            self._is_dropped = self.is_done = True
+            raise
         finally:
             self._stepping.release()
 

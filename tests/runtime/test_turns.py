@@ -551,3 +551,22 @@ def test_a_trace_whose_end_the_function_caught_is_forgotten(what: str) -> None:
         turns.drop()
     for n in (4.0, 1.0) * 3:
         assert abs(compiled(5.0, n) - catches_all(5.0, n)) < 1e-9
+
+
+def test_work_whose_caller_is_interrupted_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns(lambda: [checkpoint() for _ in range(5)] and None)
+    turns.step(0.0)
+    resume = turns._resume
+
+    def interrupted() -> None:
+        turns._is_running = True
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(turns, "_resume", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        turns.step(0.0)
+    monkeypatch.setattr(turns, "_resume", resume)
+    assert turns.is_done
+    turns.step(0.1)
+    turns.finish()
+    turns.drop()
