@@ -106,7 +106,8 @@ class Trace:
 
     def failed(self, op: Primitive, args: Sequence[Any], error: Exception) -> TraceError:
         """numpy's error with the operation, its operands and the user's line."""
-        operands = ", ".join(describe(a) for a in args)
+        shown = [a for a in args if not (type(a) is Tracer and a.op is not None and a.op.name == "lu")]  # a factor is no operand of numpy's
+        operands = ", ".join(map(describe, shown))
         return translate(error, f"{op.name}({operands}): {error} ({here()})")
 
     def settle(self) -> None:

@@ -541,6 +541,11 @@ def test_errors(k: int, kind: type[Trace]) -> None:
     assert isinstance(caught.value, TraceError)
 
 
+def test_an_error_shows_the_operands_of_the_call() -> None:
+    with pytest.raises(np.linalg.LinAlgError, match=r"solve\(f64\[3,3\], f64\[3,1\]\): Singular matrix"):
+        irgrad.jit(lambda a: np.linalg.solve(a, np.ones(3)))(np.ones((3, 3)))
+
+
 def test_what_has_no_gradient_at_a_singular_matrix() -> None:
     with pytest.raises(np.linalg.LinAlgError, match="Singular matrix"):
         irgrad.grad(lambda x: inp.linalg.slogdet(x)[1])(np.zeros((2, 2)))
