@@ -10,77 +10,17 @@ from typing import Any
 import numpy as np
 
 from irgrad.codegen.layout import DONE, FAILED, HOST, MISMATCH, NEW_PATH, NUMBER, ROW_WORDS
-from irgrad.codegen.pool import LARGE, maker
+from irgrad.codegen.pool import LARGE
 from irgrad.codegen.program import ARENA, FIRST_INPUT, Context, HostCall, Program
 from irgrad.errors import RuntimeGuardError
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT, PURE
-from irgrad.pytree import unflatten
+from irgrad.runtime.results import Results, size_of
 from irgrad.runtime.stats import Stats
 
 _native: Any = None  # irgrad.codegen.entry's: llvmlite is imported with the first program, not with irgrad
 
 RELEASE = 200_000  # operations (about 50 us) from which a call releases the interpreter lock
-
-
-class Results:
-    """How the results of a variant's programs are allocated and handed out."""
-
-    def __init__(self, program: Program) -> None:
-        self.kind = ""  # of what every path has for its one result: "array", "scalar" (numpy's number) or another (Python's)
-        leaves = [described for _, described in program.leaves.values()]
-        forms = [[(o.shape, o.dtype) for o in described if not o.is_constant] for described in leaves]
-        self.same = all(form == forms[0] for form in forms)
-        if self.same:
-            self.shapes = forms[0]
-        else:
-            count = max(map(len, forms))
-            sizes = [max(_nbytes(form[k]) if k < len(form) else 0 for form in forms) for k in range(count)]
-            self.shapes = [((size,), np.dtype(np.uint8)) for size in sizes]
-        self.makers = [maker(shape, dtype) for shape, dtype in self.shapes]
-        self.builders: dict[int, Callable[[tuple[Any, ...]], Any]] = {
-            row: self.builder(node, described) for row, (node, described) in program.leaves.items()
-        }
-        kinds = {node.form[1][0] if self.is_alone(node, described) else "" for node, described in program.leaves.values()}
-        if len(kinds) == 1:
-            (self.kind,) = kinds
-
-    def is_alone(self, node: Any, described: list[Any]) -> bool:
-        """Has a path one result, which is computed, and no structure around it?"""
-        return self.same and len(described) == 1 and not described[0].is_constant and node.form[0].is_leaf()
-
-    def builder(self, node: Any, described: list[Any]) -> Callable[[tuple[Any, ...]], Any]:
-        structure, kinds = node.form
-        same = self.same
-
-        def build(outs: tuple[Any, ...]) -> Any:
-            values: list[Any] = []
-            position = 0
-            for output, kind in zip(described, kinds, strict=True):
-                if output.is_constant:
-                    constant = output.constant
-                    values.append(constant.copy() if isinstance(constant, np.ndarray) else constant)
-                    continue
-                value = outs[position]
-                if not same:
-                    value = value[: _nbytes((output.shape, output.dtype))].view(output.dtype).reshape(output.shape)
-                position += 1
-                values.append(value if kind == "array" else value[()] if kind == "scalar" else value.item())
-            return unflatten(structure, values)
-
-        if self.is_alone(node, described):
-            kind = kinds[0]
-            if kind == "array":
-                return lambda outs: outs[0]
-            if kind == "scalar":
-                return lambda outs: outs[0][()]
-            return lambda outs: outs[0].item()
-        return build
-
-
-def _nbytes(form: tuple[tuple[int, ...], np.dtype[Any]]) -> int:
-    shape, dtype = form
-    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
 def run(variant: Any, objects: tuple[Any, ...], stats: Stats, effects: Effects | None = None) -> tuple[bool, Any]:
@@ -94,7 +34,7 @@ def run(variant: Any, objects: tuple[Any, ...], stats: Stats, effects: Effects |
     if results is None or results[0] is not program:
         results = variant.results = (program, Results(program))
     made = results[1]
-    outs = tuple([make() for make in made.makers])
+    outs = made.make()
     context = program.context()
     if program.has_effects:
         context.effects = Effects() if effects is None else effects.repeated()
@@ -200,23 +140,25 @@ def enter_portable(program: Program, context: Context, objects: tuple[Any, ...])
 def direct(
     variant: Any, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None, miss: Any
 ) -> Callable[[tuple[Any, ...]], Any] | None:
-    """`run` for the commonest programs, written out: flat arguments, one array or number, no host rows. None for others."""
+    """`run` written out for flat arguments and programs without host rows; None for others."""
     program, (_, made) = variant.program, variant.results
     native = _native or _load()
-    if native is Portable or program.hosts or len(made.shapes) != 1 or not made.kind:
+    if native is Portable or program.hosts or program.has_effects:
         return None
     enter = native.enter if program.flops < RELEASE else native.enter_released
+    if not made.kind:
+        return _direct_nested(variant, enter, check, read, miss)
     if made.kind != "array":
         return _direct_number(variant, enter, check, read, miss)
     count, address, contexts, make = variant.num_leaves, program.address, program.contexts, program.context
     ((shape, dtype),) = made.shapes
-    (large,) = made.makers
-    empty = np.empty if _nbytes((shape, dtype)) < LARGE else None  # a call of numpy's costs less than one of Python's
+    allocate = made.make
+    empty = np.empty if size_of((shape, dtype)) < LARGE else None  # a call of numpy's costs less than one of Python's
 
     def fast(args: tuple[Any, ...]) -> Any:
         if len(args) != count or (check is not None and not check()):
             return miss
-        out = large() if empty is None else empty(shape, dtype)
+        out = allocate()[0] if empty is None else empty(shape, dtype)
         objects = (*args, out) if read is None else (*args, *read(), out)
         context = contexts.pop() if contexts else make()
         code = enter(address, context.address, objects)
@@ -250,6 +192,29 @@ def _direct_number(
             number = out[()] if is_numpys else out.item()
             contexts.append(context)
             return number
+        _leave_early(variant, program, context, code)
+        return miss
+
+    return fast
+
+
+def _direct_nested(
+    variant: Any, enter: Any, check: Callable[[], bool] | None, read: Callable[[], tuple[Any, ...]] | None, miss: Any
+) -> Callable[[tuple[Any, ...]], Any]:
+    """The same for several results, or results of which the path decides."""
+    program, (_, made) = variant.program, variant.results
+    count, address, contexts, make = variant.num_leaves, program.address, program.contexts, program.context
+    allocate, builders = made.make, made.builders
+
+    def fast(args: tuple[Any, ...]) -> Any:
+        if len(args) != count or (check is not None and not check()):
+            return miss
+        outs = allocate()
+        context = contexts.pop() if contexts else make()
+        code = enter(address, context.address, (*args, *outs) if read is None else (*args, *read(), *outs))
+        if code & 15 == DONE:
+            contexts.append(context)
+            return builders[code >> 4](outs)
         _leave_early(variant, program, context, code)
         return miss
 
