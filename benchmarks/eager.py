@@ -7,7 +7,6 @@ Sizes are small on purpose: at these, time is what an operation costs besides it
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -19,7 +18,8 @@ from typing import Any
 import numpy
 
 from benchmarks.machine import clock, pin
-from benchmarks.report import geometric_mean, ratio_text, seconds_text
+from benchmarks.peers import flat
+from benchmarks.report import geometric_mean, publish, ratio_text, seconds_text
 
 ROUNDS = 41
 SHORTEST = 2e-3  # seconds that one round takes at least, in repeated calls
@@ -147,15 +147,6 @@ def programs() -> dict[str, Program]:
     }
 
 
-def flat(value: Any) -> Any:
-    """All numbers of a derivative as one vector."""
-    if isinstance(value, dict):
-        return flat([value[key] for key in sorted(value)])
-    if isinstance(value, (list, tuple)):
-        return numpy.concatenate([flat(part) for part in value])
-    return numpy.ravel(value)
-
-
 def compare(name: str, program: Program, rounds: int = ROUNDS) -> dict[str, Any]:
     """Seconds of a call of both, and the median ratio. Raises AssertionError where the gradients differ."""
     import irgrad
@@ -200,9 +191,7 @@ def main() -> int:
         print(f"no case {unknown[0]!r}; cases: {', '.join(known)}", file=sys.stderr)
         return 2
     found = [compare(name, known[name]) for name in options.case or known]
-    print("\n".join(lines(found)))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+    publish(lines(found), found, options.json)
     return 0
 
 

@@ -8,7 +8,6 @@ of irgrad less one of the other function in the same round.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -20,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import clock, pin
-from benchmarks.report import ratio_text, seconds_text
+from benchmarks.peers import flat
+from benchmarks.report import publish, ratio_text, seconds_text
 
 ROUNDS = 201
 CALLS = 500  # of each side in a round
@@ -30,38 +30,42 @@ A0, A1, A2, A3, A4 = (np.full(SIZE, 1.0 + k) for k in range(5))
 S0, S1, S2, S3, S4 = 1.5, 2.5, 3.5, 4.5, 5.5
 
 
-def one(x: Any) -> Any:
-    return np.sum(x * x)
+def one(np: Any) -> Callable[..., Any]:
+    return lambda x: np.sum(x * x)
 
 
-def scaled(x: Any, scale: Any, shift: Any = 0.0) -> Any:
-    return np.sum(scale * x * x) + shift
+def scaled(np: Any) -> Callable[..., Any]:
+    return lambda x, scale, shift=0.0: np.sum(scale * x * x) + shift
 
 
-def arithmetic(x: Any) -> Any:
+def arithmetic(np: Any) -> Callable[..., Any]:
     """What `capturing` computes, with literals."""
-    return np.sum(x * x * 1.0 + 2.0 + 3.0 + 4.0 + 5.0) * 1.5 * 2.5 * 3.5 * 4.5 * 5.5
+    return lambda x: np.sum(x * x * 1.0 + 2.0 + 3.0 + 4.0 + 5.0) * 1.5 * 2.5 * 3.5 * 4.5 * 5.5
 
 
-def capturing(x: Any) -> Any:
-    return np.sum(x * x * A0 + A1 + A2 + A3 + A4) * S0 * S1 * S2 * S3 * S4
+def capturing(np: Any) -> Callable[..., Any]:
+    return lambda x: np.sum(x * x * A0 + A1 + A2 + A3 + A4) * S0 * S1 * S2 * S3 * S4
 
 
-def leaves(p: Any) -> Any:
+def leaves(np: Any) -> Callable[..., Any]:
     """The sum of squares of all arrays of a nested value."""
-    if isinstance(p, dict):
-        return sum(leaves(part) for part in p.values())
-    if isinstance(p, (list, tuple)):
-        return sum(leaves(part) for part in p)
-    return np.sum(p * p)
+
+    def total(p: Any) -> Any:
+        if isinstance(p, dict):
+            return sum(total(part) for part in p.values())
+        if isinstance(p, (list, tuple)):
+            return sum(total(part) for part in p)
+        return np.sum(p * p)
+
+    return total
 
 
 @dataclass
 class Form:
-    """A function and its arguments; `target`: the most seconds of a call, or above the call of the function named in `above`."""
+    """A function of a numpy, and its arguments; `target`: the most seconds of a call, or above a call of the one that `above` names."""
 
     name: str
-    function: Callable[..., Any]
+    make: Callable[[Any], Callable[..., Any]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     target: float | None = None
@@ -115,7 +119,7 @@ def in_jax(form: Form) -> Callable[[], Any] | None:
     except ImportError:
         return None
     jax.config.update("jax_enable_x64", True)
-    compiled = jax.jit(jax.grad(_with(jax.numpy, form.function)))
+    compiled = jax.jit(jax.grad(form.make(jax.numpy)))
     args, kwargs = jax.tree.map(jax.numpy.asarray, (form.args, form.kwargs))
     first = next(iter(kwargs.values())) if not args else None
     if first is not None:  # jax.grad differentiates positional arguments only
@@ -123,25 +127,15 @@ def in_jax(form: Form) -> Callable[[], Any] | None:
     return lambda: jax.block_until_ready(compiled(*args, **kwargs))
 
 
-def _with(numpy: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with another module by the name of np."""
-    from types import FunctionType
-
-    assert isinstance(function, FunctionType)
-    scope = {**function.__globals__, "np": numpy}
-    copy = FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
-    scope[function.__name__] = copy
-    return copy
-
-
 def measure(form: Form, hand: dict[str, Callable[..., Any]], rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, Any]:
     """Median seconds of a call of every side, and of what irgrad takes above the others. Raises AssertionError for a wrong gradient."""
     import irgrad
 
-    compiled = irgrad.jit(irgrad.grad(form.function))
+    gradient = irgrad.grad(form.make(np))
+    compiled = irgrad.jit(gradient)
     sides: dict[str, Callable[[], Any]] = {"irgrad": lambda: compiled(*form.args, **form.kwargs)}
-    if form.function is capturing:
-        without = irgrad.jit(irgrad.grad(arithmetic))
+    if form.make is capturing:
+        without = irgrad.jit(irgrad.grad(arithmetic(np)))
         sides["the same with literals"] = lambda: without(*form.args)
     if form.name in hand:
         function, values = hand[form.name], (*form.args, *form.kwargs.values())
@@ -149,11 +143,11 @@ def measure(form: Form, hand: dict[str, Callable[..., Any]], rounds: int = ROUND
     jax = in_jax(form)
     if jax is not None:
         sides["JAX"] = jax
-    wanted = _flat(irgrad.grad(form.function)(*form.args, **form.kwargs))
+    wanted = flat(gradient(*form.args, **form.kwargs))
     for call in sides.values():
         for _ in range(3):
             found = call()
-        np.testing.assert_allclose(_flat(found), wanted, rtol=1e-12)
+        np.testing.assert_allclose(flat(found), wanted, rtol=1e-12)
     assert compiled.stats().eager_calls <= 1
     now = clock()
     columns: dict[str, list[float]] = {name: [] for name in sides}
@@ -171,14 +165,6 @@ def measure(form: Form, hand: dict[str, Callable[..., Any]], rounds: int = ROUND
         "target": form.target,
         "of": form.above,
     }
-
-
-def _flat(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _flat([value[key] for key in sorted(value)])
-    if isinstance(value, (list, tuple)):
-        return np.concatenate([_flat(part) for part in value])
-    return np.ravel(np.asarray(value))
 
 
 def lines(found: list[dict[str, Any]]) -> list[str]:
@@ -202,9 +188,7 @@ def main() -> int:
     pin(1)
     hand = by_hand()
     found = [measure(form, hand) for form in forms()]
-    print("\n".join(lines(found)))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+    publish(lines(found), found, options.json)
     return 0
 
 

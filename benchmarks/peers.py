@@ -69,7 +69,9 @@ def prepare(peer: str, case: Case, size: str) -> Call:
 
 
 def flat(result: Any) -> np.ndarray[Any, Any]:
-    """A gradient as one vector, whatever its structure."""
+    """A gradient as one vector, whatever its structure; parts of a dict in the order of its keys."""
+    if isinstance(result, dict):
+        result = [result[key] for key in sorted(result)]
     if isinstance(result, (list, tuple)):
         return np.concatenate([flat(part) for part in result])
     return np.ravel(np.asarray(result))

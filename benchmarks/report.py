@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.case import NOT_WRITTEN
@@ -120,6 +122,13 @@ def _cold_ratios(results: Sequence[Mapping[str, Any]], peer: str, kind: str) -> 
     theirs = (r["peers"].get(peer, {}).get("cold", {}).get("seconds") for r in results)
     ours = (r["peers"].get("irgrad", {}).get(kind, {}).get("seconds") for r in results)
     return [a / b for a, b in zip(theirs, ours, strict=True) if a is not None and b is not None]
+
+
+def publish(lines: Iterable[str], found: Any, file: Path | None) -> None:
+    """Print a table of results, and write what it was made of to `file`, if there is one."""
+    print("\n".join(lines))
+    if file:
+        file.write_text(json.dumps(found, indent=1))
 
 
 def geometric_mean(values: Iterable[float]) -> float:

@@ -9,7 +9,6 @@ and linking cost an operation.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tracemalloc
@@ -22,7 +21,7 @@ from typing import Any
 import numpy
 
 from benchmarks.machine import clock, pin
-from benchmarks.report import ratio_text, seconds_text
+from benchmarks.report import publish, ratio_text, seconds_text
 
 INPUTS = 1000
 LAST = 100
@@ -220,9 +219,7 @@ def main() -> None:
         "sightings": {name: sightings(name) for name in FUNCTIONS},
         "long": long_loop(),
     }
-    print("\n".join(lines(found)))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+    publish(lines(found), found, options.json)
 
 
 if __name__ == "__main__":
