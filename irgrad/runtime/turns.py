@@ -17,6 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter, thread_time
 
+from irgrad.runtime.garbage import pass_over
+
 MOST = 8  # pieces of work that stand still in one process
 PATIENCE = 0.02  # seconds beyond its time in which work has to come to a checkpoint, or its caller goes on beside it
 STACK = 1 << 24  # bytes: functions may be recursive
@@ -136,6 +138,7 @@ class Turns:
     def _end(self) -> None:
         self.used += thread_time() - self._start
         if self._collects:
+            pass_over()
             gc.enable()
 
     def pause(self) -> bool:
