@@ -15,6 +15,7 @@ import numpy as np
 from irgrad.codegen.lowered import Ref, Row
 from irgrad.codegen.scalar import literal
 from irgrad.codegen.split import divide, parts
+from irgrad.ir.aval import real_dtype
 from irgrad.ir.graph import Literal, Node
 from irgrad.ops.scipy_modules import lapack
 
@@ -124,6 +125,18 @@ class Kernel:
         number = int(slot.removeprefix("t + ")) // 8
         made = [f"put(t, {number}, 0)", *self.call(routine, *arguments, slot)]
         return [*made, f"if size(t, {number}) {fails}:", f"    return {FAILED}"] if fails else made
+
+    def finite(self, name: str, start: str, count: str) -> list[str]:
+        """Fail unless all of `count` elements are: numpy's own routines say where nan and infinities go."""
+        nothing = "v - v" if self.dtype.kind == "f" else "(real(v) - real(v)) + (imag(v) - imag(v))"  # or nan
+        return [
+            f"check = {literal(0, real_dtype(self.dtype))}",
+            f"for i in range({count}):",
+            f"    v = load({name}, {start} + i)",
+            f"    check = add_any_order(check, {nothing})",
+            "if check != check:",
+            f"    return {FAILED}",
+        ]
 
     # -- text --
 

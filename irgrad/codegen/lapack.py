@@ -146,6 +146,8 @@ def _lu(k: Kernel) -> Row:
     k.add("to = b * (rows * columns + least + rows)", k.transposed("a", "b * rows * columns", "w", "rows", "columns"))
     k.add(k.check("getrf", k.whole("rows"), k.whole("columns"), k.at("w"), k.whole("rows"), k.at("pivots"), fails=""))
     k.add(k.by_rows("w", "rows", "o", "to", "rows", "columns"))
+    if min(m, n) > FEW:  # the triangles of larger ones are solved by routines, which may multiply with inverses
+        k.add(k.finite("w", "0", "rows * columns"))
     k.add(
         "to += rows * columns",
         "for i in range(least):",
@@ -224,7 +226,8 @@ def _inv(k: Kernel) -> Row:
     k.extent("rows", k.matrix[0])
     k.operand("a", 0)
     k.result()
-    k.add("at = b * rows * rows", "for i in range(rows * rows):", "    store(o, at + i, load(a, at + i))", *_inverse(k, "o", "at"))
+    k.add("at = b * rows * rows", k.finite("a", "at", "rows * rows"))
+    k.add("for i in range(rows * rows):", "    store(o, at + i, load(a, at + i))", *_inverse(k, "o", "at"))
     return k.row(2 * k.matrix[0] ** 3)
 
 

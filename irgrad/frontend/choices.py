@@ -83,6 +83,34 @@ def weakened(trace: Any, operands: Sequence[Any]) -> Sequence[Any] | None:
     return made if any(a is not b for a, b in zip(_leaves(made), _leaves(operands), strict=True)) else None
 
 
+def powered(trace: Any, base: Any, exponent: Any) -> tuple[Any, Any]:
+    """Operands of a power: of a negative number Python has a complex one, numpy nan, so the type of such a choice is found."""
+    if not all(isinstance(_form(each), float) for each in (base, exponent)):
+        return base, exponent
+    is_open = _may_be_negative(trace, base)
+    if is_open and type(exponent) is Tracer:
+        exponent = decided(trace, exponent)
+    if not is_open or type(base) is not Tracer or type(_form(exponent)) is not float:
+        return base, exponent
+    is_whole = type(exponent) is float and exponent.is_integer()
+    return base if is_whole else decided(trace, base), exponent
+
+
+def _may_be_negative(trace: Any, item: Any, depth: int = 0) -> bool:
+    """May the value be a negative number of Python's?"""
+    if type(item) is not Tracer:
+        return type(item) is float and item < 0.0
+    if type(item.form) is float or depth >= _FAR:
+        return True
+    if item.index in trace.choices:
+        return any(_may_be_negative(trace, each, depth + 1) for each in trace.choices[item.index][1:])
+    if item.op is None or item.op.name not in _ARITHMETIC or not _may_be_either(trace, item):
+        return False
+    if item.op.name in ("add", "mul", "div"):
+        return any(_may_be_negative(trace, each, depth + 1) for each in item.operands)
+    return item.op.name not in ("abs", "square")
+
+
 def _leaves(values: Sequence[Any]) -> Iterator[Any]:
     for value in values:
         if type(value) is list or type(value) is tuple:

@@ -200,6 +200,28 @@ def test_a_factor_is_made_once() -> None:
     assert sum("getrf" in str(kernel.source) or "pivots" in kernel.source for kernel in jitted.kernels) == 1
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128", "float32"])
+@pytest.mark.usefixtures("plain")
+def test_nan_and_infinities_are_where_numpy_has_them(dtype: str) -> None:
+    rng = np.random.default_rng(3)
+
+    def f(a: Any) -> Any:
+        return np.linalg.inv(a), np.linalg.det(a), np.linalg.solve(a, a[..., :1] + 1)
+
+    jitted = irgrad.jit(f, compile_after=1)
+    for n in (1, 2, 3, 9):
+        for bad in (np.nan, np.inf, -np.inf):
+            for _ in range(3):
+                a = (matrix(n, n) + n * np.eye(n)).astype(dtype)
+                jitted(a)
+                a[tuple(rng.integers(n, size=2))] = bad
+                with np.errstate(all="ignore"):
+                    pairs = zip(jitted(a), f(a), strict=True)
+                for got, each in pairs:
+                    assert np.array_equal(np.isnan(got), np.isnan(each))
+                    assert np.array_equal(np.isinf(got), np.isinf(each))
+
+
 # ---- failure ----
 
 FAILURES: dict[str, tuple[Callable[[Any], Any], Any, str]] = {

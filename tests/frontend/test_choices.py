@@ -54,6 +54,45 @@ def test_values_and_types_are_those_of_python(f: Callable[..., Any]) -> None:
             assert np.signbit(found) == np.signbit(want) or np.isnan(want)
 
 
+POWERS: list[Callable[..., Any]] = [
+    lambda x: min(x[0], -2.0) ** 0.5,
+    lambda x: (min(x[0], 0.0) - 1.0) ** 0.5,
+    lambda x: (-2.0) ** max(x[0], 0.5),
+    lambda x: max(x[0], 0.0) ** 0.5,
+    lambda x: (max(x[0], 0.0) * 2.0 + 1.0) ** x[1],
+    lambda x: max(x[0], -1.0) ** x[1],
+    lambda x: max(x[0], -1.0) ** 2.0,
+    lambda x: max(x[0], -1.0) ** max(x[1], 3.0),
+]
+
+
+@pytest.mark.parametrize("f", POWERS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_negative_choice_to_a_fractional_power(f: Callable[..., Any]) -> None:
+    """Python's number has a complex power, which is not traced; numpy's has nan."""
+    compiled = irgrad.jit(f, compile_after=1)
+    for numbers in 2 * list(itertools.product([3.0, 0.2, -3.0, -0.2], repeat=2)):
+        x = np.array(numbers)
+        want = f(x)
+        try:
+            found = compiled(x)
+        except irgrad.errors.UnsupportedError as error:
+            assert type(want) is complex
+            assert "fractional power is complex" in str(error)
+            assert "test_choices.py" in str(error)
+        else:
+            assert type(found) is type(want)
+            np.testing.assert_allclose(found, want, rtol=1e-14)
+
+
+@pytest.mark.parametrize("f", [lambda x: x[1] + max(x[0], 0.0) ** 0.5, lambda x: x[1] + (max(x[1], 0.0) * 2.0 + 1.0) ** 1.5])
+def test_a_power_of_a_choice_that_is_never_negative_has_one_path(f: Callable[..., Any]) -> None:
+    compiled = irgrad.jit(f, compile_after=1)
+    for numbers in itertools.product([3.0, -3.0], repeat=2):
+        compiled(np.array(numbers))
+    assert compiled.stats().paths == 1
+
+
 @pytest.mark.parametrize("kind", [float, np.float64, np.float32])
 def test_numbers_of_one_type(kind: type) -> None:
     f = lambda a, b: (min(a, b), max(a, b))

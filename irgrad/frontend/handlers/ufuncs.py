@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.errors import UnsupportedError
+from irgrad.frontend.choices import powered
 from irgrad.frontend.context import current
 from irgrad.frontend.documented import of_primitive, of_samples, qualified, with_section
 from irgrad.frontend.handlers.core import (
@@ -340,6 +341,8 @@ def ldexp(trace: Trace, x: Any, n: Any) -> Any:
 
 def power(trace: Trace, x: Any, y: Any, fn: Callable[..., Any] = np.power) -> Any:
     """x ** y with `fn`'s value; a literal exponent chooses the algorithm."""
+    if trace.choices:
+        x, y = powered(trace, x, y)
     if type(y) is Tracer and type(y.form) is int:
         y = operator.index(y)
     if type(x) is Tracer and type(y) in (int, float) and isinstance(x.form, (np.ndarray, np.bool_)) and x.dtype == bool:
