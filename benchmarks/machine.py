@@ -52,15 +52,20 @@ def facts() -> dict[str, Any]:
 
 
 def limits() -> dict[str, float]:
-    """What this process gets of the machine now: bytes a second that a large copy moves, flops a second of a large product."""
+    """What this process gets of the machine now: bytes a second that a large copy moves, flops a second of a large product.
+
+    `flops` is of double precision, `flops_single` of single.
+    """
     import numpy as np
 
     source, target = np.ones(8_000_000), np.ones(8_000_000)
-    a, b = np.ones((700, 700)), np.ones((700, 700))
-    out = np.empty((700, 700))
     copying = _best(lambda: np.copyto(target, source))
-    multiplying = _best(lambda: np.matmul(a, b, out=out))
-    return {"bytes": 3 * source.nbytes / copying, "flops": 2 * 700**3 / multiplying}  # a line is read before it is written
+    found = {"bytes": 3 * source.nbytes / copying}  # a line is read before it is written
+    for name, dtype in (("flops", np.float64), ("flops_single", np.float32)):
+        a, out = np.ones((700, 700), dtype), np.empty((700, 700), dtype)
+        multiplying = _best(lambda a=a, out=out: np.matmul(a, a, out=out))  # type: ignore[misc]
+        found[name] = 2 * 700**3 / multiplying
+    return found
 
 
 def _best(work: Callable[[], object]) -> float:

@@ -18,6 +18,7 @@ from benchmarks.notes import GENERAL, NOTES
 from benchmarks.report import bytes_text, geometric_mean, ratio_text, seconds_text, where_text
 
 JAX = ("jax", "jax-lax")
+LARGE = 1_000_000  # bytes moved, or flops, from which a case has a limit of the machine's beside it
 SHARE = 0.02  # of a call, from which a part of it is worth a word
 
 INTRODUCTION = """\
@@ -32,6 +33,9 @@ anything is timed.
   statistics: exact for any distribution, where a bootstrap of a median is an approximation of it.
 - **JAX**: x64 enabled, arguments and result on the device, `block_until_ready`; the better of `jax.jit(jax.grad(f))` and, marked *lax*, the
   loop rewritten by hand with `lax.scan` and its relatives. **Numba**: the gradient written by hand as explicit loops.
+  *Converted*: the same with JAX's result made an array of numpy's, as irgrad's is. **Of the limit**: the time that arguments and results
+  take at the measured speed of a large copy, or the products that the derivative cannot do without at that of a large product (the
+  longer of them), over irgrad's call; for megabytes only.
 - **To compiled**: all calls up to and including the first that compiled code served, in a fresh process: with nothing on disk (*cold*),
   with irgrad's driver but no kernel (*new*: every function after an installation's first), with both (*warm*). JAX: its first call. The
   clock on the wall, the least of several processes, none of them pinned: all cores of the machine, and each peer's own number of threads.
@@ -77,7 +81,8 @@ def page(
     for run, plot in zip(runs, plots, strict=True):
         size = run["settings"]["size"]
         lines += [f"\n## Size {size}\n", f"![ratios at size {size}]({plot})\n"]
-        lines += [*_steady(run["results"]), "", *_first(run["results"]), "\n### Where a call spends its time\n", *_where(run["results"])]
+        lines += [*_steady(run["results"], run["machine"]["limits"]), "", *_first(run["results"])]
+        lines += ["\n### Where a call spends its time\n", *_where(run["results"])]
     if called is not None:
         lines += ["\n## What a call costs besides its arithmetic\n", OVERHEAD, *overhead.lines(list(called))]
     if varied is not None:
@@ -94,10 +99,12 @@ def _machine(run: Mapping[str, Any]) -> list[str]:
     threads = "one thread" if settings["threads"] == 1 else f"{settings['threads']} threads"
     clock = "processor time, as others used the machine meanwhile" if machine["pinned"] == 1 else "wall time"
     limits = machine["limits"]
+    single = f" ({limits['flops_single'] / 1e9:.0f} in single precision)" if "flops_single" in limits else ""
     return [
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}; {versions}. "
         f"Calls: all peers on {threads} (irgrad, OpenMP, OpenBLAS, Numba, XLA), pinned to as many cores; {clock}. "
-        f"Measured on one core: {limits['bytes'] / 1e9:.1f} GB/s of a large copy, {limits['flops'] / 1e9:.0f} Gflop/s of a large product."
+        f"Measured on one core: {limits['bytes'] / 1e9:.1f} GB/s of a large copy, {limits['flops'] / 1e9:.0f} Gflop/s of a large "
+        f"product{single}."
     ]
 
 
@@ -117,16 +124,35 @@ def _shown(result: Mapping[str, Any], peers: Iterable[str]) -> str:
     return text + (" *lax*" if name == "jax-lax" else "")
 
 
-def _steady(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = ["| case | irgrad | / eager | / autograd | / JAX | / Numba |", "|---|---|---|---|---|---|"]
+def _converted(result: Mapping[str, Any]) -> str:
+    """The ratio to the better JAX form where the result is converted to numpy's arrays too."""
+    found = [converted["ratio"] for peer in JAX if (converted := result["peers"].get(peer, {}).get("to_numpy"))]
+    return ratio_text(min(found)) if found else ""
+
+
+def _of_limit(result: Mapping[str, Any], limits: Mapping[str, float]) -> str:
+    """How near a call comes to the time that memory or BLAS would need for what cannot be left out; empty for small cases."""
+    flops, moved = result.get("flops"), result.get("moved") or 0
+    rate = limits.get("flops_single" if result.get("single") else "flops")
+    bounds = [(moved / limits["bytes"], "memory")] if moved > LARGE else []
+    bounds += [(flops / rate, "BLAS")] if flops and flops > LARGE and rate else []
+    if not bounds:
+        return ""
+    seconds, name = max(bounds)
+    return f"{100 * seconds / result['peers']['irgrad']['steady']['call']:.0f} % {name}"
+
+
+def _steady(results: Sequence[Mapping[str, Any]], limits: Mapping[str, float]) -> list[str]:
+    names = ("case", "irgrad", "/ eager", "/ autograd", "/ JAX", "converted", "/ Numba", "of the limit")
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for result in results:
         ours = result["peers"].get("irgrad", {})
         if "steady" not in ours:
             reason = ours.get("skipped") or ours.get("failed") or ""
-            lines.append(f"| {result['case']} | {reason} | | | | |")
+            lines.append(f"| {result['case']} | {reason}{' |' * (len(names) - 1)}")
             continue
         cells = [_shown(result, peers).split(" [")[0] for peers in (("eager",), ("autograd",))]
-        cells += [_shown(result, JAX), _shown(result, ("numba",))]
+        cells += [_shown(result, JAX), _converted(result), _shown(result, ("numba",)), _of_limit(result, limits)]
         lines.append(f"| {result['case']} | {seconds_text(ours['steady']['call'])} | {' | '.join(cells)} |")
     return lines
 

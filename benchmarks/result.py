@@ -32,8 +32,9 @@ def case_result(case: Case, peers: list[str], settings: dict[str, Any], named: b
         for peer, kinds in fresh.runs(case.name, fresh_peers, size, scratch, settings["runs"]).items():
             found[peer] |= kinds
     counts = calls["irgrad"].counts() if "irgrad" in calls else None
+    single = "irgrad" in calls and _is_single(calls["irgrad"].arguments)
     flops = case.flops(case.size(size)) if case.flops is not None else None
-    return {"case": case.name, "size": size, "peers": found, "counts": counts, "moved": moved, "flops": flops}
+    return {"case": case.name, "size": size, "peers": found, "counts": counts, "moved": moved, "flops": flops, "single": single}
 
 
 def _bytes(values: Any) -> int:
@@ -41,6 +42,13 @@ def _bytes(values: Any) -> int:
     if isinstance(values, (list, tuple)):
         return sum(map(_bytes, values))
     return int(getattr(values, "nbytes", 8))
+
+
+def _is_single(values: Any) -> bool:
+    """Whether any array is of single precision."""
+    if isinstance(values, (list, tuple)):
+        return any(map(_is_single, values))
+    return str(getattr(values, "dtype", "")) in ("float32", "complex64")
 
 
 def _ready(case: Case, peers: list[str], size: str, named: bool) -> tuple[dict[str, dict[str, Any]], dict[str, Call]]:

@@ -259,21 +259,27 @@ def test_the_page_names_the_machine_the_targets_and_what_falls_short() -> None:
     slow = {
         "case": "slow_case",
         "size": "S",
+        "moved": 2_000_000,
+        "flops": 1_200_000,
+        "single": True,
         "counts": {"kernels": 1},
         "peers": {
             "irgrad": {"steady": {"call": 2e-5, "ratio": 1.0, "interval": None}, "where": where, "cold": COLD, "warm": COLD},
             "autograd": {"steady": {"call": 1e-3, "ratio": 50.0, "interval": (49.0, 51.0)}, "cold": COLD},
             "jax": {"steady": {"call": 1e-5, "ratio": 0.5, "interval": (0.4, 0.6)}, "cold": {**COLD, "seconds": 2.0}},
-            "jax-lax": {"steady": {"call": 2e-5, "ratio": 0.9, "interval": (0.8, 1.1)}},
+            "jax-lax": {"steady": {"call": 2e-5, "ratio": 0.9, "interval": (0.8, 1.1)}, "to_numpy": {"ratio": 0.45}},
         },
     }
-    machine = {**facts(), "pinned": 1, "limits": {"bytes": 2e10, "flops": 3e10}}
+    machine = {**facts(), "pinned": 1, "limits": {"bytes": 2e11, "flops": 3e10, "flops_single": 1e11}}
     text = page.page([{"machine": machine, "settings": {"size": "S", "threads": 1}, "results": [slow]}], ["plot_S.svg"])
-    assert "20.0 GB/s of a large copy, 30 Gflop/s" in text
+    assert "200.0 GB/s of a large copy, 30 Gflop/s of a large product (100 in single precision)." in text
     assert "| size S: call, against eager autograd | 50.0 over 1 cases | at least 100 |" in text
     assert "| size S: intervals against JAX wholly below 1 | 1: slow_case | none |" in text
     assert "| size S: time to compiled (cold) over JAX's first call | 0.25 over 1 cases | at most 0.5 |" in text
-    assert "| slow_case | 20.0 us |  | 50.0 | 0.50 [0.40, 0.60] |  |" in text
+    assert "| slow_case | 20.0 us |  | 50.0 | 0.50 [0.40, 0.60] | 0.45 |  | 60 % BLAS |" in text
+    slow |= {"moved": 3_000_000, "flops": 900_000}
+    assert page._of_limit(slow, machine["limits"]) == "75 % memory"
+    assert page._of_limit(slow | {"moved": 8}, machine["limits"]) == ""
     assert "- **slow_case**, size S: 0.50 [0.40, 0.60] of JAX. entry and driver 19.0 us; kernels 1.00 us;" in text
 
 

@@ -197,8 +197,8 @@ def _features(size: tuple[int, int]) -> tuple[Any, ...]:
     return r.normal(size=size), r.normal(size=size[1]), r.normal(size=size[1]), r.normal(size=size)
 
 
-LENGTHS = {"tiny": 6, "S": 1000, "M": 1_000_000}
-TABLES = {"tiny": (4, 5), "S": (64, 32), "M": (4096, 256)}
+LENGTHS = {"tiny": 6, "S": 1000, "M": 1_000_000, "L": 10_000_000}
+TABLES = {"tiny": (4, 5), "S": (64, 32), "M": (4096, 256), "L": (32_768, 512)}
 
 CASES = (
     Case("black_scholes", black_scholes, _options, LENGTHS, argnum=(0, 1), numba=black_scholes_by_hand),

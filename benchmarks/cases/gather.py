@@ -138,7 +138,7 @@ CASES = (
         "segment_sums",
         segment_sums,
         _segments,
-        {"tiny": (9, 3), "S": (2000, 50), "M": (1_000_000, 5000)},
+        {"tiny": (9, 3), "S": (2000, 50), "M": (1_000_000, 5000), "L": (10_000_000, 50_000)},
         forms=dict.fromkeys(("autograd", "jax", "torch"), segment_sums_by_members),
         numba=segment_sums_by_hand,
         lax=segment_sums_lax,

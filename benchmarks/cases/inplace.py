@@ -251,7 +251,8 @@ def _without_writes(make: Callable[[Any, Any], Callable[..., Any]]) -> dict[str,
 
 CASES = (
     Case(
-        "jacobi_128", jacobi, _field, {"tiny": (6, 3), "S": (32, 100), "M": (128, 100)}, forms=_without_writes(jacobi_joined),
+        "jacobi_128", jacobi, _field, {"tiny": (6, 3), "S": (32, 100), "M": (128, 100), "L": (1024, 100)},
+        forms=_without_writes(jacobi_joined),
         numba=jacobi_by_hand, lax=jacobi_lax, skip=MINUTES,
     ),
     Case(

@@ -100,10 +100,12 @@ def _sequence(size: tuple[int, int]) -> tuple[Any, ...]:
 NETWORKS = {"tiny": (5, 4, 6, 3), "S": (32, 16, 32, 4), "M": (128, 784, 256, 10)}
 
 CASES = (
-    Case("small_loss", small_loss, _regression, {"tiny": (7, 3), "S": (64, 16), "M": (20_000, 100)}),
-    Case("logistic_regression", logistic_regression, _regression, {"tiny": (9, 3), "S": (200, 10), "M": (10_000, 100)}),
+    Case("small_loss", small_loss, _regression, {"tiny": (7, 3), "S": (64, 16), "M": (20_000, 100), "L": (100_000, 200)}),
+    Case(
+        "logistic_regression", logistic_regression, _regression, {"tiny": (9, 3), "S": (200, 10), "M": (10_000, 100), "L": (100_000, 200)}
+    ),
     Case("mlp", mlp, _network, NETWORKS, flops=_network_flops),
-    Case("mlp_f32", mlp, _network_single, NETWORKS),
+    Case("mlp_f32", mlp, _network_single, NETWORKS, flops=_network_flops),
     Case(
         "matrix_factorisation",
         matrix_factorisation,
@@ -116,7 +118,7 @@ CASES = (
         "attention",
         attention,
         _sequence,
-        {"tiny": (5, 3), "S": (32, 16), "M": (512, 64)},
+        {"tiny": (5, 3), "S": (32, 16), "M": (512, 64), "L": (2048, 128)},
         flops=lambda size: 12 * size[0] ** 2 * size[1] + 12 * size[0] * size[1] ** 2,
     ),
 )

@@ -231,6 +231,12 @@ def _network(size: tuple[int, int, int, int], gates: int = 1) -> tuple[Any, ...]
     return weights, r.normal(size=(steps, batch, features)), r.normal(size=(batch, units))
 
 
+def _network_flops(size: tuple[int, int, int, int], gates: int = 1) -> int:
+    """Forward, for the state before, and for both weights; the observations need no gradient."""
+    steps, batch, features, units = size
+    return 2 * steps * batch * gates * units * (2 * features + 3 * units)
+
+
 def _bodies(size: tuple[int, int]) -> tuple[Any, ...]:
     r = rng()
     count = size[0]
@@ -246,8 +252,16 @@ LONG = {"jax": "unrolled, compiles for minutes or longer"}
 NETWORKS = {"tiny": (3, 2, 3, 4), "S": (200, 8, 8, 32), "M": (200, 64, 64, 128)}
 
 CASES = (
-    Case("rnn_200", rnn, _network, NETWORKS, lax=rnn_lax, skip=LONG),
-    Case("lstm_200", lstm, lambda size: _network(size, 4), NETWORKS, lax=lstm_lax, skip=LONG),
+    Case("rnn_200", rnn, _network, NETWORKS, lax=rnn_lax, flops=_network_flops, skip=LONG),
+    Case(
+        "lstm_200",
+        lstm,
+        lambda size: _network(size, 4),
+        NETWORKS,
+        lax=lstm_lax,
+        flops=lambda size: _network_flops(size, 4),
+        skip=LONG,
+    ),
     Case("n_body_100", n_body, _bodies, {"tiny": (3, 3), "S": (5, 100), "M": (64, 100)}, numba=n_body_by_hand, lax=n_body_lax, skip=LONG),
     Case(
         "soft_distance_60",

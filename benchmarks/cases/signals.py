@@ -65,6 +65,12 @@ def _images(size: tuple[int, int, int, int]) -> tuple[Any, ...]:
     return 0.3 * r.normal(size=(3, 3, channels, filters)), r.normal(size=(count, side, side, channels)), r.normal(size=(count, filters))
 
 
+def _layer_flops(size: tuple[int, int, int, int]) -> int:
+    """Forward, and for the filters; the images need no gradient."""
+    count, side, channels, filters = size
+    return 4 * 9 * count * (side - 2) ** 2 * channels * filters
+
+
 def _blurred(length: int) -> tuple[Any, ...]:
     r = rng()
     blur = numpy.exp(-0.5 * (numpy.minimum(numpy.arange(length), length - numpy.arange(length)) / 2.0) ** 2)
@@ -79,6 +85,12 @@ CASES = (
         {"tiny": (9, 3), "S": (500, 9), "M": (200_000, 31)},
         forms={"autograd": convolution_by_windows},
     ),
-    Case("convolution_layer", convolution_layer, _images, {"tiny": (2, 5, 2, 3), "S": (4, 12, 3, 8), "M": (32, 32, 8, 16)}),
+    Case(
+        "convolution_layer",
+        convolution_layer,
+        _images,
+        {"tiny": (2, 5, 2, 3), "S": (4, 12, 3, 8), "M": (32, 32, 8, 16)},
+        flops=_layer_flops,
+    ),
     Case("deconvolution", deconvolution, _blurred, {"tiny": 8, "S": 512, "M": 262_144}),
 )

@@ -64,6 +64,11 @@ def _process(count: int) -> tuple[Any, ...]:
     return numpy.array([0.1, 0.2, -1.0]), (x[:, None] - x) ** 2, numpy.eye(count), numpy.sin(x) + 0.3 * r.normal(size=count)
 
 
+def _process_flops(count: int) -> int:
+    """A factorisation, and an inverse made of it for the derivative of the determinant."""
+    return count**3
+
+
 def _track(steps: int) -> tuple[Any, ...]:
     r = rng()
     f = numpy.kron(numpy.array([[1.0, 0.1], [0.0, 1.0]]), numpy.eye(2))
@@ -74,8 +79,8 @@ def _track(steps: int) -> tuple[Any, ...]:
 
 
 CASES = (
-    Case("gaussian_process_50", gaussian_process, _process, {"tiny": 5, "S": 50}),
-    Case("gaussian_process_500", gaussian_process, _process, {"tiny": 6, "S": 200, "M": 500}),
+    Case("gaussian_process_50", gaussian_process, _process, {"tiny": 5, "S": 50}, flops=_process_flops),
+    Case("gaussian_process_500", gaussian_process, _process, {"tiny": 6, "S": 200, "M": 500, "L": 2000}, flops=_process_flops),
     Case(
         "kalman_500",
         kalman,
