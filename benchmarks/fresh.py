@@ -41,6 +41,7 @@ def compile_driver(scratch: Path) -> None:
     code += "from irgrad.codegen.team import prepare\n"
     code += "from irgrad.codegen.compile import LIBRARY, Counts; LIBRARY.settle(prepare(), Counts())"
     environment = {**os.environ, "IRGRAD_STORE": str(scratch / "driver")}
+    (scratch / "driver").mkdir(exist_ok=True)  # nothing is written where the package has the driver's code
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, timeout=TIMEOUT, check=True)
 
 

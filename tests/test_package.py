@@ -34,7 +34,7 @@ def test_public_names_exist_and_are_documented() -> None:
         assert name == "__version__" or (item.__doc__ or "").strip(), f"irgrad.{name} has no docstring"
 
 
-@pytest.mark.parametrize("file", ["py.typed", "data/iris.csv", "data/README.md", "data/models.py"])
+@pytest.mark.parametrize("file", ["py.typed", "data/iris.csv", "data/README.md", "data/models.py", "data/native_x86_64.txt"])
 def test_files_are_shipped(file: str) -> None:
     assert resources.files("irgrad").joinpath(file).is_file()
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["irgrad"]

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from irgrad.codegen import callables, layout, objects, plain, processor, vector
+from irgrad.codegen import callables, layout, objects, plain, processor, shipped, vector
 from irgrad.codegen.jobs import QUEUE, Job
 from irgrad.codegen.llvm.kinds import Unsupported
 from irgrad.codegen.store import Store, default_folder, environment
@@ -144,7 +144,7 @@ class Library:
         if CONFIG.evaluate:
             counts.compiled += 1
             return plain_kernel(name, text, file)
-        stored = self.store.get(key)
+        stored = self.kept(key)
         if stored is not None:
             address = objects.load(*stored)
             if address:
@@ -176,12 +176,9 @@ class Library:
         with self.lock:
             job = self._drivers.get(name)
             if job is None:
-                text, key = self._driver_text()
-                stored = self.store.get(f"{name}_{key}")
-                if stored is not None:
-                    job = Job.of(stored[1])
-                else:
-                    job = QUEUE.add(partial(self._driver_code, name, text, f"{name}_{key}"), at_once=True)
+                key = self.driver_key(name)
+                stored = self.kept(key)
+                job = Job.of(stored[1]) if stored is not None else QUEUE.add(partial(self._driver_code, name, key), at_once=True)
                 self._drivers[name] = job
         return job
 
@@ -193,18 +190,23 @@ class Library:
             self._drivers.pop(name, None)
             raise
 
-    def _driver_text(self) -> tuple[str, str]:
-        here = Path(__file__).parent
-        text = (here / "driver.py").read_text(encoding="utf-8")
-        return text, kernel_key(text + (here / "layout.py").read_text(encoding="utf-8"))
+    def driver_key(self, name: str) -> str:
+        """The name of the object code of a function of the driver."""
+        return f"{name}_{kernel_key(''.join((_HERE / file).read_text(encoding='utf-8') for file in _DRIVER))}"
 
-    def _driver_code(self, name: str, text: str, key: str) -> bytes:
+    def driver_ir(self, name: str) -> str:
+        """LLVM's text of a function of the driver, with its callables. Raises Unsupported where it is not understood."""
+        from irgrad.codegen.llvm import machine
+
+        return callables.around(name, machine.ir(name, _driver_text(), _LAYOUT))
+
+    def _driver_code(self, name: str, key: str) -> bytes:
         from irgrad.codegen.llvm.binding import LIGHT, compiler
 
         compiler()  # first of all: loading LLVM leaves the interpreter to the thread that traces
         from irgrad.codegen.llvm import machine
 
-        made = machine.object_code(callables.around(name, machine.ir(name, text, _LAYOUT)), LIGHT)
+        made = machine.object_code(self.driver_ir(name), LIGHT)
         self.num_objects += 1
         self.store.put(key, name, made)
         return made
@@ -216,11 +218,11 @@ class Library:
                 address = objects.load(name, self.driver(name))
                 if address:
                     return address
-        text, key = self._driver_text()
+        key = f"{self.driver_key(name)}_alone"
         with self.lock:
-            stored = self.store.get(f"{name}_{key}_alone")
+            stored = self.store.get(key)
             address = objects.load(*stored) if stored is not None else 0
-            return address or self._by_numba(f"{name}_{key}_alone", name, text, _LAYOUT).address
+            return address or self._by_numba(key, name, _driver_text(), _LAYOUT).address
 
     def _by_numba(self, key: str, name: str, text: str, constants: dict[str, Any]) -> Code:
         """The function `name` of a text, as machine code that is kept on disk too."""
@@ -232,6 +234,10 @@ class Library:
         code = Code(address, keep)
         self._kept.append(code)
         return code
+
+    def kept(self, key: str) -> tuple[str, bytes] | None:
+        """Symbol and object code that come with the package or are in the store."""
+        return shipped.find(key) or self.store.get(key)
 
     @property
     def store(self) -> Store:
@@ -270,5 +276,11 @@ def plain_kernel(name: str, text: str, file: str) -> Kernel:
     return Kernel(name, text, address, callback)
 
 
+def _driver_text() -> str:
+    return (_HERE / "driver.py").read_text(encoding="utf-8")
+
+
+_HERE = Path(__file__).parent
+_DRIVER = ("driver.py", "layout.py", "callables.py")  # what the driver's code is made of
 _LAYOUT = {word: value for word, value in vars(layout).items() if word.isupper()}
 LIBRARY = Library()

@@ -62,9 +62,9 @@ LONG = 100_000  # nanoseconds of waiting, besides twice the work, that are too l
 SPINS = 2000  # looks for a job, and for the end of one, before a thread sleeps: 30 us
 
 
-def _text(code: str) -> str:
+def _text(code: str, machine: str) -> str:
     """The code of a function with the places in the table, and what tells the processor that a loop waits."""
-    pause = "call void @llvm.x86.sse2.pause()" if platform.machine() in ("x86_64", "AMD64") else ""
+    pause = "call void @llvm.x86.sse2.pause()" if machine in ("x86_64", "AMD64") else ""
     head = "".join(f"  %{name} = getelementptr i64, ptr %team, i64 {place}\n" for name, place in PLACES.items())
     head += "".join(f"  %c_{name} = load ptr, ptr %at_{name}\n" for name in ("lock", "unlock", "wait", "wake", "clock"))
     declared = "declare void @llvm.x86.sse2.pause()\n" if pause else ""
@@ -315,7 +315,8 @@ class Team:
         for name, place in (("pthread_mutex_init", MUTEX), ("pthread_cond_init", JOB_COND), ("pthread_cond_init", DONE_COND)):
             if getattr(library, name)(self._at(place), None) != 0:
                 raise OSError(f"{name} failed")
-        self._code = (_function(RUN, _NOW + _NEXT_CHUNK + _RUN), _function(WORK, _NEXT_CHUNK + _WORK))
+        text = texts(platform.machine())
+        self._code = (_function(RUN, text[RUN]), _function(WORK, text[WORK]))
         os.register_at_fork(after_in_child=self._leave)
         atexit.register(self.stop)
 
@@ -385,12 +386,21 @@ def _address(function: Any) -> int:
     return found
 
 
-def _function(name: str, code: str) -> int:
+def texts(machine: str) -> dict[str, str]:
+    """LLVM's text of the team's functions for a kind of processor (by the system's name), by symbol."""
+    return {RUN: _text(_NOW + _NEXT_CHUNK + _RUN, machine), WORK: _text(_NEXT_CHUNK + _WORK, machine)}
+
+
+def key_of(text: str) -> str:
+    """The name of the object code of one of these texts."""
+    return f"team_{kernel_key(text)}"
+
+
+def _function(name: str, text: str) -> int:
     """Address of a function of the team, compiled or loaded where it is new."""
-    text = _text(code)
-    key = f"team_{kernel_key(text)}"
+    key = key_of(text)
     with LIBRARY.lock:
-        stored = LIBRARY.store.get(key)
+        stored = LIBRARY.kept(key)
         address = objects.load(*stored) if stored is not None else 0
         if not address:
             from irgrad.codegen.llvm import machine

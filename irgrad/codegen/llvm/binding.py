@@ -248,19 +248,25 @@ class Direct:
 class Public:
     """The same by llvmlite's Python interface; one thread at a time is in LLVM."""
 
-    def __init__(self) -> None:
+    def __init__(self, triple: str = "", cpu: str = "") -> None:
+        """For this process; given a triple, for a processor of another kind."""
         import llvmlite.binding as llvm
 
         self._llvm: Any = llvm
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        target = llvm.Target.from_triple(llvm.get_process_triple())
-        cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+        if triple:
+            llvm.initialize_all_targets()
+            llvm.initialize_all_asmprinters()
+        else:
+            llvm.initialize_native_target()
+            llvm.initialize_native_asmprinter()
+        self._triple = triple or llvm.get_process_triple()
+        target = llvm.Target.from_triple(self._triple)
+        features = "" if triple else llvm.get_host_cpu_features().flatten()
         settings = {"opt": 3, "reloc": relocation(target.name), "codemodel": "jitdefault", "jit": True}
-        self._machine = target.create_target_machine(cpu=cpu, features=features, **settings)
+        self._machine = target.create_target_machine(cpu=cpu or llvm.get_host_cpu_name(), features=features, **settings)
 
     def head(self) -> str:
-        return f'target datalayout = "{self._machine.target_data}"\ntarget triple = "{self._llvm.get_process_triple()}"'
+        return f'target datalayout = "{self._machine.target_data}"\ntarget triple = "{self._triple}"'
 
     def object_code(self, text: str, effort: Effort) -> bytes:
         with _starting:
