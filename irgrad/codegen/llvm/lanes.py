@@ -13,9 +13,11 @@ from typing import Any
 
 from irgrad.codegen import polynomial
 from irgrad.codegen.llvm.kinds import Number, Unsupported
+from irgrad.codegen.llvm.module import PURE
 from irgrad.codegen.llvm.writer import DOUBLE, I1, I32, I64, POINTER, RELATIONS, Type, Value, Writer
 
 INTRINSICS = frozenset({"fabs", "sqrt", "floor", "ceil", "trunc", "rint", "roundeven", "copysign", "fma", "maximum", "minimum", "ctpop"})
+KEEPS = "intel_ocl_bicc "  # a convention by which a function leaves half of the vectors' registers as they were
 SAFE = 1  # in lanes behind the end of a loop: a value that few functions mind
 
 
@@ -315,20 +317,31 @@ class LaneWriter(Writer):
         self.module.declare(symbol, f"{type_.name} {symbol}({', '.join([type_.name] * len(operands))})")
         return self._called(symbol, type_, operands)
 
-    def _called(self, symbol: str, type_: Lanes, operands: Sequence[Value]) -> Many:
-        return self.each(f"call {type_.name} {symbol}({', '.join([f'{type_.name} {self.many(o)}' for o in operands])})", type_)
+    def _called(self, symbol: str, type_: Lanes, operands: Sequence[Value], how: str = "") -> Many:
+        return self.each(f"call {how}{type_.name} {symbol}({', '.join([f'{type_.name} {self.many(o)}' for o in operands])})", type_)
 
     def libm(self, name: str, *operands: Value) -> Value:
         if not any(map(is_varying, operands)):
             return super().libm(name, *operands)
         type_ = self.of(operands[0])
         if type_.element is DOUBLE and name in polynomial.WRITTEN and polynomial.is_fast():
-            found: Value = polynomial.WRITTEN[name](self, *[Many(type_, self.many(o)) for o in operands])
-            return found
+            return self._called(self._written(name, type_, len(operands)), type_, operands, KEEPS)
         symbol = self.module.vector_function(name, type_.element, len(operands), self.lanes)
         if not symbol:
             raise Unsupported(f"{name} of vectors")
         return self._called(symbol, type_, operands)
+
+    def _written(self, name: str, type_: Lanes, arity: int) -> str:
+        """The symbol of a function of the module that has the arithmetic of `name`: loops have their body several times, and call it."""
+        symbol = f"irgrad_{name}{self.lanes}"
+        if symbol not in self.module.defined:
+            w = LaneWriter(Writer(self.module), self.lanes, self.bits)
+            w.begin("0")
+            made = polynomial.WRITTEN[name](w, *[Many(type_, f"%x{k}") for k in range(arity)])
+            given = ", ".join(f"{type_.name} %x{k}" for k in range(arity))
+            head = f"define internal {KEEPS}{type_.name} @{symbol}({given}) noinline {PURE}{self.module.width()} {{"
+            self.module.defined[symbol] = "\n".join([head, *w.before, *w.lines, f"  ret {type_.name} {made.name}", "}"])
+        return f"@{symbol}"
 
     def scalar_libm(self, name: str, *operands: Value) -> Value:
         if any(map(is_varying, operands)):
