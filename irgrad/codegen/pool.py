@@ -41,16 +41,24 @@ class Pool:
     def take(self) -> np.ndarray[Any, Any]:
         """An array whose memory no other living array sees; its elements are arbitrary."""
         blocks = self.blocks
-        for _ in range(len(blocks)):
+        seen: list[np.ndarray[Any, Any]] = []
+        while blocks:
             try:
-                block = blocks.pop(0)  # another thread cannot look at it meanwhile
+                block = blocks.pop()  # another thread cannot look at it meanwhile; the last one may be in the cache still
             except IndexError:
                 break
             if sys.getrefcount(block) == _ALONE:
+                self.put_back(seen)
                 return self.array(block)
-            if len(blocks) < KEPT:
-                blocks.append(block)
+            seen.append(block)
+        self.put_back(seen)
         return self.array(np.empty(self.nbytes + _ALIGNMENT, np.uint8))
+
+    def put_back(self, seen: list[np.ndarray[Any, Any]]) -> None:
+        """Keep the newest of the blocks that are in use, and room for one more: others may never be given back."""
+        for block in reversed(seen[: KEPT - 1]):
+            if len(self.blocks) < KEPT:
+                self.blocks.append(block)
 
     def array(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if len(self.blocks) < KEPT:

@@ -181,28 +181,47 @@ def _transpose(graph: Graph, node: Node) -> Operand | None:
 
 
 def _slice(graph: Graph, node: Node) -> Operand | None:
-    """A slice that takes everything."""
-    return node.operands[0] if _is_whole(node) else None
+    """A slice that takes everything, but for axes of extent 1."""
+    return _reshaped(graph, node, node.operands[0], node.aval.shape) if _is_whole(node) else None
 
 
 def _is_whole(node: Node) -> bool:
     """Does the region of a slice or an update cover all of operand 0, in order?"""
     params = node.params
-    whole = params["count"] == node.operands[0].aval.shape and not any(params["start"]) and all(s == 1 for s in params["step"])
-    return whole and not params["drop"]
+    steps = zip(params["count"], params["step"], strict=True)
+    return params["count"] == node.operands[0].aval.shape and all(step == 1 or count == 1 for count, step in steps)
+
+
+def _reshaped(graph: Graph, node: Node, x: Operand, shape: tuple[int, ...]) -> Operand:
+    """An operand of `node` in another shape of as many elements."""
+    if x.aval.shape == shape:
+        return x
+    if isinstance(x, Node) and x.op is not None and x.op.name == "broadcast_to" and not x.operands[0].aval.shape:
+        return graph.add_from(node, REGISTRY["broadcast_to"], (x.operands[0],), {"shape": shape}, Aval(shape, x.aval.dtype))
+    return graph.add_from(node, REGISTRY["reshape"], (x,), {"shape": shape}, Aval(shape, x.aval.dtype))
+
+
+def _written(graph: Graph, node: Node) -> Operand | None:
+    """What an update writes to all of its buffer, in the buffer's shape; None where it is broadcast for that, or is a number."""
+    buffer, x = node.operands
+    if not _is_whole(node) or x.aval.dtype != buffer.aval.dtype or not isinstance(x, Node) or x.aval.size != buffer.aval.size:
+        return None
+    return _reshaped(graph, node, x, buffer.aval.shape)
 
 
 def _whole_add(graph: Graph, node: Node) -> Operand | None:
-    """An add to a region that is everything is an add."""
-    buffer, x = node.operands
-    if not _is_whole(node) or x.aval.dtype != buffer.aval.dtype:
-        return None
-    return graph.add_from(node, REGISTRY["add"], (buffer, x), {}, node.aval)
+    """An add to a region that is everything is an add; what is added to zeros is the sum."""
+    buffer, written = node.operands[0], _written(graph, node)
+    if written is None and _is_whole(node) and not node.params["drop"] and node.operands[1].aval.dtype == buffer.aval.dtype:
+        return graph.add_from(node, REGISTRY["add"], node.operands, {}, node.aval)
+    if written is None or (isinstance(buffer, Node) and buffer.op is not None and buffer.op.name == "zeros"):
+        return written
+    return graph.add_from(node, REGISTRY["add"], (buffer, written), {}, node.aval)
 
 
 def _whole_update(graph: Graph, node: Node) -> Operand | None:
     """A write to a region that is everything is what is written."""
-    return node.operands[1] if _is_whole(node) else None
+    return _written(graph, node)
 
 
 RULES: dict[str, tuple[Rewrite, ...]] = {

@@ -51,6 +51,27 @@ def test_memory_that_is_seen_is_not(name: str) -> None:
     assert len(pool.blocks) <= KEPT
 
 
+def test_results_that_are_held_for_good_do_not_stand_in_the_way() -> None:
+    pool = Pool(SHAPE, np.dtype(float))
+    held = [pool.take() for _ in range(KEPT + 2)]
+    a = pool.take()
+    assert any(block is a.base for block in pool.blocks)
+    first = address(a)
+    del a
+    assert address(pool.take()) == first
+    assert len(pool.blocks) <= KEPT
+    assert len({address(each) for each in held}) == len(held)
+
+
+def test_of_two_the_last_one_is_taken() -> None:
+    pool = Pool(SHAPE, np.dtype(float))
+    a, b = pool.take(), pool.take()
+    first, last = address(a), address(b)
+    del a, b
+    assert [address(pool.take()) for _ in range(3)] == [last] * 3
+    assert first != last
+
+
 def test_small_results_are_numpys_own() -> None:
     assert maker((3,), np.dtype(float))().base is None
 

@@ -35,6 +35,55 @@ def test_one_node(name: str) -> None:
     check(simplify, f"{head}\nprimal\n  %0: f64[3] = {right}\nreturn %0\n", f"{head}\n{body}return {result}\n")
 
 
+SAME_ELEMENTS = {
+    "an axis of one entry dropped": (
+        "f64[3,1], y: f64[3]", "f64[3]",
+        "slice[count=(3, 1), drop=(1,), start=(0, 0), step=(1, -1)] %x", "reshape[shape=(3,)] %x",
+    ),
+    "a write to it": (
+        "f64[3,1], y: f64[3]", "f64[3,1]",
+        "slice_update[count=(3, 1), drop=(1,), start=(0, 0), step=(1, 1)] %x %y", "reshape[shape=(3, 1)] %y",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAME_ELEMENTS)
+def test_regions_of_everything_in_another_shape(name: str) -> None:
+    inputs, aval, before, after = SAME_ELEMENTS[name]
+    head = f"graph f(x: {inputs}) -> ({aval})\nprimal\n  %0: {aval} = "
+    check(simplify, f"{head}{before}\nreturn %0\n", f"{head}{after}\nreturn %0\n")
+
+
+def test_what_is_added_to_zeros_is_the_sum() -> None:
+    region = "count=(3, 1), drop=(1,), start=(0, 0), step=(1, 1)"
+    check(
+        simplify,
+        f"""
+        graph f(x: f64[3,1], y: f64[3], z: f64[1,3]) -> (f64[3,1], f64[3,1], f64[3,1], f64[3,1])
+        primal
+          %0: f64[3,1] = zeros[dtype='float64', shape=(3, 1)]
+          %1: f64[3,1] = slice_add[{region}] %0 %y
+          %2: f64[3] = broadcast_to[shape=(3,)] 1.0
+          %3: f64[3,1] = slice_add[{region}] %0 %2
+          %4: f64[3,1] = slice_add[{region}] %x %y
+          %5: f64[3,1] = slice_add[{region}] %0 1.0
+        return %1, %3, %4, %5
+        """,
+        f"""
+        graph f(x: f64[3,1], y: f64[3], z: f64[1,3]) -> (f64[3,1], f64[3,1], f64[3,1], f64[3,1])
+        primal
+          %0: f64[3,1] = zeros[dtype='float64', shape=(3, 1)]
+          %1: f64[3,1] = reshape[shape=(3, 1)] %y
+          %2: f64[3]   = broadcast_to[shape=(3,)] 1.0
+          %3: f64[3,1] = broadcast_to[shape=(3, 1)] 1.0
+          %4: f64[3,1] = reshape[shape=(3, 1)] %y
+          %5: f64[3,1] = add %x %4
+          %6: f64[3,1] = slice_add[{region}] %0 1.0
+        return %1, %3, %5, %6
+        """,
+    )
+
+
 def test_negations_cancel() -> None:
     check(
         simplify,
