@@ -8,6 +8,7 @@
 | IRGRAD_TIME | 1: print seconds per phase |
 | IRGRAD_EVALUATE | 1: run programs with kernels as plain Python, without Numba |
 | IRGRAD_BACKEND | what compiles kernels: `llvm` (the default; Numba where a text is refused) or `numba` |
+| IRGRAD_BLAS | whose BLAS and LAPACK compiled code calls: `numpy` or `scipy` (default: numpy's where its library is found, else SciPy's) |
 | IRGRAD_FUEL | stop rewriting graphs after so many rewrites, to bisect a wrong answer |
 | IRGRAD_STORE | folder of compiled kernels (default: $XDG_CACHE_HOME/irgrad) |
 | IRGRAD_THREADS | threads that work on one large kernel, or compile; 1: only the caller's (default: its cores, up to 16) |
@@ -46,6 +47,13 @@ def _backend() -> str:
     return text
 
 
+def _blas() -> str:
+    text = os.environ.get("IRGRAD_BLAS") or ""
+    if text not in ("", "numpy", "scipy"):
+        raise ValueError(f"IRGRAD_BLAS is numpy or scipy, not {text!r}")
+    return text
+
+
 def _store() -> Path:
     chosen = os.environ.get("IRGRAD_STORE")
     if chosen:
@@ -76,6 +84,7 @@ class Config:
     time: bool = field(default_factory=lambda: _flag("IRGRAD_TIME"))
     evaluate: bool = field(default_factory=lambda: _flag("IRGRAD_EVALUATE"))
     backend: str = field(default_factory=_backend)
+    blas: str = field(default_factory=_blas)
     fuel: int | None = field(default_factory=lambda: _count("IRGRAD_FUEL", None))
     store: Path = field(default_factory=_store)
     threads: int = field(default_factory=_threads)

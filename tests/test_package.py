@@ -76,6 +76,7 @@ def test_settings_are_documented() -> None:
 
 WRONG_SETTINGS = {
     ("IRGRAD_CHECK", "yes"): "ValueError: IRGRAD_CHECK is 0 or 1, not 'yes'",
+    ("IRGRAD_BLAS", "atlas"): "ValueError: IRGRAD_BLAS is numpy or scipy, not 'atlas'",
     ("IRGRAD_BACKEND", "gcc"): "ValueError: IRGRAD_BACKEND is llvm or numba, not 'gcc'",
     ("IRGRAD_FUEL", "-3"): "ValueError: IRGRAD_FUEL is a whole number, not '-3'",
 }

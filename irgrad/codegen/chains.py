@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from irgrad.codegen.lowered import Ref, Row
-from irgrad.codegen.products import PREFIX, SMALL, matrix_of, operand_of
+from irgrad.codegen.products import SMALL, matrix_of, operand_of
 from irgrad.codegen.scalar import literal, plus, times
 from irgrad.ir.aval import real_dtype
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import contiguous, layout_of
+from irgrad.ops.blas import PREFIX
 from irgrad.ops.products import Tree, is_scaled
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class _Kernel:
         if rows > 1 and columns > 1:
             flags = [ord("N" if m.by_rows else "T") for m in (x, y)]
             values = [self.size(n) for n in (columns, rows, inner, y.leading, x.leading, columns)]
-            lines = [f"half_put(t, {k}, {value})" for k, value in enumerate(values)]
+            lines = [f"put(t, {k}, {value})" for k, value in enumerate(values)]
             lines += [f"put(t, 6, {flags[1]})", f"put(t, 7, {flags[0]})"]
             call = f"(t + 48, t + 56, t, t + 8, t + 16, {one}, size(p, {y.pointer}), t + 24, size(p, {x.pointer}), t + 32, "
             self.add(*lines, f"call_blas(size(p, {self.routine('gemm')}), {call}{one} + {width}, size(p, {out}), t + 40))", depth=depth)
@@ -146,7 +147,7 @@ class _Kernel:
         m, n = matrix.shape[::-1] if matrix.by_rows else matrix.shape
         flag = ord("T") if (columns == 1) == matrix.by_rows else ord("N")
         values = [self.size(value) for value in (m, n, matrix.leading, step, 1)]
-        lines = [f"half_put(t, {k}, {value})" for k, value in enumerate(values)]
+        lines = [f"put(t, {k}, {value})" for k, value in enumerate(values)]
         call = f"(t + 40, t, t + 8, {one}, size(p, {matrix.pointer}), t + 16, size(p, {vector.pointer}), t + 24, "
         lines += [f"put(t, 5, {flag})", f"call_blas(size(p, {self.routine('gemv')}), {call}{one} + {width}, size(p, {out}), t + 32))"]
         self.add(*lines, depth=depth)

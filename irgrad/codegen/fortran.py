@@ -1,13 +1,12 @@
 """How a kernel around Fortran routines is written: its pointers, sizes and work space, and its calls.
 
-Routines come from SciPy by addresses in the pointer table, and take every argument by address: characters and integers from a
+Routines come by addresses in the pointer table (`irgrad.ops.blas`), and take every argument by address: characters and integers from a
 small table on the stack. A kernel loops over a stack of matrices. Work space is a buffer that the rows of a template share.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,23 +16,15 @@ from irgrad.codegen.scalar import literal
 from irgrad.codegen.split import divide, parts
 from irgrad.ir.aval import real_dtype
 from irgrad.ir.graph import Literal, Node
-from irgrad.ops.scipy_modules import lapack
+from irgrad.ops.blas import PREFIX, lapack
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
 FAILED = 3  # status of a kernel whose routine reported failure
-PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 CALL = 500  # nanoseconds of a routine besides its arithmetic
 SMALL = 1_000_000  # operations on a matrix up to which a stack is split: BLAS has threads of its own for larger ones
 TILE = 32  # rows of a transposed copy that are written together
-
-
-@cache
-def best_work(routine: str, *arguments: int) -> tuple[int, ...]:
-    """What a routine of scipy.linalg.lapack answers about its best work space, real parts as integers."""
-    *sizes, _ = lapack(routine)(*arguments)
-    return tuple(int(np.real(size) * (1 + 1e-6)) + 1 for size in sizes)
 
 
 class Kernel:
@@ -44,6 +35,8 @@ class Kernel:
 
     def __init__(self, lowering: _Lowering, node: Node) -> None:
         self.lowering, self.node = lowering, node
+        routines = lapack()
+        self.owner, self.integer = routines.owner, routines.integer
         self.dtype = node.operands[0].aval.dtype
         self.pointers: list[Ref | str] = []
         self.places: dict[str, tuple[int, np.dtype[Any]]] = {}
@@ -97,15 +90,15 @@ class Kernel:
         return self._slot(f"put(t, {{}}, {ord(letter)})")
 
     def whole(self, text: str | int) -> str:
-        return self._slot(f"half_put(t, {{}}, {text})")
+        return self._slot(f"put(t, {{}}, {text})")
 
     def variable(self, name: str) -> str:
         """A whole number that the text assigns."""
-        return self._slot(f"half_put(t, {{}}, 0)  # {name}")
+        return self._slot(f"put(t, {{}}, 0)  # {name}")
 
     def assign(self, name: str, text: str) -> str:
         number = int(self.variable(name).removeprefix("t + ")) // 8
-        return f"half_put(t, {number}, {text})"
+        return f"put(t, {number}, {text})"
 
     def at(self, name: str, offset: str = "0") -> str:
         number, dtype = self.places[name]
@@ -114,13 +107,13 @@ class Kernel:
     def call(self, routine: str, *arguments: str) -> list[str]:
         """A call of a routine without failure."""
         name = f"{PREFIX[self.dtype.name]}{routine}"
-        name = name if routine in ("trsm", "gemm") else f"lapack:{name}"
+        name = name if routine in ("trsm", "gemm") else f"lapack:{self.owner}:{name}"
         if name not in self.pointers:
             self.pointers.append(name)
         return [f"call_blas(size(p, {self.pointers.index(name)}), ({', '.join(arguments)}))"]
 
     def check(self, routine: str, *arguments: str, fails: str = "!= 0") -> list[str]:
-        """A call whose last argument tells of failure (an int32 in a slot that is cleared first)."""
+        """A call whose last argument tells of failure (in a slot that is cleared first)."""
         slot = self._slot("put(t, {}, 0)")
         number = int(slot.removeprefix("t + ")) // 8
         made = [f"put(t, {number}, 0)", *self.call(routine, *arguments, slot)]

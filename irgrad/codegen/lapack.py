@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from irgrad.codegen.fortran import FAILED, PREFIX, Kernel, best_work
+from irgrad.codegen.fortran import FAILED, Kernel
 from irgrad.codegen.lowered import Row
 from irgrad.codegen.scalar import conversion, literal, plus, times
 from irgrad.ir.aval import real_dtype
 from irgrad.ir.graph import Node
 from irgrad.ir.sizes import is_any
+from irgrad.ops.blas import PREFIX, best_work, inverse_work
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
 FEW = 8  # rows of a system that is solved by loops
-INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
+INT64 = np.dtype(np.int64)
 
 
 def row(lowering: _Lowering, node: Node, kind: str) -> Row:
@@ -142,7 +143,7 @@ def _lu(k: Kernel) -> Row:
     k.operand("a", 0)
     k.result()
     k.scratch("w", m * n)
-    k.scratch("pivots", min(m, n), INT32)
+    k.scratch("pivots", min(m, n), k.integer)
     k.add("to = b * (rows * columns + least + rows)", k.transposed("a", "b * rows * columns", "w", "rows", "columns"))
     k.add(k.check("getrf", k.whole("rows"), k.whole("columns"), k.at("w"), k.whole("rows"), k.at("pivots"), fails=""))
     k.add(k.by_rows("w", "rows", "o", "to", "rows", "columns"))
@@ -213,8 +214,8 @@ def _solve(k: Kernel) -> Row:
 def _inverse(k: Kernel, name: str, start: str) -> tuple[list[str], list[str]]:
     """Factorise and invert the matrix of extent `rows` at `start` in place; a row order or a column order stays what it is."""
     n = k.matrix[0]
-    best = max(best_work(f"{PREFIX[k.dtype.name]}getri_lwork", n)[0], n)
-    k.scratch("pivots", n, INT32)
+    best = inverse_work(n, k.dtype)
+    k.scratch("pivots", n, k.integer)
     k.scratch("work", best)
     k.extent("length", best)
     size = k.whole("rows")
@@ -318,11 +319,13 @@ def _eigen(k: Kernel, vectors: bool) -> Row:
     k.scratch("w", n * n)
     k.scratch("values", n, real)
     name = ("he" if is_complex else "sy") + ("evr" if relative else "evd")
-    query = f"{PREFIX[k.dtype.name]}{name}_lwork"
-    best = best_work(query, n) if relative else best_work(query, n, int(vectors))
-    work, whole, reals = (*best, 0) if not is_complex else (best[0], best[2], best[1]) if relative else best
+    jobs = ("V", "A") if relative else ("V" if vectors else "N",)
+    matrix, values = ("L", n, None, n), (*([None] * 8), n, None) if relative else (None,)
+    asked = [k.dtype, *([real] if is_complex else []), k.integer]
+    best = best_work(f"{PREFIX[k.dtype.name]}{name}", *jobs, *matrix, *values, *asked, integer=k.integer)
+    work, whole, reals = best[0], best[-1], best[1] if is_complex else 0
     work, whole, reals = max(work, 26 * n, 1 + 6 * n + 2 * n * n), max(whole, 10 * n, 3 + 5 * n), max(reals, 24 * n, 1 + 5 * n + 2 * n * n)
-    spaces = [("work", work, k.dtype)] + ([("reals", reals, real)] if is_complex else []) + [("wholes", whole, INT32)]
+    spaces = [("work", work, k.dtype)] + ([("reals", reals, real)] if is_complex else []) + [("wholes", whole, k.integer)]
     tail: list[str] = []
     for space, count, dtype in spaces:
         k.scratch(space, count, dtype)
@@ -330,8 +333,8 @@ def _eigen(k: Kernel, vectors: bool) -> Row:
     size, triangle = k.whole("rows"), k.char("L" if k.node.params["lower"] else "U")
     if relative:
         k.scratch("z", n * n)
-        k.scratch("support", 2 * n, INT32)
-        k.scratch("found", 2, INT32)
+        k.scratch("support", 2 * n, k.integer)
+        k.scratch("found", 2, k.integer)
         k.scratch("bounds", 2, real)
         k.add(f"store(bounds, 0, {literal(0, real)})")
         zero = k.at("bounds")
@@ -361,10 +364,11 @@ def _singular(k: Kernel, job: str) -> tuple[int, int, int]:
     k.extent("least", least)
     k.scratch("w", m * n)
     k.scratch("values", least, real)
-    best = best_work(f"{PREFIX[k.dtype.name]}gesdd_lwork", m, n, int(job != "N"), int(job == "A"))[0]
+    sizes = (m, n, None, m, None, None, m, None, right)
+    best = best_work(f"{PREFIX[k.dtype.name]}gesdd", job, *sizes, k.dtype, *([None] * (1 + is_complex)), integer=k.integer)[0]
     k.scratch("u", m * left if job != "N" else 1)
     k.scratch("vt", right * n if job != "N" else 1)
-    k.scratch("wholes", 8 * least, INT32)
+    k.scratch("wholes", 8 * least, k.integer)
     best = max(best, 4 * least * least + 6 * least + most + least if job != "N" else 3 * least + max(most, 7 * least))
     k.scratch("work", best)
     k.extent("length", best)
@@ -443,7 +447,7 @@ def _qr(k: Kernel) -> Row:
     k.operand("a", 0)
     k.result()
     prefix = PREFIX[k.dtype.name]
-    best = max(best_work(f"{prefix}geqrf_lwork", m, n)[0], 64 * width)
+    best = max(best_work(f"{prefix}geqrf", m, n, None, m, None, k.dtype, integer=k.integer)[0], 64 * width)
     k.extent("length", best)
     k.scratch("w", m * max(n, width))
     k.scratch("tau", least)

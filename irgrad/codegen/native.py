@@ -279,18 +279,6 @@ def count_ones(typing_context: Any, x: Any) -> Any:
 
 
 @intrinsic
-def half_put(typing_context: Any, table: Any, index: Any, value: Any) -> Any:
-    """Store an int32 at 8 * index of a table given by address: an integer argument of BLAS."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        slot = builder.ptrtoint(builder.gep(builder.inttoptr(args[0], I64.as_pointer()), [args[1]]), I64)
-        builder.store(builder.trunc(args[2], I32), builder.inttoptr(slot, I32.as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
 def call_blas(typing_context: Any, function: Any, arguments: Any) -> Any:
     """Call a Fortran-style routine by address: every argument is a pointer, all given as a tuple of addresses."""
     count = len(arguments)
@@ -312,7 +300,7 @@ def names() -> dict[str, Any]:
         **special.names(),
         "load": load, "store": store, "size": size, "put": put, "select": select, "add_any_order": add_any_order,
         "count_ones": count_ones, "byte_at": byte_at, "half_at": half_at, "stack": stack,
-        "call_blas": call_blas, "half_put": half_put, "call_kernel": call_kernel,
+        "call_blas": call_blas, "call_kernel": call_kernel,
         "line": line, "stream": stream, "fence": fence, "lanes": range, "pairs": range,
     }  # fmt: skip
     for name, type_ in TYPES.items():

@@ -1,4 +1,4 @@
-"""Kernels of matrix products: BLAS from SciPy by an address that comes through the pointer table; a few numbers have kernels of their
+"""Kernels of matrix products: BLAS by an address that comes through the pointer table; a few numbers have kernels of their
 extents, 1.2 to 5 times as fast as a call. Products of several matrices, and with factors, are in `irgrad.codegen.chains`, stacks in
 `irgrad.codegen.stacks`.
 """
@@ -14,6 +14,7 @@ from irgrad.codegen.scalar import literal, plus, times
 from irgrad.ir.graph import Literal, Node
 from irgrad.ir.plan import View, layout_of
 from irgrad.ir.sizes import is_any
+from irgrad.ops.blas import PREFIX
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
@@ -23,7 +24,6 @@ WIDE = 32  # where one operand is a vector
 LOOPS = 1024  # of a vector with a matrix of any size, below which loops beat it
 SHORT = 8  # terms of sums that are written out whatever the layout is
 SMALL = 100  # multiplications of others below which loops beat the call of a BLAS routine
-PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
 
 def operand_of(lowering: _Lowering, node: Node, position: int) -> tuple[Ref, tuple[int, ...], tuple[int, ...], View]:
@@ -72,12 +72,12 @@ _BY_COLUMNS = """
 _GEMM = """
         # row-major o = x y is column-major o' = y' x'
         t = stack(16)
-        half_put(t, 0, columns)
-        half_put(t, 1, rows)
-        half_put(t, 2, inner)
-        half_put(t, 3, {ldy})
-        half_put(t, 4, {ldx})
-        half_put(t, 5, max(columns, 1))
+        put(t, 0, columns)
+        put(t, 1, rows)
+        put(t, 2, inner)
+        put(t, 3, {ldy})
+        put(t, 4, {ldx})
+        put(t, 5, max(columns, 1))
         put(t, 6, {flagy})
         put(t, 7, {flagx})
         call_blas(size(p, 3), (t + 48, t + 56, t, t + 8, t + 16, size(p, 4), size(p, 1), t + 24, size(p, 0), t + 32,
@@ -86,11 +86,11 @@ _GEMM = """
 
 _GEMV = """
         t = stack(16)
-        half_put(t, 0, {m})
-        half_put(t, 1, {n})
-        half_put(t, 2, {ld})
-        half_put(t, 3, max({step}, 1))
-        half_put(t, 4, 1)
+        put(t, 0, {m})
+        put(t, 1, {n})
+        put(t, 2, {ld})
+        put(t, 3, max({step}, 1))
+        put(t, 4, 1)
         put(t, 5, {flag})
         call_blas(size(p, 3), (t + 40, t, t + 8, size(p, 4), size(p, {matrix}), t + 16, size(p, {vector}), t + 24,
                                size(p, 4) + {width}, size(p, 2), t + 32))

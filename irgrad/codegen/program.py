@@ -16,9 +16,9 @@ import numpy as np
 
 from irgrad.codegen.layout import ARG_WORDS, ROW_WORDS
 from irgrad.codegen.loops import find_linked
-from irgrad.codegen.scipy_routines import address
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT
+from irgrad.ops import blas
 from irgrad.ops.fft_loops import loop_address
 from irgrad.ops.routines import special_address
 
@@ -189,8 +189,9 @@ def symbol_address(name: str, numbers: Numbers) -> int | tuple[int, int]:
     if name.startswith("fft:"):
         return loop_address(name.removeprefix("fft:"))
     if name.startswith("lapack:"):
-        return address("cython_lapack", name.removeprefix("lapack:"))
-    return address("cython_blas", name)
+        _, owner, routine = name.split(":")
+        return blas.lapack(owner).address(routine)
+    return blas.blas().address(name)
 
 
 __all__ = ["ROW_WORDS", "Argument", "Context", "HostCall", "Numbers", "Program", "reference", "symbol_address"]

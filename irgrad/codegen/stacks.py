@@ -10,12 +10,13 @@ import math
 from typing import TYPE_CHECKING
 
 from irgrad.codegen.lowered import Ref, Row
-from irgrad.codegen.products import HEAD, PREFIX, SMALL, blas_call, few, is_few, kernel_of, operand_of
+from irgrad.codegen.products import HEAD, SMALL, blas_call, few, is_few, kernel_of, operand_of
 from irgrad.codegen.scalar import literal, plus, times
 from irgrad.codegen.split import divide
 from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Node
 from irgrad.ir.plan import contiguous, layout_of
+from irgrad.ops.blas import PREFIX
 
 if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering

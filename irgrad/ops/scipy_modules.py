@@ -13,8 +13,6 @@ from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from typing import Any
 
-_PREFIX = {"f": "s", "d": "d", "F": "c", "D": "z"}
-
 
 @cache
 def extension(name: str, attribute: str) -> Any:
@@ -42,22 +40,3 @@ def _alone(name: str) -> Any:
         if "scipy.linalg" not in sys.modules:
             sys.modules.pop(name, None)
     return module
-
-
-@cache
-def lapack(name: str, char: str = "") -> Any:
-    """A function of ``scipy.linalg.lapack``, of the variant for a dtype's character if one is given."""
-    return _function("lapack", _PREFIX[char] + name if char else name)
-
-
-@cache
-def blas(name: str, char: str) -> Any:
-    """A function of ``scipy.linalg.blas`` for a dtype's character."""
-    return _function("blas", _PREFIX[char] + name)
-
-
-def _function(library: str, name: str) -> Any:
-    try:
-        return getattr(extension(f"_f{library}", name), name)
-    except (ImportError, AttributeError):  # its private name is another
-        return getattr(importlib.import_module(f"scipy.linalg.{library}"), name)

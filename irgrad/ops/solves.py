@@ -16,6 +16,7 @@ import numpy as np
 from irgrad.ir.aval import Aval
 from irgrad.ir.builder import Builder
 from irgrad.ir.primitive import PURE, Joint, nondiff, primitive
+from irgrad.ops.blas import getrf, getri, trsm
 from irgrad.ops.matrices import (
     adjoint,
     block,
@@ -37,7 +38,6 @@ from irgrad.ops.matrices import (
     upper,
 )
 from irgrad.ops.rules import INDEX, Shape, is_complex, reject
-from irgrad.ops.scipy_modules import blas, lapack
 
 
 def stack_of(x: Any) -> Any:
@@ -50,7 +50,6 @@ def stack_of(x: Any) -> Any:
 
 def _lu(a: Any) -> Any:
     """L and U in one matrix, LAPACK's row exchanges (from 0), the order of the rows: a[order] = L U."""
-    getrf = lapack("getrf", a.dtype.char)
     m, n = a.shape[-2:]
     made = np.empty((*a.shape[:-2], m * n + min(m, n) + m), a.dtype)
     for x, out in zip(stack_of(a), made.reshape(-1, made.shape[-1]), strict=True):
@@ -183,8 +182,7 @@ def _solve_triangular(a: Any, x: Any, *, lower: bool, trans: bool, unit: bool) -
     if not unit and not np.diagonal(a).all():
         raise np.linalg.LinAlgError(f"singular matrix: resolution failed at diagonal {int(np.argmin(np.diagonal(a) != 0))}")
     by_columns = a.flags.f_contiguous
-    made: Any = blas("trsm", a.dtype.char)(1.0, a if by_columns else a.T, x, 0, lower == by_columns, trans == by_columns, unit)
-    return made
+    return trsm(a if by_columns else np.ascontiguousarray(a).T, x, lower == by_columns, trans == by_columns, unit)
 
 
 def _solve_triangular_aval(a: Aval, x: Aval, *, lower: bool, trans: bool, unit: bool) -> Aval:
@@ -320,11 +318,10 @@ def _by_inverse(a: Any) -> Any:
     """det(a) a^-T; None where a matrix, by its norm and that of its inverse, is close to a singular one."""
     limit = _LIMITS[a.dtype.char]
     if a.ndim == 2:  # one factorisation for both; that of a^T, which is in LAPACK's order
-        getrf, getri = lapack("getrf", a.dtype.char), lapack("getri", a.dtype.char)
         lu, pivots, singular = getrf(a.T)
         if singular:
             return None
-        inverse = getri(lu, pivots)[0]
+        inverse = getri(lu, pivots)
         if not np.vdot(a, a).real * np.vdot(inverse, inverse).real < limit * limit:
             return None
         odd = np.count_nonzero(pivots != np.arange(len(pivots))) % 2

@@ -8,6 +8,7 @@ from typing import Any
 from irgrad.codegen.compile import Counts
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import Lowered
+from irgrad.config import CONFIG
 from irgrad.ir.sizes import any_size
 from irgrad.ir.template import Instance, Template, template_graph
 from irgrad.passes.accumulate import accumulate
@@ -48,7 +49,7 @@ def lowered_template(
 
     Results take over the memory of the slots `taken`.
     """
-    use = (exported, strides, counts.exact, many_sizes, taken)
+    use = (exported, strides, counts.exact, many_sizes, taken, CONFIG.blas)
     found: Lowered | None = template.lowered.get(use)
     if found is not None:  # the key of a template is long
         return found

@@ -15,14 +15,21 @@ import scipy.linalg
 
 import irgrad
 from irgrad.codegen.lapack import KERNELS
-from irgrad.codegen.scipy_routines import address
+from irgrad.config import CONFIG
 from irgrad.ir.primitive import REGISTRY
+from irgrad.ops.blas import lapack
 from irgrad.passes.forms import LAPACK
 from tests.ops.samples import SAMPLES, Sample
 from tests.ops.samples_linalg import definite, matrix
 from tests.support.kernels import compiled, program
 
 pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture(params=["default", "scipy"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routines of numpy's library where it has them, and SciPy's, whose integers have another width."""
+    monkeypatch.setattr(CONFIG, "blas", "" if request.param == "default" else request.param)
 
 
 def adjoint(x: Any) -> Any:
@@ -85,7 +92,7 @@ def test_passes_and_kernels_name_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LAPACK))
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("plain", "library")
 def test_samples_as_plain_kernels(name: str) -> None:
     """Empty matrices and cutoffs of their own are numpy's."""
     for sample in SAMPLES[name]:
@@ -103,12 +110,14 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.usefixtures("library")
 def test_samples_as_machine_code(family: str) -> None:
     """One program for the real rows and a stack of each; complex ones in the slow test."""
     check_together([(name, s) for name in FAMILIES[family] for s in some(name, "f")])
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_samples_of_other_dtypes_as_machine_code(family: str) -> None:
     check_together([(name, s) for name in FAMILIES[family] for s in [*some(name, "c"), *some(name, "f", "float32")]])
@@ -255,6 +264,6 @@ def test_a_singular_gradient_of_det_is_computed_in_python() -> None:
 
 
 def test_addresses_are_of_routines() -> None:
-    assert address("cython_lapack", "dgetrf") != address("cython_lapack", "sgetrf")
+    assert lapack().address("dgetrf") != lapack().address("sgetrf")
     with pytest.raises(KeyError):
-        address("cython_lapack", "dnothing")
+        lapack().address("dnothing")

@@ -50,10 +50,6 @@ def _put(w: Writer, table: Number, index: Number, value: Number) -> None:
     w.store(_word(w, value), w.element(I64, _address(w, table), _word(w, index)))
 
 
-def _half_put(w: Writer, table: Number, index: Number, value: Number) -> None:
-    w.store(w.trunc(_word(w, value), I32), w.element(I64, _address(w, table), _word(w, index)))
-
-
 def _half_at(w: Writer, address: Number) -> Number:
     return Number("int64", w.sext(w.load(I32, _address(w, address)), I64))
 
@@ -319,7 +315,7 @@ def _complex_functions() -> dict[str, Call]:
 def calls() -> dict[str, Call]:
     """Every name that is no routine of `irgrad.codegen.written`."""
     found: dict[str, Call] = {
-        "size": _size, "put": _put, "half_put": _half_put, "half_at": _half_at, "byte_at": _byte_at, "stack": _stack, "load": _load,
+        "size": _size, "put": _put, "half_at": _half_at, "byte_at": _byte_at, "stack": _stack, "load": _load,
         "store": _store, "call_kernel": _call_kernel, "call_blas": _call_blas, "select": _select, "add_any_order": _add_any_order,
         "line": _line, "stream": _stream, "fence": _fence, "count_ones": _count_ones, "sign": _sign, "signbit": _signbit,
         "square": _square, "real": _real, "imag": _imag, "conj": _conj,

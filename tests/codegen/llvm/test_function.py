@@ -175,7 +175,7 @@ BODIES = {
     """,
     "tables": """
         t = stack(4)
-        half_put(t, 0, 7)
+        put(t, 0, 7 + (5 << 32))
         put(t, 1, -3)
         store(w, 0, half_at(t) + size(t, 1))
         store(w, 1, byte_at(t))
