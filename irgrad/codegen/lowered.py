@@ -84,3 +84,4 @@ class Lowered:
     replaceable: tuple[tuple[int, int], ...] = ()  # slots whose memory an export could take over, if it is free: (slot, export)
     uses: int = 0  # how often it was bound
     bind: Any = None  # what is made of it once that is often (`runtime.binding`)
+    linked: Any = None  # and of its uses in loops (`runtime.repeated`); False if there is nothing

@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from irgrad.ir.plan import contiguous
 from irgrad.ir.sizes import is_any
 
 BLOCK = 128
@@ -514,3 +515,15 @@ class NestText:
 def _own(text: str, varying: set[str], number: int) -> str:
     """`text` with the variables of the number-th element of a row."""
     return _VARIABLE.sub(lambda name: f"{name[0]}_{number}" if name[0] in varying else name[0], text)
+
+
+def copy_kernel(strides: tuple[int, ...], shape: tuple[int, ...], name: str, is_apart: bool) -> tuple[str, list[int]]:
+    """Text and sizes of a kernel that copies an array of the dtype `name` with these strides into a contiguous one."""
+    nest = Nest(shape, ())
+    a, b = nest.access("p0", strides), nest.access("p1", contiguous(shape))
+    nest.body.extend([f"v1 = load(p0, @{a}@)", f"store(p1, @{b}@, v1)"])  # as lowering writes it
+    lines, sizes = NestText(nest, 0).write()
+    name = name if name != "float16" else "int16"  # bits of a dtype that kernels do not compute with
+    heads = [f"scoped_{name}(p, {k}, {k}, 2)" if is_apart else f"pointer_{name}(p, {k})" for k in (0, 1)]
+    head = ["def kernel(p, n):", *[f"    p{k} = {text}" for k, text in enumerate(heads)]]
+    return "\n".join([*head, *[line if line.startswith("    ") else f"    {line}" for line in lines], "    return 0", ""]), sizes

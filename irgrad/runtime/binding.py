@@ -6,7 +6,7 @@ user's program binds thousands of times is a function of straight-line code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from irgrad.codegen.lowered import HostRow, Lowered, Ref
@@ -16,12 +16,24 @@ OFTEN = 4  # uses from which a template has a function
 Bound: TypeAlias = "tuple[Sequence[list[int]], Sequence[int | None]]"
 
 
+class Symbols(dict[str, int]):
+    """References of routines by name, `find` for those that are new."""
+
+    def __init__(self, find: Callable[[str], int]) -> None:
+        super().__init__()
+        self.find = find
+
+    def __missing__(self, name: str) -> int:
+        found = self[name] = self.find(name)
+        return found
+
+
 def bind(
     lowered: Lowered, slots: Sequence[int], buffers: Sequence[int], starts: Sequence[tuple[int, ...]], symbols: Mapping[str, int]
 ) -> Bound:
     """The references of each row (of a host row its operands' and its result's), and of each export (None for a number)."""
+    lowered.uses += 1
     if lowered.bind is None:
-        lowered.uses += 1
         if lowered.uses < OFTEN:
             return _interpreted(lowered, slots, buffers, starts, symbols)
         lowered.bind = _compiled(lowered)
@@ -29,11 +41,12 @@ def bind(
     return bound
 
 
-def _pointers(row: Any) -> list[Ref | str]:
+def pointers(row: Any) -> list[Ref | str]:
+    """What a row refers to: of a host row its operands and its result."""
     if isinstance(row, HostRow):
         return [operand[0] for operand in row.operands if isinstance(operand, tuple)] + [row.result[0]]
-    pointers: list[Ref | str] = row.pointers
-    return pointers
+    found: list[Ref | str] = row.pointers
+    return found
 
 
 def _interpreted(
@@ -48,19 +61,20 @@ def _interpreted(
             offset += sum([start * stride for start, stride in zip(starts[k], strides, strict=True)])
         return (slots if kind == "slot" else buffers)[index] + (offset << REF_BITS)
 
-    rows = [[reference(ref) for ref in _pointers(row)] for row in lowered.rows]
+    rows = [[reference(ref) for ref in pointers(row)] for row in lowered.rows]
     return rows, [None if export.ref is None else reference(export.ref) for export in lowered.exports]
 
 
 def _compiled(lowered: Lowered) -> Any:
-    rows = "".join(f"[{', '.join(map(_text, _pointers(row)))}], " for row in lowered.rows)
-    exports = "".join(f"{'None' if export.ref is None else _text(export.ref)}, " for export in lowered.exports)
+    rows = "".join(f"[{', '.join(map(text_of, pointers(row)))}], " for row in lowered.rows)
+    exports = "".join(f"{'None' if export.ref is None else text_of(export.ref)}, " for export in lowered.exports)
     space: dict[str, Any] = {}
     exec(compile(f"def bound(S, B, T, Y):\n    return ({rows}), ({exports})\n", "<irgrad binding>", "exec"), space)
     return space["bound"]
 
 
-def _text(ref: Ref | str) -> str:
+def text_of(ref: Ref | str) -> str:
+    """A reference in terms of slots S, buffers B, starts T and symbols Y."""
     if isinstance(ref, str):
         return f"Y[{ref!r}]"
     kind, index = ref.home

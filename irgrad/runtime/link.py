@@ -7,7 +7,6 @@ and appends references. Nothing is compiled for a template that any function of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,16 +23,18 @@ from irgrad.codegen.team import TEAM, prepare
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.sizes import Structures
-from irgrad.ir.template import Instance, TemplateTable
-from irgrad.runtime.binding import bind
+from irgrad.ir.template import Instance, Template, TemplateTable
+from irgrad.runtime.binding import Symbols, bind
 from irgrad.runtime.lowering import LinkCounts, lowered_instance
 from irgrad.runtime.memory import Arena, Buffer, Place, States, copied
 from irgrad.runtime.recompute import Schedule, plan
+from irgrad.runtime.repeated import OFTEN, Repeated, repeated
 from irgrad.runtime.runs import Forms, Runs
 from irgrad.runtime.tables import Tables
 from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse, analyse_limb, extends
 from irgrad.runtime.turns import checkpoint
 
+_FLOAT64 = np.dtype(np.float64)
 _GUARDED = {"bool": np.dtype(bool), "int": np.dtype(np.int64), "bits": np.dtype(np.float64)}
 
 
@@ -47,18 +48,6 @@ class Use:
     bound: list[Place]
     slots: list[int]
     buffers: list[Buffer | None]
-
-
-class Symbols(dict[str, int]):
-    """References of routines by name, `find` for those that are new."""
-
-    def __init__(self, find: Callable[[str], int]) -> None:
-        super().__init__()
-        self.find = find
-
-    def __missing__(self, name: str) -> int:
-        found = self[name] = self.find(name)
-        return found
 
 
 @dataclass
@@ -103,7 +92,7 @@ class Linker:
     def reset(self) -> None:
         self.tables = Tables()
         self.numbers = Numbers()
-        self.literals: dict[tuple[int, Any], tuple[int, Any]] = {}  # (id, dtype) of a float -> its reference, itself
+        self.literals: dict[int, tuple[int, Any]] = {}  # id of a float -> its reference, itself
         self.symbols = Symbols(self.symbol)
         self.symbol_addresses: list[int] = []
         self.leaves: dict[int, Any] = {}
@@ -118,6 +107,7 @@ class Linker:
         self.schedules: dict[PathNode, Schedule] = {}
         self.arena_top = 0
         self.states = States()
+        self.repeated: dict[Template, Repeated] = {}  # of the limb at hand: how the latest use of a template was linked
         self.flops = 0  # of the node at hand
         self.parallel_rows = 0
         self.silent = False  # only follow where values are
@@ -189,6 +179,7 @@ class Linker:
         self.counts, self.is_broken = counts, True
         line = limb.ancestry()
         first, places, arena = self.states.nearest(line)
+        self.repeated = {}
         self.silent = True
         for node in line[first:]:
             if node.place == 0:
@@ -219,6 +210,7 @@ class Linker:
         """Leave the values of the prefix that this limb does not need."""
         for value in [value for value in places if value not in limb.last]:
             self.drop(value, places.pop(value), arena)
+        self.repeated = {}
         path = limb.nodes[0].path
         for value in limb.external:
             if value not in places and path[value].op is None:
@@ -258,9 +250,10 @@ class Linker:
         outputs: list[int] = [o for o in node.outputs if type(o) is int] if node.outputs is not None else []
         schedule = self.schedule(node, outputs)
         direct = self.direct_outputs(node, outputs) if node.is_leaf else {}
-        for position, instance in enumerate(schedule.instances):
-            dying = schedule.dying[position]
-            self.instance(instance, node, places, arena, dying, schedule.kept[position], direct)
+        for instance, dying, kept in zip(schedule.instances, schedule.dying, schedule.kept, strict=False):  # `dying` has an end of its own
+            known = self.repeated.get(instance.template)
+            if known is None or not self.again(known, known.link(instance, places, arena, dying, kept, direct, self.literal, self.symbols)):
+                self.instance(instance, node, places, arena, dying, kept, direct)
             for value in dying:
                 self.forget(value, places, arena)
             checkpoint()
@@ -345,7 +338,12 @@ class Linker:
         results = [instance.values[k] for k in shown[1]]
         bound = [places[value] for value in instance.externals]
         many = self.structures.has_many(template)
-        lowered = lowered_instance(template, shown[0], instance, path, bound, results, dying, direct, self.counts, many)
+        lowered, may_take, taken = lowered_instance(template, shown[0], instance, path, bound, results, dying, direct, self.counts, many)
+        if lowered.uses >= OFTEN:
+            if lowered.linked is None:
+                lowered.linked = repeated(lowered, shown[1], [p.strides for p in bound], may_take, taken) or False
+            if lowered.linked:
+                self.repeated[template] = lowered.linked
         slots = [p.ref for p in bound]
         for data in instance.literals:
             slots.append(self.literal(data.value, data.dtype))
@@ -380,13 +378,23 @@ class Linker:
                 if buffer.values == 0:
                     arena.release(buffer)
 
+    def again(self, known: Repeated, refs: tuple[list[int], ...] | None) -> bool:
+        """Write the rows of a use that its function has linked, with these references; False where it has not."""
+        if refs is None:
+            return False
+        if not self.silent:
+            self.flops += known.flops
+            for (source, sizes), each in zip(known.rows, refs, strict=True):
+                self.emit(source, each, sizes)
+        return True
+
     def literal(self, value: Any, dtype: np.dtype[Any]) -> int:
         """The reference of a number; a float of the user's program is asked for in every iteration."""
-        if type(value) is not float:
+        if type(value) is not float or dtype is not _FLOAT64:
             return reference(NUMBERS, self.numbers.offset(value, dtype))
-        known = self.literals.get((id(value), dtype))
+        known = self.literals.get(id(value))
         if known is None:
-            known = self.literals[id(value), dtype] = (reference(NUMBERS, self.numbers.offset(value, dtype)), value)
+            known = self.literals[id(value)] = (reference(NUMBERS, self.numbers.offset(value, dtype)), value)
         return known[0]
 
     def buffers(self, results: list[int], lowered: Lowered, arena: Arena, direct: dict[int, int]) -> tuple[list[int], list[Buffer | None]]:
@@ -453,16 +461,9 @@ class Linker:
                 use.bound[k], use.slots[k], use.buffers[k] = made, fresh.ref, fresh
 
     def copy_row(self, source: int, strides: tuple[int, ...], target: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        from irgrad.codegen.nest import Nest, NestText
+        from irgrad.codegen.nest import copy_kernel
 
-        nest = Nest(shape, ())
-        a, b = nest.access("p0", strides), nest.access("p1", contiguous(shape))
-        nest.body.extend([f"v1 = load(p0, @{a}@)", f"store(p1, @{b}@, v1)"])  # as lowering writes it
-        lines, sizes = NestText(nest, 0).write()
-        name = dtype.name if dtype.name != "float16" else "int16"  # bits of a dtype that kernels do not compute with
-        heads = [f"scoped_{name}(p, {k}, {k}, 2)" if self.is_apart else f"pointer_{name}(p, {k})" for k in (0, 1)]
-        head = ["def kernel(p, n):", *[f"    p{k} = {text}" for k, text in enumerate(heads)]]
-        text = "\n".join([*head, *[line if line.startswith("    ") else f"    {line}" for line in lines], "    return 0", ""])
+        text, sizes = copy_kernel(strides, shape, dtype.name, self.is_apart)
         self.emit(text, [source, target], sizes)
 
     def row(self, row: Any, refs: list[int], buffers: list[Buffer | None]) -> None:

@@ -110,16 +110,22 @@ def lowered_instance(
     direct: dict[int, int],
     counts: LinkCounts,
     many_sizes: bool,
-) -> Lowered:
-    """The rows for an instance: where external values die in it, `results` may take over their memory, but for those with their own."""
+) -> tuple[Lowered, list[int], list[int]]:
+    """The rows for an instance: where external values die in it, `results` may take over their memory, but for those with their own.
+
+    Returns the slots whose memory they could take over and those where they do as well.
+    """
     strides = tuple([p.strides for p in bound])
     lowered = lowered_template(template, exported, instance, records, strides, counts, many_sizes)
+    taken: list[int] = []
     if not lowered.replaceable:
-        return lowered
-    taken = []
+        return lowered, taken, taken
     for slot, export in lowered.replaceable:
         buffer = bound[slot].buffer
         alone = buffer is not None and buffer.values == 1 and sum(p.buffer is buffer for p in bound) == 1
         if alone and instance.externals[slot] in dying and results[export] not in direct:
             taken.append(slot)
-    return lowered_template(template, exported, instance, records, strides, counts, many_sizes, tuple(taken)) if taken else lowered
+    may_take = [slot for slot, _ in lowered.replaceable]
+    if taken:
+        lowered = lowered_template(template, exported, instance, records, strides, counts, many_sizes, tuple(taken))
+    return lowered, may_take, taken

@@ -40,6 +40,11 @@ class Buffer:
         return self.offset << REF_BITS  # the arena is base 0
 
 
+def rounded(nbytes: int) -> int:
+    """The size of a buffer."""
+    return max(-(-nbytes // 64) * 64 if nbytes >= 64 else -(-nbytes // 16) * 16, 16)
+
+
 class Arena:
     """Bump allocation with free lists by size."""
 
@@ -48,7 +53,7 @@ class Arena:
         self.free: dict[int, list[int]] = {}
 
     def allocate(self, nbytes: int) -> Buffer:
-        size = max(-(-nbytes // 64) * 64 if nbytes >= 64 else -(-nbytes // 16) * 16, 16)
+        size = rounded(nbytes)
         known = self.free.get(size)
         if known:
             return Buffer(known.pop(), size)
