@@ -79,7 +79,8 @@ def correlate(lowering: _Lowering, node: Node) -> Row:
     text.loop("a", extents["o"][0])
     text.loop("b", extents["o"][1])
     _loops(text, extents, deep, x, w, dtype, low is not None, along_result)
-    head = ["def kernel(p, n):", *(f"    {name} = pointer_{dtype.name}(p, {i})" for i, name in enumerate("xwo"))]
+    pointer = f"scoped_{dtype.name}"  # the result is new memory
+    head = ["def kernel(p, n):", *(f"    {name} = {pointer}(p, {i}, {int(name == 'o')}, 2)" for i, name in enumerate("xwo"))]
     pointers: list[Ref | str] = [lowering.ref(view) for view in (*views, lowering.view(node))]
     if low is not None:
         pointers.append(pointers[2])
@@ -105,7 +106,7 @@ def _loops(
     text.line("base = a * o0 + b * o1")
     for k in range(count):
         text.loop(f"i{k}", extents["o"][2 + k])
-    text.line(f"store(o, base + {_at('i', 'o', count)}, {zero})")
+    text.line(f"store(o, base + {_at('i', 'o', count - 1)}i{count - 1}, {zero})")
     text.depth = start
     text.loop("d", deep)
     outer = count - 1
@@ -178,4 +179,4 @@ def _view(lowering: _Lowering, node: Node, position: int) -> View:
 
 
 def _at(index: str, name: str, count: int) -> str:
-    return " + ".join(f"{index}{k} * {name}{k + 2}" for k in range(count))
+    return "".join(f"{index}{k} * {name}{k + 2} + " for k in range(count))

@@ -157,7 +157,8 @@ def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
     view = lowering.view(node)
     bshape, bstrides = buffer.aval.shape, view.strides
     dtype = dtype_name(node.aval.dtype)
-    pointers: list[Ref | str] = [lowering.ref(view)]
+    own = lowering.ref(view)
+    pointers: list[Ref | str] = [own]
     lines: list[str] = []
     count = len(node.operands) - 2
     head = ["def kernel(p, n):", f"    o = pointer_{dtype}(p, 0)"]
@@ -165,8 +166,12 @@ def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
     if not isinstance(value, Literal):
         value_view = lowering.view(value)
         value_strides = value_view.strides
-        head.append(f"    x = pointer_{dtype}(p, 1)")
-        pointers.append(lowering.ref(value_view))
+        given = lowering.ref(value_view)
+        pointers.append(given)
+        if given.home == own.home:
+            head.append(f"    x = pointer_{dtype}(p, 1)")
+        else:
+            head = ["def kernel(p, n):", f"    o = scoped_{dtype}(p, 0, 0, 2)", f"    x = scoped_{dtype}(p, 1, 1, 2)"]
     shape, sizes = _indices(lowering, node, 2, bshape, lines, pointers)
     target = _address(bstrides, count, sizes)
     depth, _ = _tail(lines, bshape[count:], len(shape) + 1, sizes)

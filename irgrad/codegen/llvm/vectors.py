@@ -61,7 +61,8 @@ class Total:
 
 def vectorised(function: Function, statement: ast.For, start: Value, stop: Value) -> bool:
     """Write a loop as vectors, where it can be."""
-    if any(isinstance(node, (ast.For, ast.While)) for each in statement.body for node in ast.walk(each)):
+    inside = {type(node) for each in statement.body for node in ast.walk(each)}
+    if inside & {ast.For, ast.While, ast.Return, ast.Break}:  # no loop that can be vectors, for LLVM neither
         return False
     name = statement.target.id if isinstance(statement.target, ast.Name) else ""
     if function.module.may_have_vectors and is_possible() and name not in (*function.kept, *function.loop_names, *function.assigned):

@@ -221,6 +221,16 @@ def test_indices_stay_numbers() -> None:
     assert not w.lines
 
 
+def test_loops_with_an_exit_need_no_vectoriser(rng: np.random.Generator) -> None:
+    source = kernel("""if load(p0, i0) > 100.0:
+            return 2
+        store(p2, 2 * i0, load(p0, i0))""")
+    assert machine.translated("kernel", source)[1] == binding.LIGHT
+    for length in (0, 3, 33):
+        for got, want in zip(*both(source.replace("100.0", "inf"), length, "float64", rng), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
 def test_loops_around_others_are_none() -> None:
     source = kernel("for i1 in range(3):\n            store(p2, i0 * 3 + i1, load(p0, i1))")
     (loop,) = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.For) and isinstance(node.body[0], ast.For)]
