@@ -63,8 +63,8 @@ class Turns:
                 self._resume()
             if self._rest.acquire(timeout=min(seconds + PATIENCE, threading.TIMEOUT_MAX)):
                 self._is_running = False
-        except BaseException:  # KeyboardInterrupt: whether the work goes on is not known, and nobody may wait for it
-            self._is_dropped = self.is_done = True
+        except BaseException:  # KeyboardInterrupt
+            self._break_off()
             raise
         finally:
             self._stepping.release()
@@ -80,11 +80,24 @@ class Turns:
         """Wait until the work is done."""
         with self._stepping:
             self._given = self._until = float("inf")
-            while not self.is_done:
-                if not self._is_running:
-                    self._resume()
-                self._rest.acquire()
-                self._is_running = False
+            try:
+                while not self.is_done:
+                    if not self._is_running:
+                        self._resume()
+                    self._rest.acquire()
+                    self._is_running = False
+            except BaseException:
+                self._break_off()
+                raise
+
+    def _break_off(self) -> None:
+        """Let the work end at its next checkpoint, wherever it stands or goes: its caller was interrupted and does not wait for it."""
+        self._is_dropped = self._is_running = True
+        self._until = 0.0
+        if self._thread is None or self._thread.ident is None:
+            self.is_done = True
+        with suppress(RuntimeError):  # the lock is free already
+            self._go.release()
 
     def drop(self) -> None:
         """Let the work end where it stands."""
@@ -126,7 +139,8 @@ class Turns:
         finally:
             self._end()
             self.is_done = True
-            self._rest.release()
+            with suppress(RuntimeError):  # who was interrupted has not taken it
+                self._rest.release()
 
     def _begin(self) -> None:
         """Collections find nothing in what is being made: they wait for the end of the turn."""
@@ -143,7 +157,9 @@ class Turns:
 
     def pause(self) -> bool:
         """Stand still if the time is over; did it? Called by the work. Raises Dropped where it is not wanted any more."""
-        if thread_time() < self._until and not self._is_dropped:
+        if self._is_dropped:
+            raise Dropped
+        if thread_time() < self._until:
             return False
         start = perf_counter()
         self._end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import time
 import warnings
@@ -553,20 +554,83 @@ def test_a_trace_whose_end_the_function_caught_is_forgotten(what: str) -> None:
         assert abs(compiled(5.0, n) - catches_all(5.0, n)) < 1e-9
 
 
-def test_work_whose_caller_is_interrupted_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = Turns(lambda: [checkpoint() for _ in range(5)] and None)
-    turns.step(0.0)
-    resume = turns._resume
+class Interrupted:
+    """A lock whose first wait Ctrl-C breaks off, before it is taken or after."""
 
-    def interrupted() -> None:
-        turns._is_running = True
+    def __init__(self, lock: Any, taken: bool) -> None:
+        self.lock, self.taken, self.is_first = lock, taken, True
+        self.release = lock.release
+
+    def acquire(self, *args: Any, **kwargs: Any) -> bool:
+        if not self.is_first:
+            return self.lock.acquire(*args, **kwargs)
+        self.is_first = False
+        if self.taken:
+            self.lock.acquire(timeout=0.05)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(turns, "_resume", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+
+@pytest.mark.parametrize("wait", ["step", "finish"])
+@pytest.mark.parametrize("where", ["before", "after", "resume", "start"])
+def test_work_whose_caller_is_interrupted_ends(where: str, wait: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def work() -> None:
+        try:
+            while True:
+                time.sleep(0.001)
+                checkpoint()
+        finally:
+            ended.append("work")
+
+    turns = Turns(work)
+    if where != "start":
         turns.step(0.0)
-    monkeypatch.setattr(turns, "_resume", resume)
-    assert turns.is_done
+    if where in ("resume", "start"):
+
+        def interrupted() -> None:
+            turns._is_running = True
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(turns, "_resume", interrupted)
+    else:
+        turns._rest = Interrupted(turns._rest, where == "after")  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        turns.step(0.0) if wait == "step" else turns.finish()
+    monkeypatch.undo()
     turns.step(0.1)
     turns.finish()
     turns.drop()
+    assert turns.is_done
+    if turns._thread is not None:
+        turns._thread.join(10.0)
+        assert not turns._thread.is_alive()
+    assert ended == (["work"] if where != "start" else [])
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers by signals")
+def test_an_interrupted_settle_leaves_nothing_behind() -> None:
+    """Ctrl-C while a long path is traced: no thread, no lock, and later calls are right."""
+    compiled = known(series, 3)
+    long = tolerance(3000)
+    for _ in range(2):
+        compiled(0.9, long)
+    assert compiled.stats().waiting == 1
+    threads = set(threading.enumerate())
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(1000):
+                compiled.settle()
+                time.sleep(0.001)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    compiled.settle()
+    assert compiled.stats().waiting == 0
+    for each in set(threading.enumerate()) - threads:
+        each.join(10.0)
+        assert not each.is_alive()
+    for count in (3, 3000, 3, 3000):
+        assert abs(compiled(0.9, tolerance(count)) - irgrad.grad(series)(0.9, tolerance(count))) < 1e-9
