@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import hashlib
 import linecache
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 from irgrad.codegen import callables, layout, objects, plain, processor, shipped, vector
 from irgrad.codegen.jobs import QUEUE, Job
 from irgrad.codegen.llvm.kinds import Unsupported
+from irgrad.codegen.locks import Lock
 from irgrad.codegen.store import Store, default_folder, environment
 from irgrad.config import CONFIG
 
@@ -69,7 +69,7 @@ class Library:
 
     def __init__(self) -> None:
         self.kernels: dict[str, Kernel] = {}
-        self.lock = threading.RLock()
+        self.lock = Lock()
         self.num_objects = 0  # made by LLVM in this process, for tests
         self._drivers: dict[str, Job[bytes]] = {}
         self._kept: list[Code] = []

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import ctypes
 import re
-import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from irgrad.codegen import elf, linker, vector
+from irgrad.codegen.locks import Lock
 
 HELPER = re.compile(rb"(?:numba|NRT)_\w+")
 NONE: Mapping[str, int] = MappingProxyType({})
-_lock = threading.Lock()
+_lock = Lock()
 _kept: list[Any] = []  # engines hold the code that they linked
 
 

@@ -26,7 +26,6 @@ import os
 import platform
 import re
 import signal
-import threading
 import time
 from typing import Any
 
@@ -35,6 +34,7 @@ import numpy as np
 from irgrad.codegen import objects
 from irgrad.codegen.compile import LIBRARY, Counts, Kernel, kernel_key
 from irgrad.codegen.llvm.kinds import Unsupported
+from irgrad.codegen.locks import Lock
 from irgrad.codegen.split import CHUNK_OF, SPLIT
 from irgrad.config import CONFIG
 
@@ -289,7 +289,7 @@ class Team:
         self.asked = 1  # threads that the configuration asked for last, the caller's included
         self.is_gone = False  # in a forked child, at exit, or where there are no POSIX threads
         self._code = (0, 0)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._library: Any = None
 
     def start(self) -> None:

@@ -527,3 +527,72 @@ def test_sums_in_small_integers() -> None:
         for found, want in zip(compiled(x), f(x), strict=True):
             assert found.dtype == want.dtype
             np.testing.assert_array_equal(found, want)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, irgrad.jit], ids=["eager", "compiled"])
+def test_pieces_are_joined_as_the_directive_says(wrap: Any) -> None:
+    x, y = np.arange(3.0), np.arange(6.0).reshape(2, 3)
+    cases: list[tuple[Any, Any]] = [
+        (lambda x: np.r_["0,2", x, 2 * x], x),
+        (lambda x: np.r_["-1", x, x], y),
+        (lambda x: np.r_["1,2,0", x, 0:3, [4.0, 5.0, 6.0]], x),
+        (lambda x: np.r_["0,3,1", x, x], x),
+        (lambda x: np.r_["1,3,-1", x, y], x),
+        (lambda x: np.r_["0,2,0", x, x[0], 1.0], x),
+        (lambda x: np.c_["0,2", x, x], x),
+        (lambda x: np.c_[x, 0:3, [4.0, 5.0, 6.0]], x),
+        (lambda x: np.c_["0", x, x], y),
+    ]
+    for f, v in cases:
+        want = f(v)
+        for g in [wrap(f)] * 3:
+            np.testing.assert_array_equal(g(v), want)
+        weights = np.arange(1.0, want.size + 1).reshape(want.shape)
+        slope = wrap(irgrad.grad(lambda v, f=f, weights=weights: np.sum(f(v) ** 2 * weights)))(v)
+        assert abs(np.sum(slope * v) - 2 * np.sum((f(v) - f(0 * v)) * f(v) * weights)) < 1e-9  # the function is affine
+    for f, error in [(lambda x: np.r_["r", x], irgrad.errors.UnsupportedError), (lambda x: np.r_["0,z", x], ValueError)]:
+        with pytest.raises(error, match=r"test_handlers_numpy\.py"):
+            irgrad.grad(lambda x, f=f: np.sum(f(x)))(x)
+
+
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
+def test_complex_numbers_in_order_and_in_real_arrays() -> None:
+    z = np.array([1 + 2j, -1 - 1j, 3, 1 - 5j, np.nan, 2 + 1j * np.nan])
+    cases: list[tuple[Any, Any]] = [
+        (lambda z: np.nanmedian(z), z),
+        (lambda z: np.nanmedian(z[:5], keepdims=True), z),
+        (lambda z: np.nanmedian(z.reshape(2, 3), axis=1), z),
+        (lambda z: np.clip(z, 0, 1), z.astype(np.complex64)),
+        (lambda z: np.clip(z, -1j, z * 2), z),
+        (lambda z: np.clip(z.real, 0, 1 + 1j), z),
+        (lambda x: np.full_like(x, 1j + 2), np.ones(3)),
+        (lambda x: x + np.full(3, 2j + 1, dtype=float), np.ones(3)),
+    ]
+    for f, v in cases:
+        with np.errstate(all="ignore"):
+            want = f(v)
+            for g in [irgrad.jit(f)] * 3:
+                found = g(v)
+                assert found.dtype == want.dtype
+                np.testing.assert_array_equal(found, want)
+
+
+def test_axes_that_numpy_refuses_are_refused() -> None:
+    x = np.arange(6.0).reshape(2, 3)
+    folds: list[Any] = [np.sum, np.prod, np.mean, np.std, np.max, np.ptp, np.count_nonzero, np.nansum, np.any, np.cumsum, np.argmax]
+    for function in folds:
+        bad: list[Any] = [True, [1], (True,), np.array([1]), 1.0]
+        for axis in bad:
+            f = lambda x, function=function, axis=axis: function(x, axis=axis)
+            with pytest.raises(TypeError):
+                f(x)
+            with pytest.raises(TypeError, match=r"test_handlers_numpy\.py"):
+                irgrad.jit(f)(x)
+    for function in (np.median, np.average, np.flip):
+        loose: list[Any] = [np.array([1]), [1], (1,)] if function is not np.flip else [np.array([1]), (1,)]
+        for axis in loose:
+            f = lambda x, function=function, axis=axis: function(x, axis=axis)
+            np.testing.assert_array_equal(irgrad.jit(f)(x), f(x))
+    for join in (lambda x: np.concatenate([x, x], axis=True), lambda x: np.append(x, x, axis=True)):
+        with pytest.raises(TypeError):
+            irgrad.jit(join)(x)

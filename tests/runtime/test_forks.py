@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import irgrad
+from irgrad.codegen.compile import LIBRARY
+from irgrad.codegen.llvm import binding
 from irgrad.runtime import forks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -59,3 +61,25 @@ def test_a_fork_waits_for_a_trace_or_forgets_it(monkeypatch: pytest.MonkeyPatch)
         thread.join()
         assert all(abs(fast(v) - np.sin(v) * 2.0 * v) < 1e-12 for v in (0.5, 0.7, 0.9, 1.5))
         assert not forks._taken.locks
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_compiles_whatever_another_thread_held() -> None:
+    """The library of kernels is another thread's at the fork."""
+    held, gate = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with LIBRARY.lock, binding._starting:
+            held.set()
+            gate.wait(60.0)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(20.0)
+    try:
+        assert child_answers(lambda: irgrad.jit(lambda x: np.sum(x * 41.5 - 2.0)).compile(np.ones(3))(np.ones(3)) == 118.5)
+    finally:
+        gate.set()
+        thread.join()
+    with LIBRARY.lock:
+        assert child_answers(lambda: irgrad.jit(lambda x: np.prod(x * 2.0 - 0.5)).compile(np.ones(3))(np.ones(3)) == 3.375)

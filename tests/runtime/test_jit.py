@@ -454,3 +454,15 @@ def test_numbers_that_were_handed_out_stay() -> None:
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(jitted, [float(k % 7) for k in range(400)])) == [3.0 * (k % 7) ** 2 for k in range(400)]
     assert jitted.stats().eager_calls == 1
+
+
+def test_a_static_nan_is_one_signature() -> None:
+    values: list[Any] = [float("nan"), np.float64("nan"), complex("nan"), (1, float("nan")), (1, (float("nan"), "a"))]
+    for value in values:
+        fresh = lambda value: type(value)(map(fresh, value)) if type(value) is tuple else value * 1 if value != value else value
+        jitted = irgrad.jit(lambda x, s: x * 2.0, static_argnums=1)
+        for _ in range(5):
+            assert jitted(3.0, fresh(value)) == 6.0
+        assert len(jitted.variants) == 1
+        jitted(3.0, 1.0)
+        assert len(jitted.variants) == 2

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import threading
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from irgrad.codegen import processor
 from irgrad.codegen.llvm.kinds import Unsupported
+from irgrad.codegen.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ def _way() -> Compiler:
 
 
 _found: list[Compiler] = []
-_starting = threading.RLock()
+_starting = Lock()
 
 
 def _library() -> Any:

@@ -522,6 +522,20 @@ def axis_index(axis: Any, ndim: int) -> int:
     return index % ndim if ndim else 0
 
 
+def exact_axis(axis: Any) -> Any:
+    """An axis argument of a function of numpy's that takes no bool and no list for one, where others do.
+
+    Raises TypeError for these.
+    """
+    if (
+        isinstance(axis, (bool, list))
+        or (isinstance(axis, np.ndarray) and axis.ndim)
+        or (type(axis) is tuple and True in [isinstance(each, bool) for each in axis])
+    ):
+        raise TypeError(f"an integer is required for the axis, not {type(axis).__name__}")
+    return axis
+
+
 def axis_tuple(axis: Any, ndim: int) -> Shape:
     """Axes in range in the given order; None means all of them.
 
@@ -529,7 +543,7 @@ def axis_tuple(axis: Any, ndim: int) -> Shape:
     """
     if axis is None:
         return tuple(range(ndim))
-    if not isinstance(axis, _SEQUENCES):
+    if not isinstance(axis, _SEQUENCES) and not (isinstance(axis, np.ndarray) and axis.ndim == 1):
         return (axis_index(axis, ndim),)
     axes = tuple(axis_index(a, ndim) for a in axis)
     if len(set(axes)) != len(axes):

@@ -188,6 +188,8 @@ def _filled(trace: Trace, shape: tuple[int, ...], value: Any, dtype: np.dtype[An
     target = dtype_of(value) if dtype is None else dtype
     if target.kind not in "biufc":
         return np.full(shape, unwrap(value), target)
+    if target.kind != "c" and isinstance(unwrap(value), (complex, np.complexfloating)):
+        value = NP.real(value)  # numpy casts, and warns
     if type(value) is Tracer or isinstance(value, np.ndarray):
         value = cast(trace, value, target)
         return (

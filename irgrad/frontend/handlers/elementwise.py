@@ -173,6 +173,8 @@ def clip(
         return apply(trace, "maximum", lambda v, lo: np.clip(v, lo, None), x, low)
     if low is None:
         return apply(trace, "minimum", lambda v, hi: np.clip(v, None, hi), x, high)
+    if "c" in [np.result_type(weak_of(each)).kind for each in (x, low, high)]:  # in the order of real, then imaginary parts
+        return apply(trace, "minimum", np.minimum, apply(trace, "maximum", np.maximum, x, low), high)
     return apply(trace, "clip", np.clip, x, low, high)
 
 

@@ -16,6 +16,7 @@ from irgrad.frontend.handlers.core import (
     axis_index,
     cast,
     dtype_of,
+    exact_axis,
     find_tracer,
     form_of,
     fresh,
@@ -55,7 +56,7 @@ def joined(trace: Trace, xs: list[Any], axis: Any) -> Any:
         return fresh(trace, join(trace, xs, 0), *xs)
     if not all(shape_of(x) for x in xs):
         raise ValueError("zero-dimensional arrays cannot be concatenated")
-    return fresh(trace, join(trace, xs, axis_index(axis, len(shape_of(xs[0])))), *xs)
+    return fresh(trace, join(trace, xs, axis_index(exact_axis(axis), len(shape_of(xs[0])))), *xs)
 
 
 @handles(np.concatenate)
@@ -201,14 +202,39 @@ class Joiner:
         return run(found._trace, "c_" if self.columns else "r_", self.join, (items,), {})
 
     def join(self, trace: Trace, items: tuple[Any, ...]) -> Any:
+        axis, least, place = (-1, 2, 0) if self.columns else (0, 1, -1)
+        if isinstance(items[0], str):
+            axis, least, place = _directive(items[0], (axis, least, place))
+            items = items[1:]
+        if any(isinstance(item, str) for item in items):
+            raise ValueError("special directives must be the first entry.")
         pieces = [self.plain[item] if isinstance(item, slice) else item for item in items]
-        if any(isinstance(piece, str) for piece in pieces):
-            unsupported("r_ with a directive string", "use np.concatenate or np.stack")
         dtype = np.result_type(*[weak_of(p) if not isinstance(p, (list, tuple)) else dtype_of(as_array(trace, p)) for p in pieces])
-        xs = [reshape(trace, x, shape_of(x) or (1,)) for x in parts_of(trace, pieces, dtype)]
-        if not self.columns:
-            return joined(trace, xs, 0)
-        return joined(trace, [x if len(shape_of(x)) > 1 else reshape(trace, x, (*shape_of(x), 1)) for x in xs], -1)
+        xs = parts_of(trace, pieces, dtype)
+        return joined(trace, [_padded(trace, x, least, place) for x in xs], axis)
+
+
+def _directive(text: str, default: tuple[int, int, int]) -> tuple[int, int, int]:
+    """What the first entry says: the axis, the least number of axes, and where the axes of a piece with fewer are put."""
+    if text in ("r", "c"):
+        unsupported(f"r_[{text!r}, ...], a matrix", "use np.concatenate or np.stack")
+    try:
+        given = tuple(int(each) for each in text.split(","))
+    except ValueError:
+        raise ValueError(f"unknown special directive {text!r}") from None
+    return (given + default[len(given) :])[:3]  # type: ignore[return-value]
+
+
+def _padded(trace: Trace, x: Any, least: int, place: int) -> Any:
+    """Axes of length one around those of `x`, which begin at `place` (from the end, if it is negative)."""
+    shape = shape_of(x)
+    more = least - len(shape)
+    if more <= 0:
+        return x
+    if not shape:
+        return reshape(trace, x, (1,) * least)
+    before = max(0, min(place if place >= 0 else place + more + 1, more))
+    return reshape(trace, x, (1,) * before + tuple(shape) + (1,) * (more - before))
 
 
 PUBLIC[np.r_] = Joiner(np.r_, False)

@@ -184,7 +184,7 @@ _place(np.nanargmin, "argmin", np.inf)
 @handles(np.nanmedian)
 def nanmedian(trace: Trace, a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = NO_VALUE) -> Any:
     refuse("nanmedian", out=out)
-    rows = Rows(trace, a, axis)
+    rows = Rows(trace, a, axis, real=False)
     if rows.size == 0:
         return nanmean(trace, a, axis, keepdims=keepdims)
     count = _numbers(trace, rows)

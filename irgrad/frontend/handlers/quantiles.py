@@ -40,9 +40,9 @@ ENTRIES = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest") 
 class Rows:
     """An array with the reduced axes last, as one, and sorted along it (nan last)."""
 
-    def __init__(self, trace: Trace, a: Any, axis: Any, wide: bool = True) -> None:
+    def __init__(self, trace: Trace, a: Any, axis: Any, wide: bool = True, real: bool = True) -> None:
         x = as_array(trace, a)
-        if dtype_of(x).kind == "c":
+        if real and dtype_of(x).kind == "c":
             raise TypeError("a must be an array of real numbers")
         self.shape = shape = shape_of(x)
         self.axes = axes = tuple(sorted(axis_tuple(axis, len(shape))))
@@ -50,7 +50,7 @@ class Rows:
         self.size = n = size_of([shape[i] for i in axes])
         self.order = rest + axes
         rows = reshape(trace, transpose(trace, x, self.order), (*(shape[i] for i in rest), n))
-        self.rows = rows if not wide or dtype_of(x).kind == "f" else cast(trace, rows, np.float64)
+        self.rows = rows if not wide or dtype_of(x).kind in "fc" else cast(trace, rows, np.float64)
         self.last = len(rest)
         self.ordered = call(trace, "sort", self.rows, axis=self.last)
 

@@ -20,6 +20,7 @@ from irgrad.frontend.handlers.core import (
     call,
     cast,
     dtype_of,
+    exact_axis,
     full,
     handles,
     join,
@@ -48,6 +49,7 @@ def keeps(keepdims: Any) -> bool:
 def reduce(trace: Trace, name: str, x: Any, axis: Any, keepdims: Any) -> Any:
     """A reducing primitive over numpy's axis and keepdims."""
     shape = shape_of(x)
+    axis = exact_axis(axis)
     if not shape and type(axis) is int and axis in (0, -1):
         axis = None  # as numpy's ufuncs see it
     axes = tuple(sorted(axis_tuple(axis, len(shape))))
@@ -285,6 +287,7 @@ def std(
 def average(trace: Trace, a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = NO_VALUE) -> Any:
     x = operand(trace, a)
     shape = shape_of(x)
+    axis = axis if axis is None else axis_tuple(axis, len(shape))
     if weights is None:
         made = mean(trace, x, axis, keepdims=keepdims)
         scale: Any = full(trace, shape_of(made), _extent(shape, axis), dtype_of(made)) if returned else None
@@ -325,7 +328,7 @@ def _place(name: str, function: Any) -> None:
         refuse(name, out=out)
         x = operand(trace, a)
         shape = shape_of(x)
-        flat = axis is None or not shape
+        flat = exact_axis(axis) is None or not shape
         if flat:
             axis_index(axis or 0, max(len(shape), 1))
             x = reshape(trace, x, (_extent(shape, None),))
@@ -343,7 +346,7 @@ _place("argmin", np.argmin)
 def _scan(trace: Trace, name: str, a: Any, axis: Any, dtype: Any) -> Any:
     x = numbers(trace, a, dtype)
     shape = shape_of(x)
-    if axis is None or not shape:
+    if exact_axis(axis) is None or not shape:
         axis_index(axis or 0, max(len(shape), 1))
         made = call(trace, name, reshape(trace, x, (_extent(shape, None),)), axis=0)
     else:
