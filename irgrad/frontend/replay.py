@@ -33,14 +33,21 @@ _ours: dict[Primitive, bool] = {}
 
 
 class _Known:
-    """A plan, and its functions once a second segment has confirmed it: for values that a later walk may meet, and for others."""
+    """A plan, which a second segment has to confirm, and its functions: for values that a later walk may meet, and for others."""
 
-    __slots__ = ("functions", "kind", "plan")
+    __slots__ = ("functions", "is_confirmed", "kind", "plan")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.is_confirmed = False
         self.kind = Kind()  # of what it records
         self.functions: dict[bool, Callable[..., None]] = {}
+
+    def function(self, light: bool) -> Callable[..., None]:
+        found = self.functions.get(light)
+        if found is None:
+            found = self.functions[light] = compile_plan(self.plan, light)
+        return found
 
 
 class Run(NamedTuple):
@@ -127,12 +134,12 @@ class Replays:
                 if len(_plans) >= MAX_PLANS:
                     _plans.clear()
                 _plans[key] = None if plan is None else _Known(plan)
-            elif not known.functions:  # type: ignore[union-attr]
+            elif not known.is_confirmed:  # type: ignore[union-attr]
                 plan = self.capture(walk, stretch, run, entry)
                 if plan is None or plan != known.plan:  # type: ignore[union-attr]
                     _plans[key] = None
                 else:
-                    known.functions = {light: compile_plan(plan, light) for light in (False, True)}  # type: ignore[union-attr]
+                    known.is_confirmed = True  # type: ignore[union-attr]
             else:
                 self.play(walk, run, entry, known)  # type: ignore[arg-type]
         for ct in walk.cts.values():
@@ -184,7 +191,7 @@ class Replays:
             del cts[i]
             if masks:
                 masks.pop(i, None)
-        known.functions[self.light](walk, trace, self.freezer, len(trace.tape), first, run.externals, entry.held, trace.segment, known.kind)
+        known.function(self.light)(walk, trace, self.freezer, len(trace.tape), first, run.externals, entry.held, trace.segment, known.kind)
         if self.light and not masks:
             for held in entry.held[: len(entry.positions)]:
                 self.freezer.drop(held)

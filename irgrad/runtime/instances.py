@@ -83,16 +83,20 @@ class _Marks:
 
     def block(self, block: Block) -> None:
         """`records` of a block, by what is asked of it."""
-        a, b = block.first - self.start, block.last - self.start
-        asked = bytes(self.live[a:b])
-        known = block.kind.memo.get(asked)
+        first, last, kind, externals = block
+        start, live, exported = self.start, self.live, self.exported
+        asked = bytes(live[first - start : last - start])
+        known = kind.memo.get(asked)
         if known is None:
-            known = block.kind.memo[asked] = self.look(block, asked)
-        live, used = known
-        self.live[a:b] = live
-        externals = block.externals
-        for n in used:
-            self.need(externals[n])
+            known = kind.memo[asked] = self.look(block, asked)
+        flags, used = known
+        live[first - start : last - start] = flags
+        for n in used:  # `need`
+            index = externals[n]
+            if index < start:
+                self.uses.add(index)
+            else:
+                live[index - start] = exported[index - start] = 1
 
     def look(self, block: Block, asked: bytes) -> tuple[bytes, tuple[int, ...]]:
         """Which records of a block are live, and which external values they use."""
@@ -166,16 +170,14 @@ def _instances(marks: _Marks, blocks: Sequence[Block], table: TemplateTable) -> 
     path, start, live = marks.path, marks.start, marks.live
     if live.count(1) <= JOINED:
         blocks = ()
-    runs: list[Block | list[int]] = []
+    runs: list[tuple[Block, _Live] | list[int]] = []
     current: list[int] = []
     segment: Any = None
     at = start
     for block in (*blocks, None):
         first, last = (marks.end, marks.end) if block is None else (block.first, block.last)
-        if block is not None and _is_whole(marks, block, table.long):
-            pieces: tuple[range, ...] = (range(at, first),)
-        else:
-            pieces, block = (range(at, first), range(first, last)), None
+        found = _whole(marks, block, table.long) if block is not None else None
+        pieces = (range(at, first),) if found is not None else (range(at, first), range(first, last))
         for piece in pieces:
             for index in piece:
                 record = path[index]
@@ -186,12 +188,12 @@ def _instances(marks: _Marks, blocks: Sequence[Block], table: TemplateTable) -> 
                         runs += _cut(path, current, table.long)
                     current, segment = [], record.segment
                 current.append(index)
-        if block is not None:
+        if block is not None and found is not None:
             if current:
                 runs += _cut(path, current, table.long)
                 current = []
             segment = None
-            runs.append(block)
+            runs.append((block, found))
         at = last
     if current:
         runs += _cut(path, current, table.long)
@@ -207,28 +209,32 @@ def _instances(marks: _Marks, blocks: Sequence[Block], table: TemplateTable) -> 
                         marks.exported[operand - start] = 1
     for run in runs:
         checkpoint()
-        yield _instance(marks, run, table) if type(run) is list else _block_instance(marks, run, table)  # type: ignore[arg-type]
+        yield _instance(marks, run, table) if isinstance(run, list) else _block_instance(marks, run[0], run[1], table)
 
 
-def _is_whole(marks: _Marks, block: Block, long: int) -> bool:
-    """Is a block all of its segment, and of a length that is not cut?"""
-    path, first, last = marks.path, block.first, block.last
-    if first > marks.start and path[first - 1].segment == path[first].segment:
-        return False
+class _Live:
+    """Where in blocks of a kind, some of whose values are live, live operations are, and where slices whose offsets are data."""
+
+    __slots__ = ("dynamic", "offsets")
+
+    def __init__(self, path: Sequence[Record], first: int, live: bytes) -> None:
+        self.offsets = [k for k, flag in enumerate(live) if flag and (op := path[first + k].op) is not None and not op.traits & GUARD]
+        self.dynamic = _dynamic(path, first, self.offsets)
+
+
+def _whole(marks: _Marks, block: Block, long: int) -> _Live | None:
+    """What of a block is live, if it is all of its segment, and of a length that is not cut."""
+    first, last, kind, _ = block
+    path, start = marks.path, marks.start
+    if first > start and path[first - 1].segment == path[first].segment:
+        return None
     if last < marks.end and path[last].segment == path[last - 1].segment:
-        return False
-    return 0 < len(_places(marks, block)[0]) <= long
-
-
-def _places(marks: _Marks, block: Block) -> tuple[list[int], list[int]]:
-    """Where in a block live operations are, and where slices whose offsets are data."""
-    path, first = marks.path, block.first
-    live = bytes(marks.live[first - marks.start : block.last - marks.start])
-    known: tuple[list[int], list[int]] | None = block.kind.memo.get((live, "places"))
-    if known is None:
-        offsets = [k for k, flag in enumerate(live) if flag and (op := path[first + k].op) is not None and not op.traits & GUARD]
-        known = block.kind.memo[live, "places"] = (offsets, _dynamic(path, first, offsets))
-    return known
+        return None
+    live = bytes(marks.live[first - start : last - start])
+    found: _Live | None = kind.memo.get((live, "places"))
+    if found is None:
+        found = kind.memo[live, "places"] = _Live(path, first, live)
+    return found if 0 < len(found.offsets) <= long else None
 
 
 def _instance(marks: _Marks, run: list[int], table: TemplateTable) -> Instance:
@@ -277,28 +283,29 @@ def _dynamic(path: Sequence[Record], first: int, offsets: Sequence[int]) -> list
     return found
 
 
-def _block_instance(marks: _Marks, block: Block, table: TemplateTable) -> Instance:
-    path, first = marks.path, block.first
-    a, b = first - marks.start, block.last - marks.start
-    live = bytes(marks.live[a:b])
-    kind = block.kind
-    offsets, dynamic = _places(marks, block)
+def _block_instance(marks: _Marks, block: Block, live: _Live, table: TemplateTable) -> Instance:
+    path, first, externals = marks.path, block.first, block.externals
     pattern: tuple[int, ...] = ()
-    if dynamic:
-        numbers: dict[Any, int] = {}
-        records = [path[first + offset] for offset in dynamic]
-        pattern = tuple([numbers.setdefault((r.operands[0], r.params["start"]), len(numbers)) for r in records])
-    form: _Form | None = table.forms.get((kind, live, pattern))
+    if live.dynamic:
+        places = [(record.operands[0], record.params["start"]) for record in [path[first + offset] for offset in live.dynamic]]
+        if len(set(places)) < len(places):
+            numbers: dict[Any, int] = {}
+            pattern = tuple([numbers.setdefault(place, len(numbers)) for place in places])
+    forms = table.forms.get(live)
+    if forms is None:
+        forms = table.forms[live] = {}
+    form: _Form | None = forms.get(pattern)
     if form is None:
-        instance = table.instance(path, [first + offset for offset in offsets])
-        form = table.forms[kind, live, pattern] = _Form(instance.template, block, instance, path)
-    externals = block.externals
-    values = range(first, first + form.count) if form.count else [first + offset for offset in form.offsets]
-    literals = [path[first + p].operands[k] for p, k in form.literals]
+        instance = table.instance(path, [first + offset for offset in live.offsets])
+        form = forms[pattern] = _Form(instance.template, block, instance, path)
     made = Instance(
-        form.template, values, [externals[n] for n in form.externals], literals, [path[first + p].params["start"] for p in form.starts]
+        form.template,
+        range(first, first + form.count) if form.count else [first + offset for offset in form.offsets],
+        [externals[n] for n in form.externals],
+        [path[first + p].operands[k] for p, k in form.literals],
+        [path[first + p].params["start"] for p in form.starts],
     )
-    exported = bytes(marks.exported[a:b])
+    exported = bytes(marks.exported[first - marks.start : block.last - marks.start])
     if exported not in form.exports:
         form.exports.add(exported)
         form.template.export([position for position, offset in enumerate(form.offsets) if exported[offset]])
