@@ -17,10 +17,9 @@ GENERAL = """\
   this, and LLVM is loaded while a function is traced.
 - **Time to compiled**, warm, of long loops is tracing: 3 us a recorded operation, and linking. JAX's figure there is of a loop rewritten
   with `lax.scan`, which traces its body once; so does `irgrad.scan`.
-- **Memory**: large arrays are not computed by traces. Of small cases it is what a first program takes, 0.6 MB (modules, tables and code,
-  and pages of numpy's and libmvec's code that are read for the first time), and SciPy's BLAS, mapped beside numpy's: 1.6 MB of it, 0.4
-  of the module that exports it, 0.3 of the package around. That would go with numpy's own BLAS, whose integers have 64 bits. Of loops over
-  small arrays it is tracing: the values that autograd keeps as well, and 350 bytes a recorded operation, adjoint included.
+- **Memory**: large arrays are not computed by traces. Of small cases it is what a first program takes, about 0.5 MB (tables and code, and
+  pages of numpy's and libmvec's code that are read for the first time). Of loops over small arrays it is tracing: the values that
+  autograd keeps as well, and 350 bytes a recorded operation, adjoint included.
 - **Size M against autograd**: numpy's loops and BLAS do the same work on the same core, so that what fusion saves in memory traffic is what
   can be won on one thread; `--threads 2` measures two. Against JAX, too, half of these cases are its BLAS against OpenBLAS.
 - **Scalar loops against Numba**: steps of a Python loop that are one kernel each are one row, its state in registers; where a step takes

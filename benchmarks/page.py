@@ -40,7 +40,8 @@ anything is timed.
   with irgrad's driver but no kernel (*new*: every function after an installation's first), with both (*warm*). JAX: its first call. The
   clock on the wall, the least of several processes, none of them pinned: all cores of the machine, and each peer's own number of threads.
   Python's byte code of all packages is there, as it is once a package is installed.
-- **Memory**: peak of a fresh process above what it held after the import, with the arguments made.
+- **Memory**: peak of a fresh process above what it held after the import, with the arguments made; **in all**: the peak itself, with
+  Python, numpy and what the import takes, which is what a user pays.
 
 A row is of one run.
 """
@@ -159,8 +160,9 @@ def _steady(results: Sequence[Mapping[str, Any]], limits: Mapping[str, float]) -
 
 def _first(results: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
-        "| case | kernels | to compiled: cold | new | warm | JAX | memory: irgrad, warm | autograd | JAX |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| case | kernels | to compiled: cold | new | warm | JAX | memory: irgrad, warm | autograd | JAX "
+        "| in all: irgrad, warm | autograd | JAX |",
+        "|---" * 12 + "|",
     ]
     for result in results:
         peers = result["peers"]
@@ -170,11 +172,8 @@ def _first(results: Sequence[Mapping[str, Any]]) -> list[str]:
         times = [seconds_text(ours.get(kind, {}).get("seconds")) for kind in ("cold", "new", "warm")]
         name = _best_first(peers)
         jax = seconds_text(peers[name]["cold"]["seconds"]) + (" *lax*" if name == "jax-lax" else "") if name else ""
-        memory = [
-            bytes_text(ours.get("warm", {}).get("peak_bytes")),
-            bytes_text(peers.get("autograd", {}).get("cold", {}).get("peak_bytes")),
-            bytes_text(peers[name]["cold"]["peak_bytes"]) if name else "",
-        ]
+        processes = (ours.get("warm", {}), peers.get("autograd", {}).get("cold", {}), peers[name]["cold"] if name else {})
+        memory = [bytes_text(process.get(kind)) for kind in ("peak_bytes", "total_bytes") for process in processes]
         lines.append(f"| {result['case']} | {result['counts']['kernels']} | {' | '.join([*times, jax, *memory])} |")
     return lines
 
@@ -247,8 +246,10 @@ def _to_compiled(results: Iterable[Mapping[str, Any]], kind: str) -> list[float]
 
 
 def _memory(results: Iterable[Mapping[str, Any]], size: str) -> list[str]:
-    """Cases whose peak is above what it may be; the code itself counts."""
+    """Cases whose peak is above what it may be (the code itself counts), and ratios of whole processes."""
     above: dict[str, list[str]] = {"autograd": [], "jax": []}
+    in_all: dict[str, list[float]] = {"autograd": [], "jax": []}
+    names = {"autograd": "autograd", "jax": "JAX"}
     num = 0
     for result in results:
         peers = result["peers"]
@@ -258,12 +259,16 @@ def _memory(results: Iterable[Mapping[str, Any]], size: str) -> list[str]:
         num += 1
         for name, factor in (("autograd", 1.0), ("jax", 1.2)):
             peer = _best_first(peers) if name == "jax" else name
-            theirs = peers.get(peer, {}).get("cold", {}).get("peak_bytes")
+            found = peers.get(peer, {}).get("cold", {})
+            theirs = found.get("peak_bytes")
             if theirs is not None and ours > factor * max(theirs, 0):
                 above[name].append(result["case"])
+            if "total_bytes" in found:
+                in_all[name].append(peers["irgrad"]["warm"]["total_bytes"] / found["total_bytes"])
     return [
         f"| size {size}: peak memory (warm) above autograd's | {len(above['autograd'])} of {num} cases | none |",
         f"| size {size}: peak memory (warm) above 1.2 times JAX's | {len(above['jax'])} of {num} cases | none |",
+        *[f"| size {size}: peak of the whole process (warm) over {names[peer]}'s | {_mean(in_all[peer])} | |" for peer in above],
     ]
 
 

@@ -266,7 +266,7 @@ def test_the_page_names_the_machine_the_targets_and_what_falls_short() -> None:
         "peers": {
             "irgrad": {"steady": {"call": 2e-5, "ratio": 1.0, "interval": None}, "where": where, "cold": COLD, "warm": COLD},
             "autograd": {"steady": {"call": 1e-3, "ratio": 50.0, "interval": (49.0, 51.0)}, "cold": COLD},
-            "jax": {"steady": {"call": 1e-5, "ratio": 0.5, "interval": (0.4, 0.6)}, "cold": {**COLD, "seconds": 2.0}},
+            "jax": {"steady": {"call": 1e-5, "ratio": 0.5, "interval": (0.4, 0.6)}, "cold": {**COLD, "seconds": 2.0, "total_bytes": 5e8}},
             "jax-lax": {"steady": {"call": 2e-5, "ratio": 0.9, "interval": (0.8, 1.1)}, "to_numpy": {"ratio": 0.45}},
         },
     }
@@ -276,6 +276,9 @@ def test_the_page_names_the_machine_the_targets_and_what_falls_short() -> None:
     assert "| size S: call, against eager autograd | 50.0 over 1 cases | at least 100 |" in text
     assert "| size S: intervals against JAX wholly below 1 | 1: slow_case | none |" in text
     assert "| size S: time to compiled (cold) over JAX's first call | 0.25 over 1 cases | at most 0.5 |" in text
+    assert "| slow_case | 1 | 500 ms |  | 500 ms | 2.00 s | 70.2 MB | 70.2 MB | 70.2 MB | 1000 MB | 1000 MB | 500 MB |" in text
+    assert "| size S: peak of the whole process (warm) over autograd's | 1.00 over 1 cases | |" in text
+    assert "| size S: peak of the whole process (warm) over JAX's | 2.00 over 1 cases | |" in text
     assert "| slow_case | 20.0 us |  | 50.0 | 0.50 [0.40, 0.60] | 0.45 |  | 60 % BLAS |" in text
     slow |= {"moved": 3_000_000, "flops": 900_000}
     assert page._of_limit(slow, machine["limits"]) == "75 % memory"
