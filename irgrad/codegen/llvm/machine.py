@@ -7,11 +7,13 @@ from functools import cache
 from typing import Any
 
 from irgrad.codegen import written
-from irgrad.codegen.llvm.binding import FULL, LIGHT, LIGHT_LOOPS, Effort, compiler
+from irgrad.codegen.llvm.binding import FULL, LIGHT, LIGHT_LOOPS, STRAIGHT, Effort, compiler
 from irgrad.codegen.llvm.function import Space, define
 from irgrad.codegen.llvm.kinds import Number
 from irgrad.codegen.llvm.module import Module
 from irgrad.codegen.llvm.writer import I64, Value
+
+SHORT = 200  # lines of a module: with more, values that go to memory and back cost a few nanoseconds
 
 
 @cache
@@ -40,7 +42,8 @@ def ir(name: str, text: str, constants: dict[str, Any] | None = None) -> str:
 def translated(name: str, text: str) -> tuple[str, Effort]:
     """The same, and what it is worth."""
     module = _module(name, text)
-    return module.text(), effort(text, module.num_plain_loops)
+    made = module.text()
+    return made, STRAIGHT if is_straight(made) else effort(text, module.num_plain_loops)
 
 
 def _module(name: str, text: str, constants: dict[str, Any] | None = None) -> Module:
@@ -70,6 +73,11 @@ def effort(text: str, num_plain_loops: int = 1) -> Effort:
     if not num_plain_loops:
         return LIGHT
     return LIGHT if "call_blas(" in text and "add_any_order(" not in text else FULL
+
+
+def is_straight(ir: str) -> bool:
+    """Is this a module of one short function without jumps? There is little for LLVM to gain, and its time goes by the operation."""
+    return ir.count("\n") <= SHORT and ir.count("define ") == 1 and "  br " not in ir
 
 
 def optimised(text: str, effort: Effort = FULL) -> str:

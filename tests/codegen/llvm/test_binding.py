@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import irgrad
-from irgrad.codegen import linker, loops
+from irgrad.codegen import linker, loops, objects
+from irgrad.codegen.compile import SIGNATURE
 from irgrad.codegen.llvm import binding, machine
 from irgrad.codegen.llvm.kinds import Unsupported
 
@@ -30,7 +32,7 @@ is_known = isinstance(binding.compiler(), binding.Direct)
 
 
 @pytest.mark.skipif(not is_known, reason="another version of llvmlite")
-@pytest.mark.parametrize("effort", [binding.FULL, binding.LIGHT, binding.LIGHT_LOOPS, binding.Effort(1)])
+@pytest.mark.parametrize("effort", [binding.FULL, binding.LIGHT, binding.LIGHT_LOOPS, binding.STRAIGHT, binding.Effort(1)])
 @pytest.mark.parametrize("source", [KERNEL, loops.SCAN], ids=["loop", "scan"])
 def test_both_ways_to_llvm_make_the_same_code(source: str, effort: binding.Effort) -> None:
     text = machine.ir("kernel", source)
@@ -62,6 +64,34 @@ def test_kernels_around_calls_take_few_passes() -> None:
     assert machine.effort(loops.SCAN) == binding.LIGHT_LOOPS
     assert "LoopUnroll" in binding.LIGHT_LOOPS.passes()
     assert "LoopUnroll" not in binding.LIGHT.passes()
+
+
+STRAIGHT = """def kernel(p, n):
+    x = pointer_float64(p, 0)
+    v = load(x, 0)
+    store(x, 0, {})
+    return 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "effort"),
+    [
+        ("v * v + 2.0 * v", binding.STRAIGHT),
+        ("v" + " * v" * machine.SHORT, binding.LIGHT),  # long
+        ("v if v > 0.0 else -v", binding.STRAIGHT),  # chosen without a jump
+    ],
+)
+def test_few_operations_without_jumps_take_no_passes(value: str, effort: binding.Effort) -> None:
+    text, found = machine.translated("kernel", STRAIGHT.format(value))
+    assert found == effort
+    assert (binding.STRAIGHT.passes(), binding.STRAIGHT.code) == ((), 0)
+    x = np.array([0.75])
+    table = np.array([x.ctypes.data])
+    assert SIGNATURE(objects.load("kernel", machine.object_code(text, found)))(table.ctypes.data, 0) == 0
+    assert x[0] == eval(value, {"v": 0.75})
+    jump = STRAIGHT.format("0.0").replace("    store", "    if v > 0.0:\n        return 1\n    store")
+    assert machine.translated("kernel", jump)[1] == binding.LIGHT
 
 
 PROGRAM = """
