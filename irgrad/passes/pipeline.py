@@ -15,6 +15,7 @@ from irgrad.passes.dce import dce
 from irgrad.passes.products import products
 from irgrad.passes.result import PassResult
 from irgrad.passes.simplify import simplify
+from irgrad.passes.spectra import spectra
 
 Pass = Callable[[Graph], PassResult]
 
@@ -24,10 +25,11 @@ PIPELINE: tuple[Pass, ...] = (
     cse,
     simplify,  # merged values make new neighbours
     dce,  # operands that rewriting left behind
+    spectra,  # before products look for sums and factors
     contractions,  # by what is left, who else reads a product is known
     products,  # also those just made
 )
-EXACT = tuple(each for each in PIPELINE if each not in (contractions, products))  # numpy's own orders
+EXACT = tuple(each for each in PIPELINE if each not in (contractions, products, spectra))  # numpy's own orders
 
 
 def optimize(graph: Graph, passes: tuple[Pass, ...] = PIPELINE) -> list[tuple[str, PassResult]]:
