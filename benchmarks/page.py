@@ -47,6 +47,10 @@ A row is of one run.
 """
 
 
+WHERE = """\
+Shares of the shortest of many calls that follow each other, with their data in the caches; between calls of other peers, as above,
+large ones wait for memory besides.
+"""
 VARYING = """\
 `python -m benchmarks.varying`: gradients on 1,000 random inputs each: Newton's method for a cubic equation, ten steps of steepest descent
 with a backtracking line search, and a recursion with some sixty depths, whose numbers of steps change from call to call. Ratios of
@@ -83,7 +87,7 @@ def page(
         size = run["settings"]["size"]
         lines += [f"\n## Size {size}\n", f"![ratios at size {size}]({plot})\n"]
         lines += [*_steady(run["results"], run["machine"]["limits"]), "", *_first(run["results"])]
-        lines += ["\n### Where a call spends its time\n", *_where(run["results"])]
+        lines += ["\n### Where a call spends its time\n", WHERE, *_where(run["results"])]
     if called is not None:
         lines += ["\n## What a call costs besides its arithmetic\n", OVERHEAD, *overhead.lines(list(called))]
     if varied is not None:
@@ -191,7 +195,7 @@ def _where(results: Sequence[Mapping[str, Any]]) -> list[str]:
         where = ours.get("where")
         if not where:
             continue
-        call = ours["steady"]["call"]
+        call = where["call"]
         rest = max(0.0, call - where["loops"] - where["library"] - where["host"])
         cells = [
             f"{100 * seconds / call:.0f} %" if seconds > SHARE * call else ""

@@ -86,9 +86,10 @@ def _peer_line(peer: str, found: Mapping[str, Any]) -> str:
 
 
 def where_text(result: Mapping[str, Any]) -> str:
-    """Where irgrad's call spends its time: entry and driver are what the others leave."""
+    """Where irgrad's call spends its time, with its data in the caches: entry and driver are what the others leave."""
     ours = result["peers"]["irgrad"]
-    where, call = ours["where"], ours["steady"]["call"]
+    where = ours["where"]
+    call = where["call"]
     rest = max(0.0, call - where["loops"] - where["library"] - where["host"])
     parts = [
         ("entry and driver", rest),
