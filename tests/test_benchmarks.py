@@ -136,6 +136,7 @@ def test_a_profile_runs_the_program_and_accounts_for_kernels_libraries_and_host_
         assert where["loops"] > 0
         assert (where["library"] > 0) == (name in ("mlp", "deconvolution"))
         assert (where["host"] > 0) == (name == "sort")
+        assert 0 < where["call"] < 1
 
 
 def test_a_kernel_is_described_by_its_text() -> None:
@@ -255,6 +256,7 @@ def test_the_page_names_the_machine_the_targets_and_what_falls_short() -> None:
         "loops": 1e-6,
         "library": 0.0,
         "host": 0.0,
+        "call": 1.5e-5,
     }
     slow = {
         "case": "slow_case",
@@ -283,7 +285,7 @@ def test_the_page_names_the_machine_the_targets_and_what_falls_short() -> None:
     slow |= {"moved": 3_000_000, "flops": 900_000}
     assert page._of_limit(slow, machine["limits"]) == "75 % memory"
     assert page._of_limit(slow | {"moved": 8}, machine["limits"]) == ""
-    assert "- **slow_case**, size S: 0.50 [0.40, 0.60] of JAX. entry and driver 19.0 us; kernels 1.00 us;" in text
+    assert "- **slow_case**, size S: 0.50 [0.40, 0.60] of JAX. entry and driver 14.0 us; kernels 1.00 us;" in text
 
 
 @pytest.mark.parametrize("name", varying.FUNCTIONS)
