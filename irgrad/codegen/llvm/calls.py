@@ -79,7 +79,8 @@ def _stream(w: Writer, pointer: Pointer, index: Number, line: Pointer, count: Nu
     """Move elements of a line buffer, past the caches by whole lines."""
     kind = pointer.element
     width = MEMORY[kind].width // 8
-    target = _places(w, pointer, index)[0]
+    at = _word(w, index)
+    target = w.pair(MEMORY[kind], pointer.address, at)[0] if kind in COMPLEX else w.element(MEMORY[kind], pointer.address, at)
     nbytes = w.mul(_word(w, count), I64(width * (2 if kind in COMPLEX else 1)))
     w.line(f"call void @{w.module.stream(width)}(ptr {target.text}, ptr {line.address.text}, i64 {nbytes.text})")
 
@@ -98,30 +99,21 @@ def _scoped(kind: str, w: Writer, table: Number, index: Number, scope: Number, s
     return Pointer(kind, _pointer(kind, w, table, index).address, w.module.note(int(scope.re.text), int(scopes.re.text)))
 
 
-def _places(w: Writer, pointer: Pointer, index: Number) -> list[Value]:
-    """Addresses of the real numbers of an element."""
-    type_ = MEMORY[pointer.element]
-    at = _word(w, index)
-    if pointer.element not in COMPLEX:
-        return [w.element(type_, pointer.address, at)]
-    first = w.emit(f"getelementptr {{{type_}, {type_}}}, ptr {pointer.address.text}, i64 {at.text}", POINTER)
-    return [first, w.emit(f"getelementptr inbounds {type_}, ptr {first.text}, i64 1", POINTER)]
-
-
 def _load(w: Writer, pointer: Pointer, index: Number) -> Number:
-    kind = pointer.element
-    found = [w.load(MEMORY[kind], place, pointer.note) for place in _places(w, pointer, index)]
-    if kind == "bool":
-        return Number(kind, w.icmp_signed("!=", found[0], I8(0)))
-    return Number(kind, *found)
+    kind, at = pointer.element, _word(w, index)
+    if kind in COMPLEX:
+        return Number(kind, *w.load_pair(MEMORY[kind], pointer.address, at, pointer.note))
+    found = w.load(MEMORY[kind], w.element(MEMORY[kind], pointer.address, at), pointer.note)
+    return Number(kind, w.icmp_signed("!=", found, I8(0)) if kind == "bool" else found)
 
 
 def _store(w: Writer, pointer: Pointer, index: Number, value: Number) -> None:
     kind = pointer.element
-    number = cast(w, value, kind)
-    parts = number.parts if kind in COMPLEX else (w.zext(number.re, I8) if kind == "bool" else number.re,)
-    for part, place in zip(parts, _places(w, pointer, index), strict=True):
-        w.store(part, place, pointer.note)
+    number, at = cast(w, value, kind), _word(w, index)
+    if kind in COMPLEX:
+        w.store_pair(number.parts, pointer.address, at, pointer.note)
+    else:
+        w.store(w.zext(number.re, I8) if kind == "bool" else number.re, w.element(MEMORY[kind], pointer.address, at), pointer.note)
 
 
 # ---- calls by address ----

@@ -14,7 +14,7 @@ from typing import Any
 from irgrad.codegen import polynomial
 from irgrad.codegen.llvm.kinds import Number, Unsupported
 from irgrad.codegen.llvm.module import PURE
-from irgrad.codegen.llvm.writer import DOUBLE, I1, I32, I64, POINTER, RELATIONS, Type, Value, Writer
+from irgrad.codegen.llvm.writer import DOUBLE, I1, I32, I64, POINTER, RELATIONS, Type, Value, Writer, pair_of
 
 INTRINSICS = frozenset({"fabs", "sqrt", "floor", "ceil", "trunc", "rint", "roundeven", "copysign", "fma", "maximum", "minimum", "ctpop"})
 KEEPS = "intel_ocl_bicc "  # a convention by which a function leaves half of the vectors' registers as they were
@@ -421,6 +421,75 @@ class LaneWriter(Writer):
             self.lines.append(f"  call void @{name}({whole.name} {text}, {at} {address}, i32 {width}, {masks} {self.mask}){note}")
         else:
             self.lines.append(f"  store {whole.name} {text}, ptr {address}, align {width}{note}")
+        self._forget(note)
+
+    def pair(self, type_: Type, pointer: Value, index: Value) -> tuple[Value, Value]:
+        if is_varying(index):
+            raise Unsupported("addresses of complex numbers")
+        return super().pair(type_, pointer, index)
+
+    def _pairs(self, type_: Type, pointer: Value, index: Value, note: str, is_store: bool) -> Place:
+        """Where the first of consecutive complex numbers is."""
+        place = self.element(pair_of(type_), pointer, index)
+        if not isinstance(place, Place) or not place.is_dense:
+            raise Unsupported("complex numbers that are not side by side")
+        self.accesses.append(Access(is_store, note, place.pointer, place))
+        return place
+
+    def load_pair(self, type_: Type, pointer: Value, index: Value, note: str = "") -> tuple[Value, Value]:
+        """Both parts of consecutive complex numbers, which are read together and taken apart."""
+        if not is_varying(index):
+            self.accesses.append(Access(False, note, pointer.text))
+            return super().load_pair(type_, pointer, index, note)
+        place = self._pairs(type_, pointer, index, note, False)
+        whole, both = lanes_of(type_, self.lanes), lanes_of(type_, 2 * self.lanes).name
+        keys = [f"{place.key} {type_.name} {k}" for k in range(2)]
+        if keys[1] not in self._loads:
+            made, at = self._new(), self._address(pair_of(type_), place)
+            if self.mask:
+                name, masks = self._masked_pairs("load", type_), f"<{2 * self.lanes} x i1>"
+                self.module.declare(f"@{name}", f"{both} @{name}(ptr, i32 immarg, {masks}, {both})")
+                safe = f"<{', '.join([f'{type_.name} {type_(SAFE).text}'] * (2 * self.lanes))}>"
+                made_by = f"call {both} @{name}(ptr {at}, i32 {type_.width // 8}, {masks} {self._mask_of_pairs()}, {both} {safe})"
+                self.lines.append(f"  {made} = {made_by}{note}")
+            else:
+                self.lines.append(f"  {made} = load {both}, ptr {at}, align {type_.width // 8}{note}")
+            for k, key in enumerate(keys):
+                chosen = ", ".join(f"i32 {2 * i + k}" for i in range(self.lanes))
+                part = self.each(f"shufflevector {both} {made}, {both} poison, <{self.lanes} x i32> <{chosen}>", whole)
+                self._loads[key] = note, part
+        return self._loads[keys[0]][1], self._loads[keys[1]][1]
+
+    def store_pair(self, parts: tuple[Value, Value], pointer: Value, index: Value, note: str = "") -> None:
+        if not is_varying(index):
+            raise Unsupported("one place for all iterations")
+        type_ = self.of(parts[0]).element
+        place = self._pairs(type_, pointer, index, note, True)
+        one, both = self.of(parts[0]).name, lanes_of(type_, 2 * self.lanes).name
+        re, im, made, at = *map(self.many, parts), self._new(), self._address(pair_of(type_), place)
+        order = ", ".join(f"i32 {i}, i32 {i + self.lanes}" for i in range(self.lanes))
+        self.lines.append(f"  {made} = shufflevector {one} {re}, {one} {im}, <{2 * self.lanes} x i32> <{order}>")
+        if self.mask:
+            name, masks = self._masked_pairs("store", type_), f"<{2 * self.lanes} x i1>"
+            self.module.declare(f"@{name}", f"void @{name}({both}, ptr, i32 immarg, {masks})")
+            mask = self._mask_of_pairs()
+            self.lines.append(f"  call void @{name}({both} {made}, ptr {at}, i32 {type_.width // 8}, {masks} {mask}){note}")
+        else:
+            self.lines.append(f"  store {both} {made}, ptr {at}, align {type_.width // 8}{note}")
+        self._forget(note)
+
+    def _masked_pairs(self, word: str, type_: Type) -> str:
+        return f"llvm.masked.{word}.v{2 * self.lanes}f{type_.width}.p0"
+
+    def _mask_of_pairs(self) -> str:
+        """The mask of lanes, each lane twice."""
+        twice = ", ".join(f"i32 {i}, i32 {i}" for i in range(self.lanes))
+        one, count = f"<{self.lanes} x i1>", 2 * self.lanes
+        type_ = lanes_of(I1, count)
+        return self.each(f"shufflevector {one} {self.mask}, {one} poison, <{count} x i32> <{twice}>", type_).name
+
+    def _forget(self, note: str) -> None:
+        """What was read from memory that a write may have changed."""
         self._loads = {key: found for key, found in self._loads.items() if note and found[0] and found[0] != note}
 
     def check(self) -> None:

@@ -22,6 +22,7 @@ class Module:
         self.num_plain_loops = 0  # loops that LLVM may make vectors of
         self.num_vector_loops = 0  # those that are
         self.may_have_vectors = True
+        self.spills = False  # does one keep vectors on the stack while it calls a routine?
         self.wide = False  # does a function ask for vectors of `vector.width()`?
 
     def declare(self, symbol: str, text: str, attributes: str = "") -> None:
@@ -32,7 +33,10 @@ class Module:
         return "\n".join([*self.declared.values(), *self.defined.values(), *self.notes, ""])
 
     def width(self) -> str:
-        return f' "prefer-vector-width"="{vector.width()}"' if self.wide else ""
+        """Attributes of a function: what vectors it is to have, and a stack whose lines they do not cross."""
+        if not self.wide:
+            return ""
+        return f' "prefer-vector-width"="{vector.width()}"' + (' "stackrealign"' if self.spills else "")
 
     # -- functions of libm --
 
@@ -55,6 +59,7 @@ class Module:
         routine, most = vector.variant(name, type_.width == 32) or ("", 0)
         if lanes not in (most, most // 2) or not routine:
             return ""
+        self.spills = True
         whole = f"<{most} x {type_.name}>"
         self.declare(f"@{routine}", f"{whole} @{routine}({', '.join([whole] * arity)})", PURE)
         if lanes == most:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from functools import cache
 from typing import Any
 
 RELATIONS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
@@ -49,6 +50,14 @@ def float_text(number: float, width: int) -> str:
 I1, I8, I16, I32, I64 = (Type(f"i{width}", width, False) for width in (1, 8, 16, 32, 64))
 SINGLE, DOUBLE = Type("float", 32, True), Type("double", 64, True)
 POINTER = Type("ptr", 64, False)
+
+
+@cache
+def pair_of(type_: Type) -> Type:
+    """Two numbers side by side: a complex one."""
+    return Type(f"{{{type_.name}, {type_.name}}}", 2 * type_.width, False)
+
+
 WHOLE = {type_.width: type_ for type_ in (I1, I8, I16, I32, I64)}
 
 
@@ -165,6 +174,19 @@ class Writer:
 
     def element(self, type_: Type, pointer: Value, index: Value) -> Value:
         return self.emit(f"getelementptr {type_.name}, ptr {pointer.text}, i64 {index.text}", POINTER)
+
+    def pair(self, type_: Type, pointer: Value, index: Value) -> tuple[Value, Value]:
+        """Where the two numbers of a complex one are."""
+        first = self.element(pair_of(type_), pointer, index)
+        return first, self.emit(f"getelementptr inbounds {type_.name}, ptr {first.text}, i64 1", POINTER)
+
+    def load_pair(self, type_: Type, pointer: Value, index: Value, note: str = "") -> tuple[Value, Value]:
+        first, second = [self.load(type_, place, note) for place in self.pair(type_, pointer, index)]
+        return first, second
+
+    def store_pair(self, parts: tuple[Value, Value], pointer: Value, index: Value, note: str = "") -> None:
+        for part, place in zip(parts, self.pair(parts[0].type, pointer, index), strict=True):
+            self.store(part, place, note)
 
     def on_stack(self, type_: Type, count: int = 1, alignment: int = 0) -> Value:
         """Memory of the function's own, for elements of a type."""

@@ -164,6 +164,50 @@ def test_other_kinds(dtype: str, rng: np.random.Generator) -> None:
             np.testing.assert_array_equal(got, want)
 
 
+COMPLEX = {
+    "product": """v1 = load(p0, i0)
+        v2 = conj(v1) * load(p1, i0 + 2)
+        store(p2, i0, v2 - real(v1))
+        store(p5, i0, imag(v2))""",
+    "in place": "store(p2, i0, load(p2, i0) * load(p3, 1))",
+    "copy": "store(p2, i0 + 1, load(p0, i0))",
+    "of reals": "store(p2, i0, as_{dtype}(load(p5, i0)))",
+    "exp": "store(p2, i0, c_exp(load(p0, i0)) + c_sign(load(p1, i0)))",
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_numbers_are_taken_apart(name: str, dtype: str, rng: np.random.Generator) -> None:
+    real = "float32" if dtype == "complex64" else "float64"
+    names = "".join(f"    p{k} = scoped_{dtype}(p, {k}, {k}, 6)\n" for k in range(4)) + f"    p5 = scoped_{real}(p, 4, 4, 6)\n"
+    body = COMPLEX[name].format(dtype=dtype)
+    source = f"def kernel(p, n):\n{names}    for i0 in range(size(n, 0)):\n        {body}\n    return 0\n"
+    if vectors.is_possible():
+        assert machine.translated("kernel", source)[1] == binding.LIGHT
+    tolerance = 0 if name != "exp" else 1e-6 if real == "float32" else 1e-14
+    for length in LENGTHS:
+        arrays = [(rng.normal(size=400) + 1j * rng.normal(size=400)).astype(dtype) for _ in range(4)] + [rng.normal(size=400).astype(real)]
+        arrays[0][[1, 5]] = -0.0, complex(0.0, -1.5)
+        others = [a.copy() for a in arrays]
+        run(source, arrays, (length,))
+        run(source, others, (length,), "plain")
+        for got, want in zip(arrays, others, strict=True):
+            np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("body", ["store(p0, i0 + 1, load(p0, i0))", "store(p0, 2 * i0, load(p1, i0))", "store(p0, i0, load(p1, 2 * i0))"])
+def test_complex_numbers_that_are_left_to_llvm(body: str, rng: np.random.Generator) -> None:
+    names = "".join(f"    p{k} = scoped_complex128(p, {k}, {k}, 2)\n" for k in range(2))
+    source = f"def kernel(p, n):\n{names}    for i0 in range(size(n, 0)):\n        {body}\n    return 0\n"
+    assert machine.translated("kernel", source)[1] == binding.FULL
+    arrays = [rng.normal(size=80) + 1j * rng.normal(size=80) for _ in range(2)]
+    others = [a.copy() for a in arrays]
+    run(source, arrays, (33,))
+    run(source, others, (33,), "plain")
+    np.testing.assert_array_equal(arrays, others)
+
+
 @HAS_MASKS
 def test_whole_vectors_and_a_mask() -> None:
     text = optimised(kernel(ARRAYS["float64"]), "llvm")
