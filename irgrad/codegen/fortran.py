@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FAILED = 3  # status of a kernel whose routine reported failure
 CALL = 500  # nanoseconds of a routine besides its arithmetic
 SMALL = 1_000_000  # operations on a matrix up to which a stack is split: BLAS has threads of its own for larger ones
+FAST = 8.0  # operations a nanosecond on a matrix of middle size
+ALONE = 128  # extent of a matrix up to which BLAS has one thread
 TILE = 32  # rows of a transposed copy that are written together
 
 
@@ -185,4 +187,5 @@ class Kernel:
         if row.chunks is not None:
             for number, _ in self.work:
                 row.chunks.steps[number] = at
+        row.cost = self.batch * (CALL + flops / FAST) if max(self.matrix) <= ALONE else 0.0
         return row

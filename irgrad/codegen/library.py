@@ -194,7 +194,8 @@ def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
     lines.append(f"{indent}at = {target}")
     lines.append(f"{indent}store(o, at, {plus('load(o, at)', text, node.aval.dtype)})" if add else f"{indent}store(o, at, {text})")
     text = _text(head, lines, sizes, len(shape), len(bshape) - count)
-    return Row(text, pointers, sizes, node.op.name if node.op else "scatter")
+    cost = math.prod((*shape, *bshape[count:])) * FETCHED
+    return Row(text, pointers, sizes, node.op.name if node.op else "scatter", cost=cost)
 
 
 def _scatter_add(lowering: _Lowering, node: Node) -> Row:
@@ -235,11 +236,12 @@ def _along(lowering: _Lowering, node: Node, body: list[str], start: list[str], e
     lines += [f"{indent}at = {source}", f"{indent}to = {target}", *[indent + line for line in start]]
     lines += [f"{indent}for k in range(length):", *[f"{indent}    {line}" for line in body], *[indent + line for line in end]]
     row = Row("\n".join([*lines, "    return 0", ""]), [xref, _result(lowering, node)], sizes, node.op.name if node.op else "")
+    row.cost = math.prod(xshape) * CARRIED
     loops = range(3, len(sizes), 3)  # places of extents, each with the steps of operand and result behind it
     if loops:
         longest = max(loops, key=lambda place: sizes[place])
         widths = node.operands[0].aval.dtype.itemsize, out.dtype.itemsize
-        divide(row, math.prod(xshape) * CARRIED, longest, [sizes[longest + 1] * widths[0], sizes[longest + 2] * widths[1]])
+        divide(row, row.cost, longest, [sizes[longest + 1] * widths[0], sizes[longest + 2] * widths[1]])
     return row
 
 

@@ -361,7 +361,7 @@ def row(lowering: _Lowering, node: Node, kind: str) -> Row:
         operands.append(lowering.ref(lowering.view(operand)))
     out = lowering.ref(lowering.view(node))
     pointers = plan.pointers(Ref(lowering.scratch(max(plan.work, 64))), out, operands)
-    return Row(plan.source, pointers, plan.sizes, kind, plan.flops)
+    return Row(plan.source, pointers, plan.sizes, kind, plan.flops, cost=plan.flops / 2)
 
 
 def _pick(lowering: _Lowering, node: Node) -> Row:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import library, split, streams
+from irgrad.codegen import beside, library, split, streams
 from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row, Streamed
@@ -45,6 +45,7 @@ class _Lowering:
 
     def run(self) -> Lowered:
         rows: list[Row | HostRow] = []
+        written: list[set[beside.Home]] = []
         for cluster in self.plan.clusters:
             if cluster.kind == "host":
                 rows.append(self.host_row(cluster.inside[0]))
@@ -52,9 +53,10 @@ class _Lowering:
                 rows += split.rows(self, cluster) or filter(None, [self.write(cluster)])
             else:
                 rows.append(library.row(self, cluster.inside[0], cluster.kind))
+            written += [beside.written(cluster, self.homes)] * (len(rows) - len(written))
         exports = [self.export(output) for output in self.graph.outputs]
         counts = {"clusters": len(rows), "nodes": len(self.graph)}
-        streams.keep_what_is_read(rows)
+        rows = beside.grouped(streams.keep_what_is_read(rows), written, self.work, self.buffers)
         return Lowered(self.graph, rows, share_buffers(rows, self.buffers, exports), exports, frozenset(self.changed), counts)
 
     def writer(self, cluster: Cluster, apart: bool = False) -> _Writer:

@@ -49,6 +49,8 @@ class Row:
     flops: int = 0
     chunks: Chunks | None = None  # `sizes` are then those of a chunk
     streamed: Streamed | None = None
+    cost: float = 0.0  # nanoseconds that it is expected to take in one thread, where that is known
+    parts: list[Row] | None = None  # rows that have nothing to do with each other (`irgrad.codegen.beside`); this one has their pointers
 
 
 @dataclass(slots=True)

@@ -143,6 +143,7 @@ def divide(row: Row, nanoseconds: float, place: int, steps: list[int], unit: int
 
     `steps` are the bytes by which pointers move with an iteration; the iterations have nothing to do with each other.
     """
+    row.cost = nanoseconds
     extent = row.sizes[place]
     count, length = parts(nanoseconds, extent, unit)
     if count > 1:

@@ -58,8 +58,8 @@ def _large(writer: _Writer, nest: Nest, text: NestText) -> dict[str, int]:
     return found
 
 
-def keep_what_is_read(rows: list[Row | HostRow]) -> None:
-    """Leave in the cache what another row of the template reads."""
+def keep_what_is_read(rows: list[Row | HostRow]) -> list[Row | HostRow]:
+    """The rows, which leave in the cache what another row of the template reads."""
     uses: dict[tuple[str, int], int] = {}
     for row in rows:
         for home in {ref.home for ref in (row.pointers if isinstance(row, Row) else _operands(row)) if isinstance(ref, Ref)}:
@@ -67,6 +67,7 @@ def keep_what_is_read(rows: list[Row | HostRow]) -> None:
     for row in rows:
         if isinstance(row, Row) and row.streamed is not None and any(uses[home] > 1 for home in row.streamed.homes):
             row.streamed = None
+    return rows
 
 
 def _operands(row: object) -> list[Ref]:

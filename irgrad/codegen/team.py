@@ -27,15 +27,17 @@ import platform
 import re
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import objects
+from irgrad.codegen import beside, objects, split
 from irgrad.codegen.compile import LIBRARY, Counts, Kernel, kernel_key
 from irgrad.codegen.llvm.kinds import Unsupported
 from irgrad.codegen.locks import Lock
-from irgrad.codegen.split import CHUNK_OF, SPLIT
+from irgrad.codegen.lowered import Row
+from irgrad.codegen.split import CALLED, CALLED_CHUNK, CHUNK_OF, SPLIT
 from irgrad.config import CONFIG
 
 REFUSED = -1
@@ -417,8 +419,21 @@ def _function(name: str, text: str) -> int:
 TEAM = Team()
 
 
-def prepare() -> tuple[Kernel, Kernel]:
-    """Have threads, and what runs a row in chunks, asked for: the kernel of the row, and that of one chunk."""
+def shared(row: Row, source: str, counts: int, kernel: Callable[[str], Kernel]) -> tuple[Kernel, list[int], dict[int, Kernel]]:
+    """For a row of chunks or parts: what runs it, its sizes, and the kernels whose addresses are sizes, by place.
+
+    `counts` is an address where jobs of the team are counted, `kernel` gives the kernel of a text.
+    """
+    if row.parts is None:
+        run, one = prepare()
+        return run, split.table(TEAM.address, counts, row), {CALLED: kernel(source), CALLED_CHUNK: one}
+    run, one = prepare(beside.PART_OF)
+    sizes, places = beside.table(TEAM.address, counts, row.parts)
+    return run, sizes, {CALLED_CHUNK: one, **{place: kernel(part.source) for place, part in zip(places, row.parts, strict=True)}}
+
+
+def prepare(one: str = CHUNK_OF) -> tuple[Kernel, Kernel]:
+    """Have threads, and what runs a row in chunks, asked for: the kernel of the row, and that of one chunk (or part)."""
     TEAM.start()
-    run, chunk = (LIBRARY.ask(source, Counts()) for source in (SPLIT, CHUNK_OF))
+    run, chunk = (LIBRARY.ask(source, Counts()) for source in (SPLIT, one))
     return run, chunk

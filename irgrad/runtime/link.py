@@ -18,8 +18,8 @@ from irgrad.codegen.loops import find_linked
 from irgrad.codegen.lowered import HostRow, Lowered, Row
 from irgrad.codegen.program import FIRST_INPUT, NUMBERS, Argument, HostCall, Numbers, Program, reference, symbol_address
 from irgrad.codegen.scalar import conversion_kernel
-from irgrad.codegen.split import CALLED, CALLED_CHUNK, table
-from irgrad.codegen.team import TEAM, prepare
+from irgrad.codegen.split import CALLED_CHUNK
+from irgrad.codegen.team import shared
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.sizes import Structures
@@ -471,22 +471,20 @@ class Linker:
         source = row.source
         if row.streamed is not None and all(buffers[index] is None for _, index in row.streamed.homes):
             source = row.streamed.source
-        if row.chunks is None:
+        if row.chunks is row.parts is None:
             self.emit(source, refs, row.sizes)
         else:
-            self.emit_chunks(row, source, refs)
+            self.emit_shared(row, source, refs)
 
-    def emit_chunks(self, row: Row, source: str, refs: list[int]) -> None:
-        """A row whose chunks the team may share."""
+    def emit_shared(self, row: Row, source: str, refs: list[int]) -> None:
+        """A row whose chunks or parts the team may share."""
         if self.silent:
             return
         self.runs.settle()
-        kernel = self.kernel(source)
-        run, chunk = prepare()
-        self.runners = [run, chunk]
         self.parallel_rows += 1
-        sizes = table(TEAM.address, self.parallel_entries.ctypes.data, row)
-        self.tables.kernel(run, refs, sizes, {CALLED: kernel, CALLED_CHUNK: chunk})
+        run, sizes, called = shared(row, source, self.parallel_entries.ctypes.data, self.kernel)
+        self.runners += [run, called[CALLED_CHUNK]]
+        self.tables.kernel(run, refs, sizes, called)
 
     def emit(self, source: str, refs: list[int], sizes: list[int]) -> None:
         if self.silent:
