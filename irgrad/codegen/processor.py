@@ -30,16 +30,15 @@ def identity() -> str:
     return str(llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten())
 
 
+@cache
 def has(*features: str) -> bool:
     """Has the processor all of these (by LLVM's names)?"""
-    return all(FLAGS.get(feature, feature) in _flags() or feature in _flags() for feature in features)
+    known = [frozenset(facts[-1].split()) for facts in _facts()] or [_features()]
+    return all(FLAGS.get(feature, feature) in names or feature in names for names in known for feature in features)
 
 
 @cache
-def _flags() -> frozenset[str]:
-    found = _facts()
-    if found:
-        return frozenset.intersection(*(frozenset(facts[-1].split()) for facts in found))
+def _features() -> frozenset[str]:
     import llvmlite.binding as llvm
 
     return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)

@@ -19,24 +19,32 @@ NAMES = {elf.X86_64: "x86_64", elf.AARCH64: "aarch64"}
 
 def find(key: str) -> tuple[str, bytes] | None:
     """Symbol and object code of a function that comes with the package, None where it does not."""
-    found = _entries().get(key)
-    return None if found is None else (found[0], base64.b64decode(found[1]))
+    name = NAMES.get(linker.machine())
+    places = _places(name) if name else {}
+    if key not in places:
+        return None
+    with path(str(name)).open("rb") as file:
+        file.seek(places[key])
+        _, symbol, code = file.readline().split()
+    return str(symbol, "utf-8"), base64.b64decode(code)
 
 
 @cache
-def _entries() -> dict[str, tuple[str, str]]:
-    name = NAMES.get(linker.machine())
+def _places(name: str) -> dict[str, int]:
+    """Where the line of each key begins; nothing where there is no such file, or it is spoilt."""
+    places: dict[str, int] = {}
     try:
-        return read(name) if name else {}
+        with path(name).open("rb") as file:
+            at = 0
+            for line in file:
+                if not line.startswith(b"#"):
+                    key, _, _ = line.split()
+                    places[str(key, "utf-8")] = at
+                at += len(line)
     except (OSError, ValueError):
         return {}
+    return places
 
 
 def path(name: str) -> Path:
     return Path(__file__).parent.parent / "data" / f"native_{name}.txt"
-
-
-def read(name: str) -> dict[str, tuple[str, str]]:
-    """The file of a kind of processor: symbol and base64 by key. Raises OSError or ValueError where there is no such file."""
-    lines = path(name).read_text(encoding="ascii").splitlines()
-    return {key: (symbol, code) for key, symbol, code in (line.split() for line in lines if not line.startswith("#"))}

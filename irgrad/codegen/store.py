@@ -106,8 +106,10 @@ def environment(numba: str, llvmlite: str, numpy: str, cpu: str) -> str:
     here = Path(__file__).parent
     files = ("native.py", "arithmetic.py", "special.py", "vector.py", "polynomial.py", "formulas.py", "written.py", "callables.py")
     paths = [*(here / file for file in files), *sorted((here / "llvm").glob("*.py"))]
-    routines = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-    return "|".join((__version__, numba, llvmlite, numpy, cpu, routines))
+    routines = hashlib.sha256()
+    for path in paths:  # one at a time: together they are what a small program takes
+        routines.update(path.read_bytes())
+    return "|".join((__version__, numba, llvmlite, numpy, cpu, routines.hexdigest()))
 
 
 def default_folder() -> Path:

@@ -224,7 +224,12 @@ def _refuse_derivative(method: str, leaves: Sequence[Any]) -> None:
 def fingerprint() -> bytes | None:
     """The state of numpy's global generator, but for a normal number that it may have kept; None where it is not to be seen."""
     generator = _numpy_random.get_bit_generator()
-    return ctypes.string_at(generator.ctypes.state_address, 625 * 4) if type(generator) is np.random.MT19937 else None
+    if type(generator) is not np.random.MT19937:
+        return None
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer  # to a bitgen_t of numpy's C interface, which begins with the address of the state
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    known = ctypes.c_void_p.from_address(pointer_of(generator.capsule, b"BitGenerator"))
+    return ctypes.string_at(known.value or 0, 625 * 4)
 
 
 def watch(trace: GraphTrace) -> None:

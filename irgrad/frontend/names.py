@@ -11,7 +11,7 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -43,9 +43,9 @@ class Names(dict[int, Any]):
     def add_module(self, original: ModuleType, replacement: Any) -> None:
         """The module and every public name whose replacement is another object."""
         self.add(original, replacement)
-        olds = vars(original)
-        for name, new in sorted(vars(replacement).items()):
-            old = olds.get(name)  # what the module imports on first use is the same object in both
+        olds, news = vars(original), vars(replacement)
+        for name in sorted(news):
+            old, new = olds.get(name), news[name]  # what the module imports on first use is the same object in both
             if old is not new and not name.startswith("_") and (callable(old) or isinstance(old, ModuleType)):
                 self.add(old, new)
 
@@ -244,12 +244,12 @@ def default_names() -> Names:
         for original, replacement in _BUILTINS:
             names.add(original, replacement)
         for name in ("numpy", "numpy.linalg", "numpy.fft", "numpy.random"):
-            space = _public(f"irgrad.{name}")
+            space, others = _public(f"irgrad.{name}"), {}
             if name == "numpy":
                 scalars = {scalar: _scalar_type(scalar) for scalar in _SCALARS} if space else {}
-                space.update({alias: scalars[space[alias]] for alias in list(space) if _is_scalar(space[alias], scalars)})
-                space.update({part: names[id(getattr(np, part))] for part in ("linalg", "fft", "random") if id(getattr(np, part)) in names})
-            _add_space(names, name, space)
+                others = {alias: scalars[value] for alias, value in space.items() if _is_scalar(value, scalars)}
+                others |= {part: names[id(getattr(np, part))] for part in ("linalg", "fft", "random") if id(getattr(np, part)) in names}
+            _add_space(names, name, space, others)
         pymath = _public("irgrad.frontend.handlers.pymath")
         for name in ("math", "cmath"):
             _add_space(names, name, pymath.get(name.upper(), {}))
@@ -283,18 +283,19 @@ def _is_scalar(item: Any, scalars: dict[Any, type]) -> bool:
 
 
 def _public(module: str) -> dict[str, Any]:
-    """The names of a module; none if there is no such module."""
+    """The names of a module, which stay as they are; none if there is no such module."""
     try:
-        return dict(vars(importlib.import_module(module)))
+        return vars(importlib.import_module(module))
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("irgrad"):
             raise
         return {}
 
 
-def _add_space(names: Names, original: str, space: dict[str, Any]) -> None:
-    """Let a module mean another name space, presented as a module."""
+def _add_space(names: Names, original: str, space: Mapping[str, Any], others: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Let a module mean another name space, with `others` in it, presented as a module."""
     if space:
         made = ModuleType(original)
         vars(made).update(space)
+        vars(made).update(others)
         names.add_module(importlib.import_module(original), made)

@@ -31,10 +31,14 @@ _JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
 _ENDS = ("JUMP_BACKWARD", "JUMP_FORWARD", "JUMP_ABSOLUTE", "RETURN_", "RAISE_", "RERAISE")  # what the next instruction does not follow
 
 
+_flat: list[int] = []  # NO_LOOP, for the longest code without a loop
+
+
 class CodeInfo:
     """The loops of one code object: `loop[offset]` is the innermost loop around an instruction, or NO_LOOP.
 
-    `zone[offset]` numbers stretches of one loop that run from any instruction on to all later ones.
+    `zone[offset]` numbers stretches of one loop that run from any instruction on to all later ones. Code without a loop has one list for
+    both, which it shares with all others.
     """
 
     __slots__ = ("_reached", "_starts", "_successors", "carried", "code", "internal", "loop", "marked", "returned", "zone")
@@ -42,8 +46,7 @@ class CodeInfo:
     def __init__(self, code: CodeType) -> None:
         self.code = code
         self.internal = code.co_filename.startswith((_PACKAGE, _NUMPY, "<irgrad", "<__array_function__"))
-        size = len(code.co_code) + 2
-        self.loop = [NO_LOOP] * size
+        self.loop = _flat
         self.carried: frozenset[int] = frozenset()  # instructions whose result goes to a variable that the next iteration reads
         self.returned: frozenset[int] = frozenset()  # instructions whose result is returned
         self.marked = self.carried  # either of them
@@ -53,18 +56,23 @@ class CodeInfo:
         self._reached: dict[int, frozenset[int]] = {}
         if self.internal:
             return
+        size = len(code.co_code) + 2
+        _flat.extend([NO_LOOP] * (size - len(_flat)))
         instructions = list(dis.get_instructions(code))
         edges = [(i.argval, i.offset) for i in instructions if "JUMP_BACKWARD" in i.opname and isinstance(i.argval, int)]
         merged: dict[int, int] = {}
         for target, end in edges:  # several back edges to one header are one loop (continue)
             merged[target] = max(end, merged.get(target, end))
+        if merged:
+            self.loop = [NO_LOOP] * size
         for target, end in sorted(merged.items(), key=lambda edge: edge[0] - edge[1]):  # widest first, inner ones overwrite
             for offset in range(target, min(end + 2, size)):
                 self.loop[offset] = target
         self.returned = frozenset(a.offset for a, b in pairwise(instructions) if b.opname == "RETURN_VALUE")
         self.carried = frozenset(o for target, end in merged.items() for o in _carried(instructions, target, end))
         self.marked = self.carried | self.returned
-        self._find_zones(instructions)
+        if merged:
+            self._find_zones(instructions)
 
     def _find_zones(self, instructions: list[dis.Instruction]) -> None:
         number = 0

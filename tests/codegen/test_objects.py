@@ -162,7 +162,7 @@ flags\t\t: fpu sse avx2 fma avx512_vbmi2
 @pytest.fixture
 def as_if(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str, str], str]]:
     """Sets what the system says about the processor; answers with its identity."""
-    cached = (processor.identity, processor._flags, processor._facts)
+    cached = (processor.identity, processor.has, processor._features, processor._facts)
 
     def set_(machine: str, text: str) -> str:
         (tmp_path / "cpuinfo").write_text(text)

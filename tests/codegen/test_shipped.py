@@ -23,14 +23,14 @@ is_linked = linker.machine() in shipped.NAMES
 @pytest.mark.parametrize("name", native.OLDEST)
 def test_it_is_what_the_texts_make(name: str) -> None:
     """Where this fails, ``python -m tests.support.native`` makes it again."""
-    found = {key: (symbol, base64.b64decode(code)) for key, (symbol, code) in shipped.read(name).items()}
+    found = {key: (symbol, base64.b64decode(code)) for key, (symbol, code) in native.read(name).items()}
     assert found == native.made(name)
 
 
 @pytest.mark.parametrize("machine", shipped.NAMES)
 def test_the_linker_knows_all_of_it(machine: int) -> None:
     """Where the code is for, and that it calls nothing but the interpreter's functions."""
-    for symbol, code in shipped.read(shipped.NAMES[machine]).values():
+    for symbol, code in native.read(shipped.NAMES[machine]).values():
         found = elf.parse(base64.b64decode(code))
         assert found.machine == machine
         assert {relocation.kind for relocation in found.relocations} <= set(RULES[machine])
@@ -69,6 +69,6 @@ def test_a_file_that_is_not_there_or_spoilt_is_no_file(content: str | None, tmp_
     if content is not None:
         (tmp_path / "file").write_text(content)
     monkeypatch.setattr(shipped, "path", lambda name: tmp_path / "file")
-    shipped._entries.cache_clear()
+    shipped._places.cache_clear()
     assert shipped.find(LIBRARY.driver_key("enter")) is None
-    shipped._entries.cache_clear()
+    shipped._places.cache_clear()

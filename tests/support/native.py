@@ -30,6 +30,12 @@ def made(name: str) -> dict[str, tuple[str, bytes]]:
     return found
 
 
+def read(name: str) -> dict[str, tuple[str, str]]:
+    """Symbol and base64 by key, as the file has them."""
+    lines = shipped.path(name).read_text(encoding="ascii").splitlines()
+    return {key: (symbol, code) for key, symbol, code in (line.split() for line in lines if not line.startswith("#"))}
+
+
 def runner_keys() -> list[str]:
     return [kernel_key(source) for source in RUNNERS]
 
