@@ -5,11 +5,14 @@ A trace is frozen as a whole at its end, or up to where a derivative begins, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.alike import OFTEN, Match, learn, shapes_at
+from irgrad.frontend.contents import run_key, shared_kind
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import kind_of
@@ -21,6 +24,8 @@ _FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
 _ndarray = np.ndarray
 _new = object.__new__
+_TRACERS = {Tracer}
+LEAST = 256  # values from which one looks for segments that are alike
 TURN = 32  # records between pauses of a trace in turns
 
 
@@ -62,6 +67,10 @@ class Freezer:
         self.inputs: list[Tracer] = []
         self.guards: list[int] = []
         self.blocks: list[Block] = []
+        self.matches: dict[int, Match] = {}  # segments of known shapes, by where they begin
+        self.in_order: list[Match] = []
+        self.contents: dict[int, tuple[int, Any, list[int]]] = {}  # of others: where they end, content (`run_key`) and values from before
+        self.seen: dict[Any, list[Any]] = {}  # content -> itself, and how often it has come by
         self.num_literals = 0
         self.floats: dict[int, Data] = {}  # literals by id
         self.scalars: dict[type, int] = {}  # type of a number -> its aval
@@ -76,13 +85,100 @@ class Freezer:
             pause()
         self._advance(stop, derived)
 
-    def _advance(self, stop: int, derived: bool) -> None:
+    def advance_alike(self, stop: int) -> None:
+        """`advance` over what the user's function has recorded, a segment at a time, where many may be alike."""
+        trace, tape, records = self.trace, self.trace.tape, self.records
+        at, paused = len(records), len(records)
+        if stop - at < LEAST:
+            self.advance(stop)
+            return
+        rules, base, turns = trace.written.flags(at, stop), at, trace.pause is not None
+        while at < stop:
+            end = self.match(at, stop, rules, base)
+            if end == at:
+                segment = tape[at].segment
+                while end < stop and tape[end].segment == segment and not (turns and end - at >= TURN):
+                    end += 1
+                self._advance(end, False, rules, base)
+                self.look(at, end, rules, base)
+            at = end
+            if trace.pause is not None and at - paused >= TURN:
+                paused = at
+                trace.pause()
+
+    def match(self, at: int, stop: int, rules: bytearray, base: int) -> int:
+        """Freeze the segment that begins at `at`, if it has a shape; returns where it ends, or `at`."""
+        trace, tape, records = self.trace, self.trace.tape, self.records
+        tracer = tape[at]
+        if type(tracer) is not Tracer or tracer.op is None:
+            return at
+        segment = tracer.segment
+        if (at and tape[at - 1].segment == segment) or trace.depths[segment] == 0:
+            return at
+        for shape in shapes_at(tracer):
+            end = at + shape.count
+            if end > stop or (end < stop and tape[end].segment == segment) or rules.find(1, at - base, end - base) >= 0:
+                continue
+            tracers = tape[at:end]
+            if set(map(type, tracers)) != _TRACERS or tracers[-1].segment != segment:
+                continue
+            made = shape.freeze(tracers, at, self.literal, trace.sites.is_carried)
+            if made is None:
+                continue
+            records += made[0]
+            match = self.matches[at] = Match(at, end, shape, made[1], made[2])
+            self.in_order.append(match)
+            self.guards += [at + k for k in shape.guards]
+            return end
+        return at
+
+    def look(self, at: int, end: int, rules: bytearray, base: int) -> None:
+        """Note the content of a segment; what has come by often gets a shape."""
+        trace, tape = self.trace, self.trace.tape
+        first = tape[at]
+        if (
+            type(first) is not Tracer
+            or first.op is None
+            or (at and tape[at - 1].segment == first.segment)
+            or trace.depths[first.segment] == 0
+        ):
+            return
+        if rules.find(1, at - base, end - base) >= 0 or (end < len(tape) and tape[end].segment == first.segment):
+            return
+        externals: dict[int, int] = {}
+        key = run_key(self.records, at, end, externals)
+        content = None if key is None else tuple(key)
+        if content is not None:
+            seen = self.seen.setdefault(content, [content, 0])
+            content = seen[0]  # one object
+            seen[1] += 1
+            if seen[1] == OFTEN:
+                learn(tape[at:end], self.records[at:end], at, content, shared_kind(content))
+        self.contents[at] = (end, content, list(externals))
+
+    def stretches(self, start: int, stop: int) -> Iterator[tuple[int, int, Match | None]]:
+        """Ranges that make up [start, stop): segments of known shapes, and what lies between."""
+        at, matches = start, self.in_order
+        for k in range(bisect_left(matches, (start,)), len(matches)):
+            match = matches[k]
+            if match.last > stop:
+                break
+            if at < match.first:
+                yield at, match.first, None
+            yield match.first, match.last, match
+            at = match.last
+        if at < stop:
+            yield at, stop, None
+
+    def _advance(self, stop: int, derived: bool, rules: bytearray | None = None, base: int = 0) -> None:
         trace, records, ready = self.trace, self.records, self.ready
         first = len(records)
         if first >= stop:
             return
         tape = trace.tape if first == 0 and stop == len(trace.tape) else trace.tape[first:stop]
-        depths, rules = trace.depths, trace.written.flags(first, stop)
+        depths = trace.depths
+        if rules is None:
+            rules, base = trace.written.flags(first, stop), first
         scalars, codes, avals, is_carried = self.scalars, self.codes, self.avals, trace.sites.is_carried
         for tracer in tape:
             if type(tracer) is Record:
@@ -128,7 +224,7 @@ class Freezer:
                 and site is not None
                 and site[1] in site[0].info.marked
                 and depths[segment] > 0
-                and not (derived or rules[tracer.index - first])
+                and not (derived or rules[tracer.index - base])
                 and is_carried(site)
             )
             records.append(record)

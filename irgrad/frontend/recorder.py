@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.frontend.alike import Look, find_active, used
 from irgrad.frontend.graph_trace import LITERALS, GraphTrace
 from irgrad.frontend.promote import LOOPS, find_loop
+from irgrad.frontend.record import Freezer, freezer_of
 from irgrad.frontend.replay import SHORT, Replays
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
@@ -165,27 +167,10 @@ class RecordBuilder(Builder):
             return {}
         if trace.pause is not None:
             trace.pause()
-        depths, sites = trace.depths, trace.sites
-        users: dict[int, list[int]] = {}
-        for i in range(start, stop):
-            if not active[i - start]:
-                continue
-            node = tape[i]
-            segment = node.segment
-            if depths[segment] == 0:
-                continue
-            for o in node.operands:
-                if type(o) is Tracer and o.segment != segment and o.index >= start and active[o.index - start]:
-                    found = users.get(o.index)
-                    if not found:
-                        users[o.index] = [segment]
-                    elif found[-1] != segment and len(found) < 2:
-                        found.append(segment)
-            site = node.site
-            if site is not None and site[1] in site[0].info.marked and i not in users and sites.is_carried(site) and _is_tiny(node.form):
-                users[i] = []
+        users = self.users(trace, tape, start, stop, active)
         if trace.pause is not None:
             trace.pause()
+        depths = trace.depths
         prepared: dict[int, tuple[Tracer, bool]] = {}
         shared: dict[Any, Tracer] = {}
         producer, ordinal, number = -2, 0, 0
@@ -213,14 +198,79 @@ class RecordBuilder(Builder):
                 prepared[index] = (shared[key], False)
         return prepared
 
-    def replays(self, tape: Sequence[Tracer], start: int, stop: int, active: bytearray, keep: set[int]) -> Replays | None:
-        """What goes through the segments of a walk without rules, where they repeat; None for walks without much to repeat."""
+    @staticmethod
+    def users(trace: GraphTrace, tape: Sequence[Tracer], start: int, stop: int, active: bytearray) -> dict[int, list[int]]:
+        """Values -> the first two segments of loops that use them; none of what an iteration hands on to the next and nobody here uses."""
+        depths, sites, freezer = trace.depths, trace.sites, trace.freezer
+        users: dict[int, list[int]] = {}
+        stretches = [(start, stop, None)] if freezer is None or len(freezer.records) < stop else freezer.stretches(start, stop)
+        for first, last, match in stretches:
+            if match is not None:  # of a loop
+                flags, segment = bytes(active[first - start : last - start]), tape[first].segment
+                for n in used(match, flags, freezer.records):
+                    x = match.externals[n]
+                    if x >= start and active[x - start]:
+                        found = users.get(x)
+                        if not found:
+                            users[x] = [segment]
+                        elif found[-1] != segment and len(found) < 2:
+                            found.append(segment)
+                for k in match.carried:
+                    if flags[k]:
+                        users[first + k] = []
+                continue
+            for i in range(first, last):
+                if not active[i - start]:
+                    continue
+                node = tape[i]
+                segment = node.segment
+                if depths[segment] == 0:
+                    continue
+                for o in node.operands:
+                    if type(o) is Tracer and o.segment != segment and o.index >= start and active[o.index - start]:
+                        found = users.get(o.index)
+                        if not found:
+                            users[o.index] = [segment]
+                        elif found[-1] != segment and len(found) < 2:
+                            found.append(segment)
+                site = node.site
+                if (
+                    site is not None
+                    and site[1] in site[0].info.marked
+                    and i not in users
+                    and sites.is_carried(site)
+                    and _is_tiny(node.form)
+                ):
+                    users[i] = []
+        return users
+
+    def frozen(self, tape: Sequence[Tracer], start: int, stop: int) -> Freezer | None:
+        """The records of what a walk goes over, where there may be much that repeats."""
         trace = self.trace
         if not isinstance(trace, GraphTrace) or trace.is_body or trace.primals is not None or stop - start < SHORT:
             return None
-        if trace.defers and trace.deferral.pending:  # replays compute
+        if tape is not trace.tape or (trace.defers and trace.deferral.pending):  # replays compute
             return None
-        return Replays(self, trace, start, stop, active, keep) if tape is trace.tape else None
+        freezer = freezer_of(trace)
+        freezer.advance_alike(stop)
+        return freezer
+
+    def find_active(self, tape: Sequence[Tracer], start: int, stop: int, wanted: Sequence[Tracer], look: Look) -> bytearray | None:
+        """`passes.adjoint.find_active` by segments that are alike; None where there are none."""
+        freezer = self.frozen(tape, start, stop)
+        if freezer is None or not freezer.in_order:
+            return None
+        active = bytearray(stop - start)
+        marks = [value.index for value in wanted]
+        for index in marks:
+            active[index - start] = 1
+        find_active(freezer.stretches(start, stop), tape, start, marks, active, look)
+        return active
+
+    def replays(self, tape: Sequence[Tracer], start: int, stop: int, active: bytearray, keep: set[int]) -> Replays | None:
+        """What goes through the segments of a walk without rules, where they repeat; None for walks without much to repeat."""
+        freezer = self.frozen(tape, start, stop)
+        return None if freezer is None else Replays(self, freezer.trace, freezer, start, stop, active, keep)
 
     def shape(self, x: Any) -> tuple[int, ...]:
         kind = type(x)

@@ -8,28 +8,30 @@ well, and the plan is believed where both agree; a function generated from it (`
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from irgrad.frontend.alike import Match
+from irgrad.frontend.contents import run_key, shared_kind
 from irgrad.frontend.graph_trace import GraphTrace
-from irgrad.frontend.record import Freezer, freezer_of
+from irgrad.frontend.record import Freezer
 from irgrad.frontend.replay_text import Emission, Exit, Plan, compile_plan
 from irgrad.frontend.tracer import Tracer
-from irgrad.ir.primitive import GUARD, Joint, NonDiff, Primitive
-from irgrad.ir.recording import DYNAMIC, INTERNED, Data, Kind, Record
+from irgrad.ir.primitive import GUARD
+from irgrad.ir.recording import DYNAMIC, Data, Kind
 from irgrad.ir.value import Static
 
 REPEATED = 6  # segments of one key from which they are replayed
 SHORT = 64  # values of a walk up to which it is not looked for them
 MAX_PLANS = 2048
-_STATIC = 1 << 40
-_RULES = "irgrad.ops."  # whose rules go by forms alone; a user's may go by anything
+MAX_KEYS = 8192
 
 Stretch = Callable[[int, int], None]
 _plans: dict[Any, _Known | None] = {}  # None: not to be replayed
-_kinds: dict[Any, Kind] = {}
-_ours: dict[Primitive, bool] = {}
+_keys: dict[Any, int] = {}
+_numbers = itertools.count(1)
 
 
 class _Known:
@@ -51,14 +53,14 @@ class _Known:
 
 
 class Run(NamedTuple):
-    """A segment on the tape: its key (None: it is not replayed), the values that it takes from before, and which of them get cotangents."""
+    """A segment on the tape: the number of its key (None: it is not replayed), the values from before, and which of them get cotangents."""
 
     first: int
     last: int
     key: Any
     externals: list[int]
     targets: list[int]
-    content: Any = None  # the part of the key that tells what is recorded here
+    content: Any = None  # the part of the key that tells what is recorded here, or its kind
 
 
 class Entry(NamedTuple):
@@ -72,46 +74,61 @@ class Entry(NamedTuple):
 class Replays:
     """The segments of one reverse walk over tape[start:stop]."""
 
-    def __init__(self, builder: Any, trace: GraphTrace, start: int, stop: int, active: bytearray, keep: set[int]) -> None:
+    def __init__(self, builder: Any, trace: GraphTrace, freezer: Freezer, start: int, stop: int, active: bytearray, keep: set[int]) -> None:
         self.builder = builder
         self.trace = trace
         self.start = start
         self.active = active
-        self.freezer: Freezer = freezer_of(trace)
-        self.freezer.advance(stop)
-        self.records = self.freezer.records
+        self.freezer = freezer
+        self.records = freezer.records
         self.light = trace.marks == 0 and not trace.written_arguments
         self.runs: list[Run] = []
-        for first, last in self.segments(start, stop):
-            self.runs.append(self.run(first, last, keep))
+        for first, last, match in self.segments(start, stop):
+            self.runs.append(self.run(first, last, match, keep))
             if trace.pause is not None:
                 trace.pause()
         self.counts = Counter(run.key for run in self.runs)
         for run in self.runs:
             if run.key is not None and self.counts[run.key] >= REPEATED:
-                self.freezer.block(run.first, run.last, kind_of(run.content), run.externals)
+                kind = run.content if type(run.content) is Kind else shared_kind(run.content)
+                self.freezer.block(run.first, run.last, kind, run.externals)
 
-    def segments(self, start: int, stop: int) -> list[tuple[int, int]]:
-        found: list[tuple[int, int]] = []
-        records, first = self.records, start
-        segment = records[start].segment
-        for i in range(start, stop):
-            if records[i].segment != segment:
-                found.append((first, i))
-                first, segment = i, records[i].segment
-        found.append((first, stop))
-        return found
+    def segments(self, start: int, stop: int) -> Iterator[tuple[int, int, Match | None]]:
+        records, matches, at = self.records, self.freezer.matches, start
+        while at < stop:
+            segment, match = records[at].segment, matches.get(at)
+            if match is not None and (match.last == stop or (match.last < stop and records[match.last].segment != segment)):
+                yield at, match.last, match
+                at = match.last
+                continue
+            first = at
+            while at < stop and records[at].segment == segment:
+                at += 1
+            yield first, at, None
 
-    def run(self, first: int, last: int, keep: set[int]) -> Run:
-        externals: dict[int, int] = {}
-        key = run_key(self.records, first, last, externals) if not any(first <= k < last for k in keep) else None
-        if key is None:
+    def run(self, first: int, last: int, match: Match | None, keep: set[int]) -> Run:
+        if any(first <= k < last for k in keep):
             return Run(first, last, None, [], [])
+        content: Any
+        if match is not None:
+            content, externals = match.shape.content, match.externals
+        else:
+            end, content, externals = self.freezer.contents.get(first, (-1, None, []))
+            if end != last:
+                found: dict[int, int] = {}
+                key = run_key(self.records, first, last, found)
+                content, externals = None if key is None else tuple(key), list(found)
+            if content is None:
+                return Run(first, last, None, [], [])
         offset, active = self.start, self.active
-        flags = [x >= offset and bool(active[x - offset]) for x in externals]
-        content = tuple(key)
-        whole = (content, bytes(active[first - offset : last - offset]), tuple(flags))
-        return Run(first, last, whole, list(externals), [x for x, flag in zip(externals, flags, strict=True) if flag], content)
+        flags = bytes([x >= offset and active[x - offset] for x in externals])
+        values = bytes(active[first - offset : last - offset])
+        if match is None:
+            number = key_of((content, values, flags))
+        else:
+            content, known = match.shape.kind, match.shape.keys.get((values, flags))
+            number = known or match.shape.keys.setdefault((values, flags), key_of((match.shape.content, values, flags)))
+        return Run(first, last, number, externals, [x for x, flag in zip(externals, flags, strict=True) if flag], content)
 
     # -- the walk ----------------------------------------------------------------------------------------------------
 
@@ -307,53 +324,14 @@ class _Naming:
         return Emission(op, tuple(operands), params, visited - self.first, record.aval, record.code, in_place, tuple(map(_form, values)))
 
 
-def run_key(records: Sequence[Record], first: int, last: int, externals: dict[int, int]) -> list[Any] | None:
-    """The content of a segment: `ir.template`'s key, with whole literals by value. None if rules of others belong to it."""
-    key: list[Any] = []
-    literals: dict[Any, int] = {}
-    for i in range(first, last):
-        record = records[i]
-        op, operands = record.op, record.operands
-        if op is None:
-            key += (-1, record.aval)
-            continue
-        if not (_ours.get(op) or is_ours(op)):
-            return None
-        key += (record.code, len(operands))
-        for o in operands:
-            kind = type(o)
-            if kind is int:
-                if o >= first:
-                    key.append(o - first)
-                    continue
-                name = externals.get(o)
-                if name is None:
-                    name = externals[o] = len(externals)
-                    key.append(records[o].aval)
-                key.append(~name)
-            elif kind is Static:
-                key.append(_STATIC + INTERNED.static(o.value))
-            elif type(o.value) is float:
-                key.append(2 * _STATIC + literals.setdefault(o.key, len(literals)))
-            else:
-                key.append((type(o.value), o.value if type(o.value) in (int, bool) else literals.setdefault(id(o.value), len(literals))))
-    return key
-
-
-def kind_of(content: Any) -> Kind:
-    """The kind of the segments of this content."""
-    if len(_kinds) >= MAX_PLANS:
-        _kinds.clear()
-    return _kinds.setdefault(content, Kind())
-
-
-def is_ours(op: Primitive) -> bool:
-    """Are the reverse rules of an operation irgrad's own, and of the simple kind?"""
-    rules = op.vjp.rule if isinstance(op.vjp, Joint) else op.vjp
-    each = rules if isinstance(rules, tuple) else (rules,)
-    made = isinstance(rules, NonDiff) or all(rule is None or getattr(rule, "__module__", "").startswith(_RULES) for rule in each)
-    _ours[op] = made
-    return made
+def key_of(whole: Any) -> int:
+    """The number of a key; keys that were forgotten get others."""
+    if len(_keys) >= MAX_KEYS:
+        _keys.clear()
+    found = _keys.get(whole)
+    if found is None:
+        found = _keys[whole] = next(_numbers)
+    return found
 
 
 def _state(walk: Any, x: int) -> tuple[Any, Any, bool, bool]:

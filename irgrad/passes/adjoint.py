@@ -80,8 +80,16 @@ def find_active(tape: Sequence[Any], start: int, stop: int, wanted: Sequence[Any
         active[value.index - start] = 1
     if stop == start:
         return active
-    kind = type(tape[start])  # one class for all values of a tape: the test on the hot path is an identity
-    for i in range(start, stop):
+    extend_active(tape, start, start, stop, active)
+    return active
+
+
+def extend_active(tape: Sequence[Any], start: int, first: int, last: int, active: bytearray) -> None:
+    """`find_active` of tape[first:last], where it is known what is active before."""
+    if first == last:
+        return
+    kind = type(tape[first])  # one class for all values of a tape: the test on the hot path is an identity
+    for i in range(first, last):
         node = tape[i]
         for k, o in enumerate(node.operands):
             if type(o) is kind and o.index >= start and active[o.index - start]:
@@ -92,7 +100,6 @@ def find_active(tape: Sequence[Any], start: int, stop: int, wanted: Sequence[Any
                     continue
                 active[i - start] = 1
                 break
-    return active
 
 
 def reverse(
@@ -114,7 +121,10 @@ def reverse(
     """
     with np.errstate(all="ignore"):
         if active is None and not all_active:
-            active = find_active(tape, start, stop, wanted)
+            if not detached and hasattr(b, "find_active"):
+                active = b.find_active(tape, start, stop, wanted, extend_active)
+            if active is None:
+                active = find_active(tape, start, stop, wanted)
         if isinstance(b, EvalBuilder):
             walk: _Reverse = _ConcreteReverse(CONCRETE, seeds, start, active)
             walk.run(tape, stop, wanted)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import irgrad
-from irgrad.frontend import replay
+from irgrad.frontend import contents, replay
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.primitive import REGISTRY, Primitive
 from irgrad.runtime.signature import call_form
@@ -87,7 +87,7 @@ def test_a_rule_of_the_users_runs_for_every_segment() -> None:
 
     recorded(irgrad.grad(f), X)
     assert calls[0] == T
-    assert not replay.is_ours(REGISTRY["dot"]) or isinstance(REGISTRY["dot"], Primitive)
+    assert not contents.is_ours(REGISTRY["dot"]) or isinstance(REGISTRY["dot"], Primitive)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
