@@ -170,6 +170,8 @@ class Tracer(Value):
         if isinstance(form, (np.ndarray, complex, np.complexfloating)):
             kind = type(form)
             raise TypeError(f"type {'' if kind is complex else 'numpy.'}{kind.__name__} doesn't define __round__ method")
+        if type(form) is bool:
+            return round(int(self), ndigits)
         if ndigits is None:
             return int(METHODS["round"](self))
         if type(form) is float:  # decimal digits of which Python rounds exactly, and numpy does not
@@ -336,13 +338,26 @@ def _shown(tracer: Tracer) -> Any:
     return _present(tracer).value
 
 
+def counted(x: Tracer, other: Any = True) -> Tracer:
+    """A bool of Python's, alone or beside another one, as the integer that it is in arithmetic; anything else as it is."""
+    if type(x.form) is not bool or type(other.form if type(other) is Tracer else other) is not bool:
+        return x
+    made: Tracer = x._trace.apply(REGISTRY["add"], operator.add, x, 0)
+    return made
+
+
 def _binary(name: str, fn: Callable[..., Any], dunder: str) -> None:
     op = REGISTRY[name]
+    counts = not name.startswith("bitwise")
 
     def forward(self: Tracer, other: Any) -> Any:
+        if counts and type(self.form) is bool:
+            self = counted(self, other)
         return self._trace.apply(op, fn, self, other)
 
     def backward(self: Tracer, other: Any) -> Any:
+        if counts and type(self.form) is bool:
+            self = counted(self, other)
         return self._trace.apply(op, fn, other, self)
 
     setattr(Tracer, f"__{dunder}__", forward)
@@ -362,7 +377,7 @@ def _compare(name: str, fn: Callable[..., Any], dunder: str) -> None:
 
 def _unary(name: str, fn: Callable[..., Any], dunder: str) -> None:
     op = REGISTRY[name]
-    setattr(Tracer, f"__{dunder}__", lambda self: self._trace.apply(op, fn, self))
+    setattr(Tracer, f"__{dunder}__", lambda self: self._trace.apply(op, fn, counted(self)))
 
 
 _fn: Callable[..., Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -40,3 +41,25 @@ def test_the_method_trace_is_numpys() -> None:
     np.testing.assert_allclose(irgrad.grad(f)(X), want, rtol=1e-14)
     for _ in range(2):
         np.testing.assert_allclose(jitted(X), want, rtol=1e-14)
+
+
+BOOLS: list[Any] = [
+    operator.add, operator.sub, operator.mul, operator.pow, operator.lshift, operator.rshift, operator.and_, operator.or_, operator.xor,
+    operator.lt, operator.eq, lambda b, c: -b, lambda b, c: +b, lambda b, c: abs(b), lambda b, c: b + b + c, lambda b, c: sum([b, c, b]),
+    lambda b, c: True - b, lambda b, c: b**True, lambda b, c: round(b), lambda b, c: b + 1, lambda b, c: b * 1.5, lambda b, c: 2 // (b + 1),
+    lambda b, c: divmod(b, b + 1), lambda b, c: np.add(b, c), lambda b, c: b + np.bool_(c), lambda b, c: b + np.float32(1.5),
+    lambda b, c: b * np.ones(2, bool), lambda b, c: b * np.ones(2, np.int8), lambda b, c: np.sum([b, c]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", BOOLS)
+def test_bools_of_python_are_integers_in_arithmetic(f: Any) -> None:
+    g = lambda x: f(x < 1.0, x < 2.0)
+    compiled = irgrad.jit(g)
+    for x in (0.5, 1.5, 2.5) * 3:
+        found, want = compiled(x), g(x)
+        assert type(found) is type(want)
+        assert getattr(found, "dtype", None) == getattr(want, "dtype", None)
+        assert np.array_equal(found, want)
+    slope = irgrad.jit(irgrad.grad(lambda x: x * x * ((x < 1.0) + (x < 2.0))))
+    assert [slope(x) for x in (0.5, 1.5, 2.5) * 2] == [2.0, 3.0, 0.0] * 2

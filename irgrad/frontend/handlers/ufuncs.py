@@ -36,7 +36,7 @@ from irgrad.frontend.handlers.core import (
     weak_of,
 )
 from irgrad.frontend.trace import Trace, here
-from irgrad.frontend.tracer import FUNCTIONS, UFUNCS, Tracer, is_deferred
+from irgrad.frontend.tracer import FUNCTIONS, UFUNCS, Tracer, counted, is_deferred
 from irgrad.ir.primitive import REGISTRY, Primitive
 
 _PLAIN_KEYWORDS = {"casting": "same_kind", "order": "K", "subok": True, "where": True, "out": None, "dtype": None, "signature": None}
@@ -399,6 +399,7 @@ def _pow(self: Tracer, other: Any, modulus: Any = None) -> Any:
     trace = self._trace
     if type(other) is not Tracer and not isinstance(other, (bool, int, float, complex, np.generic, np.ndarray)):
         return NotImplemented
+    self = counted(self, other)
     value = self.form
     if type(other) is int and other == 2 and (type(value) is _float64 or (type(value) is np.ndarray and value.dtype.kind in "fc")):
         return trace.apply(_SQUARE, _squared, self)
@@ -410,7 +411,7 @@ def _pow(self: Tracer, other: Any, modulus: Any = None) -> Any:
 def _rpow(self: Tracer, other: Any) -> Any:
     if not isinstance(other, (bool, int, float, complex, np.generic, np.ndarray)):
         return NotImplemented
-    return run(self._trace, "power", power, (other, self, operator.pow), {})
+    return run(self._trace, "power", power, (other, counted(self, other), operator.pow), {})
 
 
 def _divmod(self: Tracer, other: Any) -> Any:
@@ -422,7 +423,7 @@ def _rdivmod(self: Tracer, other: Any) -> Any:
 
 
 def _pos(self: Tracer) -> Any:
-    return self._trace.apply(REGISTRY["identity"], operator.pos, self)
+    return self._trace.apply(REGISTRY["identity"], operator.pos, counted(self))
 
 
 for _name, _fn in (("pow", _pow), ("rpow", _rpow), ("divmod", _divmod), ("rdivmod", _rdivmod), ("pos", _pos)):
