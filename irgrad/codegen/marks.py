@@ -71,6 +71,4 @@ def _load() -> None:
     from irgrad.codegen.llvm.binding import compiler
 
     compiler()
-    from irgrad.codegen.llvm import machine
-
-    machine.prepare()
+    import irgrad.codegen.llvm.machine  # noqa: F401

@@ -99,17 +99,23 @@ def _is_own(path: Path) -> bool:
     return info.st_uid == os.getuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(info.st_mode)
 
 
+_ROUTINES = ("native.py", "arithmetic.py", "special.py", "vector.py", "polynomial.py", "formulas.py", "written.py", "callables.py")
+
+
 def environment(numba: str, llvmlite: str, numpy: str, cpu: str) -> str:
     """What machine code depends on besides its source: versions, processor, and the routines that kernels call by name."""
     from irgrad.version import __version__
 
-    here = Path(__file__).parent
-    files = ("native.py", "arithmetic.py", "special.py", "vector.py", "polynomial.py", "formulas.py", "written.py", "callables.py")
-    paths = [*(here / file for file in files), *sorted((here / "llvm").glob("*.py"))]
-    routines = hashlib.sha256()
-    for path in paths:  # one at a time: together they are what a small program takes
-        routines.update(path.read_bytes())
-    return "|".join((__version__, numba, llvmlite, numpy, cpu, routines.hexdigest()))
+    here = os.path.dirname(__file__)
+    llvm = os.path.join(here, "llvm")
+    paths = [os.path.join(here, file) for file in _ROUTINES]
+    paths += [os.path.join(llvm, file) for file in sorted(os.listdir(llvm)) if file.endswith(".py")]
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb", buffering=0) as file:  # this comes before the first trace of each process
+            digest.update(file.read())
+    routines = digest.hexdigest()
+    return "|".join((__version__, numba, llvmlite, numpy, cpu, routines))
 
 
 def default_folder() -> Path:

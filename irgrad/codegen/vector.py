@@ -14,7 +14,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,6 @@ from typing import Any
 from irgrad.codegen import processor
 
 LIBRARY = "libmvec.so.1"
-MAPS = Path("/proc/self/maps")
 UNARY = frozenset({
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
     "asinh", "acosh", "atanh", "erf", "erfc",
@@ -52,12 +50,18 @@ def _is_there() -> bool:
     """Is there the library? It lies beside libm, which the process has: loading it takes 100 kB, and most kernels call none of it."""
     if not _is_known():
         return False
+    libm = _path_of_libm()
+    return (libm is not None and (libm.parent / LIBRARY).exists()) or library() is not None
+
+
+def _path_of_libm() -> Path | None:
+    """Where libm of this process lies, None where the system does not say."""
+    found = (ctypes.c_void_p * 4)()  # Dl_info: the file's name comes first
     try:
-        with MAPS.open("rb") as lines:  # of 0.1 MB
-            found = next(filter(None, (re.search(rb"(/\S*/)libm[.-]\S*\n", line) for line in lines)), None)
-    except OSError:
-        found = None
-    return (found is not None and Path(os.fsdecode(found[1]) + LIBRARY).exists()) or library() is not None
+        known = ctypes.CDLL(None).dladdr(ctypes.cast(ctypes.CDLL("libm.so.6").sin, ctypes.c_void_p), found)
+    except (OSError, AttributeError):
+        return None
+    return Path(os.fsdecode(ctypes.string_at(found[0]))) if known and found[0] else None
 
 
 @cache

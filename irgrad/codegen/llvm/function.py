@@ -34,7 +34,7 @@ class Space:
     """Functions and constants that a text may use besides the names of kernels: its own, and those of a space around it."""
 
     def __init__(
-        self, functions: Mapping[str, ast.FunctionDef], constants: Mapping[str, Any], around: Callable[[], Space] | None = None
+        self, functions: dict[str, ast.FunctionDef], constants: Mapping[str, Any], around: Callable[[], Space] | None = None
     ) -> None:
         self.functions = functions
         self.constants = constants

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from typing import Any
 
 from irgrad.codegen import written
 from irgrad.codegen.llvm.binding import FULL, LIGHT, LIGHT_LOOPS, STRAIGHT, Effort, compiler
 from irgrad.codegen.llvm.function import Space, define
-from irgrad.codegen.llvm.kinds import Number
+from irgrad.codegen.llvm.kinds import Number, Unsupported
 from irgrad.codegen.llvm.module import Module
 from irgrad.codegen.llvm.writer import I64, Value
 
+_STEPS = re.compile(r"^    for k in range\(count\):\n(?:        .*\n)*?        c\d+ = ", re.MULTILINE)
 SHORT = 200  # lines of a module: with more, values that go to memory and back cost a few nanoseconds
+
+
+class _Routines(Space):
+    """The routines that kernels share, each parsed when the first kernel needs it."""
+
+    def __init__(self) -> None:
+        super().__init__({}, written.CONSTANTS)
+        with open(written.__file__, encoding="utf-8") as found:
+            self._text = found.read()
+
+    def function(self, name: str) -> tuple[ast.FunctionDef, Space]:
+        known = self.functions.get(name)
+        if known is None:
+            if name not in written.ROUTINES:
+                raise Unsupported(f"the name {name}")
+            start = self._text.index(f"def {name}(")
+            known = self.functions[name] = _functions(self._text[start : self._text.index("\n\n\n", start)])[name]
+        return known, self
 
 
 @cache
 def _routines() -> Space:
-    """The routines that kernels share."""
-    return Space(_functions(_text_of(written.__file__)), written.CONSTANTS)
-
-
-def _text_of(file: str) -> str:
-    with open(file, encoding="utf-8") as found:
-        return found.read()
+    return _Routines()
 
 
 def _functions(text: str) -> dict[str, ast.FunctionDef]:
@@ -60,17 +74,12 @@ def _module(name: str, text: str, constants: dict[str, Any] | None = None) -> Mo
     return module
 
 
-def prepare() -> None:
-    """Read the routines, which the first kernel would wait for."""
-    _routines()
-
-
 def effort(text: str, num_plain_loops: int = 1) -> Effort:
     """What a kernel's text is worth: loops around calls gain nothing from vectors, those that look through a result do, and those that
-    are vectors already need no more."""
+    are vectors already, or steps of which each waits for the one before (`irgrad.codegen.repeat`), need no more."""
     if "call_kernel(" in text:
         return LIGHT_LOOPS
-    if not num_plain_loops:
+    if not num_plain_loops or _STEPS.search(text):
         return LIGHT
     return LIGHT if "call_blas(" in text and "add_any_order(" not in text else FULL
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import irgrad
-from irgrad.codegen import linker, loops, objects
+from irgrad.codegen import linker, loops, objects, repeat
 from irgrad.codegen.compile import SIGNATURE
 from irgrad.codegen.llvm import binding, machine
 from irgrad.codegen.llvm.kinds import Unsupported
@@ -57,6 +57,14 @@ def test_text_that_llvm_refuses_is_unsupported(way: type[binding.Public], text: 
         with pytest.raises(Unsupported, match="LLVM: "):
             way().object_code(text, binding.FULL)
     assert way().object_code("define i64 @f() { ret i64 0 }", binding.FULL)
+
+
+def test_steps_that_wait_for_one_another_take_few_passes() -> None:
+    update = "def kernel(p, n):\n    p0 = pointer_float64(p, 0)\n    p1 = pointer_float64(p, 1)\n    v0 = load(p0, 0)\n    v1 = v0 * 0.5\n"
+    update += "    store(p1, 0, v1)\n    return 0\n"
+    patterns = (repeat.Pattern(("affine", "affine"), (0, 0), (), carried) for carried in (((0, 1),), ()))
+    carried, apart = (repeat.text(update, pattern) for pattern in patterns)
+    assert [machine.effort(source) for source in (carried, apart)] == [binding.LIGHT, binding.FULL]
 
 
 def test_kernels_around_calls_take_few_passes() -> None:
