@@ -463,6 +463,9 @@ class Linker:
     def copy_row(self, source: int, strides: tuple[int, ...], target: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         from irgrad.codegen.nest import copy_kernel
 
+        if dtype.char in "gG":  # of a kind that kernels do not have: as words
+            words = dtype.itemsize // 8
+            strides, shape, dtype = (*(words * s for s in strides), 1), (*shape, words), np.dtype(np.uint64)
         text, sizes = copy_kernel(strides, shape, dtype.name, self.is_apart)
         self.emit(text, [source, target], sizes)
 

@@ -567,6 +567,8 @@ def test_complex_numbers_in_order_and_in_real_arrays() -> None:
         (lambda z: np.clip(z.real, 0, 1 + 1j), z),
         (lambda x: np.full_like(x, 1j + 2), np.ones(3)),
         (lambda x: x + np.full(3, 2j + 1, dtype=float), np.ones(3)),
+        (lambda z: np.sinc(z), 1 + 2j),
+        (lambda z: np.sum(z, dtype=np.float32), 1 + 2j),
     ]
     for f, v in cases:
         with np.errstate(all="ignore"):

@@ -375,3 +375,28 @@ def test_a_vectorized_function_made_outside() -> None:
     np.testing.assert_allclose(irgrad.grad(lambda s: np.sum(kinked(x, s)))(3.0), 4.25)
     assert type(kinked) is np.vectorize
     np.testing.assert_allclose(kinked(x), [0.25, np.sin(-1.0), 4.0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_covariances_without_enough_observations() -> None:
+    """Fewer than degrees of freedom: numpy divides by zero, not by a negative number."""
+    cases: list[tuple[Any, dict[str, Any]]] = [
+        (np.zeros((3, 0)), {}),
+        (np.array([[1.0, 2.0], [2.0, 4.5]]), {"ddof": 3}),
+        (np.array([[1.0, 2.0], [2.0, 4.5]]), {"ddof": 4, "fweights": [1, 2]}),
+        (np.array([[1.0, 2.0], [2.0, 4.5]]), {"ddof": 1}),
+    ]
+    with np.errstate(all="ignore"):
+        for x, options in cases:
+            f = lambda x, options=options: np.cov(x, **options)
+            for g in [irgrad.jit(f)] * 3:
+                np.testing.assert_allclose(g(x), f(x), rtol=1e-12)
+
+
+def test_results_of_extended_precision() -> None:
+    """No kernel knows them, but results that are views are copied."""
+    for x in (np.arange(6, dtype=np.longdouble).reshape(2, 3) / 7, np.arange(6, dtype=np.clongdouble).reshape(2, 3) * (1 + 1j)):
+        for f in (lambda x: x[::-1], lambda x: x.T[1:], lambda x: np.sum(x, -1, keepdims=True), lambda x: np.split(x, 1)[0]):
+            for g in [irgrad.jit(f)] * 3:
+                assert g(x).dtype == x.dtype
+                np.testing.assert_array_equal(g(x), f(x))

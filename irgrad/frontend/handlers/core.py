@@ -414,6 +414,8 @@ def cast(trace: Trace, x: Any, dtype: Any) -> Any:
     if type(x) is not Tracer and isinstance(x, _NUMBERS):
         return target.type(x)
     value = x.form if type(x) is Tracer else x
+    if type(value) is complex and target.kind != "c":
+        x = call(trace, "real", x)
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype == target:
         return x
     if target.kind not in "biufc":

@@ -290,7 +290,7 @@ def sinc(trace: Trace, x: Any) -> Any:
     """sin(t) / t with t = pi x; near 0 the series, whose derivatives of every order are exact where those of the quotient cancel."""
     x = operand(trace, x)
     if (type(x) is Tracer and not isinstance(x.form, (np.ndarray, np.generic))) or dtype_of(x).kind in "biu":
-        x = cast(trace, x, np.float64)
+        x = cast(trace, x, np.result_type(dtype_of(x), np.float64))
     scaled = apply(trace, "mul", np.multiply, np.pi, x)
     near = apply(trace, "less", np.less, apply(trace, "abs", np.absolute, scaled), 0.3)
     small = apply(trace, "where", scalar_where, near, scaled, 0.0)

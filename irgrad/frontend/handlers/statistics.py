@@ -59,7 +59,7 @@ def cov(
     right = spread if weights is None else NP.multiply(spread, weights)
     made = dot(trace, spread, transpose(trace, conj(trace, right), (1, 0)))
     if weights is None:
-        free: Any = n - less
+        free: Any = max(n - less, 0.0)
     elif less == 0:
         free = NP.sum(weights)
     elif aweights is None:
@@ -69,7 +69,7 @@ def cov(
         free = NP.subtract(
             free, NP.divide(NP.multiply(less, NP.sum(NP.multiply(weights, cast(trace, as_array(trace, aweights), np.float64)))), free)
         )
-    made = NP.true_divide(made, free)
+    made = NP.true_divide(made, free if weights is None else NP.maximum(free, 0.0))
     shape = tuple(k for k in shape_of(made) if k != 1)
     return made if shape == shape_of(made) else call(trace, "reshape", made, shape=shape)
 
