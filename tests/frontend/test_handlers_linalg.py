@@ -440,12 +440,12 @@ def test_machine_code() -> None:
 
 
 @pytest.mark.usefixtures("plain")
-def test_real_and_complex_eigenvalues_are_two_paths() -> None:
+def test_real_and_complex_eigenvalues_are_two_paths_where_numpy_tells_them_apart() -> None:
     jitted = irgrad.jit(lambda x: np.linalg.eig(x)[0], compile_after=1)
     real, turned = np.diag([1.0, 2.0, 3.0]), TURN
     for x in (real, turned, real, turned):
         same(jitted(x), np.linalg.eig(x)[0])
-    assert jitted.stats().paths == 2
+    assert jitted.stats().paths == len({np.linalg.eigvals(x).dtype for x in (real, turned)})
 
 
 CUTOFF = 1e-15

@@ -453,7 +453,7 @@ case(
 
 
 @CASES.parametrized
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:numpy.fix is deprecated")
 def test_agrees_with_numpy(case: Case, kind: type[Trace]) -> None:
     agrees_with_numpy(case, kind)
 

@@ -31,6 +31,7 @@ from irgrad.frontend.handlers.decided import DECISIONS, Decisions
 from irgrad.frontend.handlers.reduction import accumulator, reduce
 from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.handlers.ufuncs import composes
+from irgrad.frontend.installed import warned
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
@@ -253,14 +254,15 @@ def cross(trace: Trace, a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc:
     if not {*sizes} <= {2, 3}:
         raise ValueError("incompatible dimensions for cross product (dimension must be 2 or 3)")
     if sizes != (3, 3):
-        np.cross(np.ones(sizes[0]), np.ones(sizes[1]))  # numpy's warning, or its error once it takes none
+        warned(np.cross, (1.0,) * sizes[0], (1.0,) * sizes[1])  # an error from numpy 2.5 on
     xs, ys = _components(trace, x), _components(trace, y)
 
     def minor(i: int, j: int) -> Any:
         return apply(trace, "sub", np.subtract, multiply(trace, xs[i], ys[j]), multiply(trace, xs[j], ys[i]))
 
     if sizes == (2, 2):
-        return minor(0, 1)
+        made = minor(0, 1)
+        return made if shape_of(made) else reshape(trace, made, ())
     made = PUBLIC[np.stack]([minor(1, 2), minor(2, 0), minor(0, 1)], axis=-1)
     return moved(made, -1, axisc)
 

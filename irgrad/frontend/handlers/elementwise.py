@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from irgrad.frontend.handlers.core import (
     weak_of,
 )
 from irgrad.frontend.handlers.picking import nonzero
+from irgrad.frontend.installed import warned
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import ATTRIBUTES, Tracer
 from irgrad.ir.primitive import REGISTRY
@@ -119,14 +120,14 @@ def where(trace: Trace, condition: Any, x: Any = NO_VALUE, y: Any = NO_VALUE, /)
     x, y = operand(trace, x), operand(trace, y)
     if type(x) is int or type(y) is int:
         dtype = np.result_type(weak_of(x), weak_of(y))
-        x, y = _in_range(x, dtype), _in_range(y, dtype)
+        x, y = (_in_range(v, dtype, lambda v: np.where(False, np.zeros((), dtype), v)) for v in (x, y))  # an error from numpy 2.5 on
     return apply(trace, "where", np.where, operand(trace, condition), x, y)
 
 
-def _in_range(x: Any, dtype: np.dtype[Any]) -> Any:
-    """A Python int that a small dtype does not hold, wrapped around as an assignment from an array does it."""
+def _in_range(x: Any, dtype: np.dtype[Any], converted: Callable[[int], Any]) -> Any:
+    """A Python int that a small dtype does not hold, as numpy converts it there."""
     if type(x) is int and dtype.kind in "iu" and not np.iinfo(dtype).min <= x <= np.iinfo(dtype).max:
-        return np.asarray(x).astype(dtype)[()]
+        return converted(x)[()]
     return x
 
 
@@ -139,7 +140,7 @@ def select(trace: Trace, condlist: Sequence[Any], choicelist: Sequence[Any], def
     choices = [operand(trace, c) for c in choicelist]
     made = operand(trace, default)
     dtype = np.result_type(*[weak_of(c) for c in (*choices, made)])
-    made = cast(trace, _in_range(made, dtype), dtype)
+    made = cast(trace, _in_range(made, dtype, lambda v: np.asarray(v).astype(dtype)), dtype)
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
         if np.asarray(form_of(condition)).dtype.kind != "b":
             raise TypeError("invalid entry in condlist: should be boolean ndarray")
@@ -205,6 +206,7 @@ def round_(trace: Trace, a: Any, decimals: int = 0, out: Any = None) -> Any:
 @handles(getattr(np, "fix", None))
 def fix(trace: Trace, x: Any, out: Any = None) -> Any:
     refuse("fix", out=out)
+    warned(np.fix, 0.5)  # deprecated from numpy 2.5 on
     return apply(trace, "trunc", np.trunc, operand(trace, x))
 
 

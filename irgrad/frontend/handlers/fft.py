@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from irgrad.frontend.handlers.core import (
     shape_of,
     take_slice,
 )
+from irgrad.frontend.installed import give
 from irgrad.frontend.trace import Trace
 from irgrad.ops.fft import SWAPPED
 
@@ -59,7 +59,7 @@ def _axes_and_shape(x: Any, s: Any, axes: Any, is_inverse_real: bool) -> tuple[l
     sizes = [shape[axis_index(axis, len(shape))] for axis in (range(len(shape)) if axes is None else axes)] if s is None else list(s)
     if axes is None:
         if s is not None:
-            warnings.warn("`axes` should not be `None` if `s` is not `None` (Deprecated in NumPy 2.0).", DeprecationWarning, stacklevel=2)
+            give("`axes` should not be `None` if `s` is not `None` (Deprecated in NumPy 2.0).")
         axes = list(range(-len(sizes), 0))
     if len(sizes) != len(axes):
         raise ValueError("Shape and axes have different lengths.")
@@ -67,7 +67,7 @@ def _axes_and_shape(x: Any, s: Any, axes: Any, is_inverse_real: bool) -> tuple[l
     if is_inverse_real and s is None:
         sizes[-1] = (shape[axes[-1]] - 1) * 2
     if None in sizes:
-        warnings.warn("Passing an array containing `None` values to `s` is deprecated in NumPy 2.0.", DeprecationWarning, stacklevel=2)
+        give("Passing an array containing `None` values to `s` is deprecated in NumPy 2.0.")
         sizes = [shape[axis] if n is None else n for n, axis in zip(sizes, axes, strict=True)]
     return axes, [shape[axis] if n == -1 else operator.index(n) for n, axis in zip(sizes, axes, strict=True)]
 

@@ -39,6 +39,7 @@ from irgrad.frontend.handlers.norms import scalar_where
 from irgrad.frontend.handlers.ordering import argsort
 from irgrad.frontend.handlers.reduction import reduce
 from irgrad.frontend.handlers.shaping import flattened, size_of
+from irgrad.frontend.installed import cond_of_nan, eigenvalues_are_complex
 from irgrad.frontend.trace import Trace
 from irgrad.ir.aval import real_dtype
 
@@ -292,7 +293,7 @@ def eig(trace: Trace, a: Any) -> Any:
     n = squares(x)[-1]
     _finite(x)
     w, v = parts(trace, call(trace, "eig", x), (n,), (n, n))
-    return EIG(*((w, v) if dtype_of(x).kind == "c" else narrowed(trace, w, w, v)))
+    return EIG(*((w, v) if dtype_of(x).kind == "c" or eigenvalues_are_complex() else narrowed(trace, w, w, v)))
 
 
 @handles(np.linalg.eigvals)
@@ -301,7 +302,7 @@ def eigvals(trace: Trace, a: Any) -> Any:
     squares(x)
     _finite(x)
     w = call(trace, "eigvals", x)
-    return w if dtype_of(x).kind == "c" else narrowed(trace, w, w)[0]
+    return w if dtype_of(x).kind == "c" or eigenvalues_are_complex() else narrowed(trace, w, w)[0]
 
 
 def svd_parts(trace: Trace, x: Any, full: bool) -> list[Any]:
@@ -451,19 +452,47 @@ def cond(trace: Trace, x: Any, p: Any = None) -> Any:
         raise LinAlgError("cond is not defined on empty arrays")
     norm = PUBLIC[np.linalg.norm]
     if p is None or p in (2, -2):
-        s = svdvals(trace, a)
+        s = _singular_values(trace, a)
         last, k = len(shape_of(s)) - 1, shape_of(s)[-1]
         first, final = (take_slice(trace, s, last, i, 1, drop=True) for i in (0, k - 1))
         made = apply(trace, "div", _quotient, *((final, first) if p == -2 else (first, final)))
     else:
         squares(a)
-        made = multiply(trace, norm(a, p, axis=(-2, -1)), norm(inv(trace, a), p, axis=(-2, -1)))
+        first, final = a, _inverses(trace, a)
+        if p == "nuc" and cond_of_nan():
+            total = PUBLIC[np.sum]
+            made = multiply(trace, *(total(_singular_values(trace, each), axis=-1) for each in (first, final)))
+        else:
+            made = multiply(trace, norm(first, p, axis=(-2, -1)), norm(final, p, axis=(-2, -1)))
     if not trace.is_graph and not np.isnan(unwrap(made)).any():
         return made
     is_nan = apply(trace, "isnan", np.isnan, made)
     of_input = reduce(trace, "reduce_any", apply(trace, "isnan", np.isnan, a), (len(shape_of(a)) - 2, len(shape_of(a)) - 1), False)
     singular = apply(trace, "logical_and", np.logical_and, is_nan, apply(trace, "logical_not", np.logical_not, of_input))
     return apply(trace, "where", scalar_where, singular, dtype_of(made).type(np.inf), made)
+
+
+def _inverses(trace: Trace, a: Any) -> Any:
+    """Those of `cond`: nan for a singular matrix."""
+    try:
+        return inv(trace, a)
+    except LinAlgError:
+        is_singular = apply(trace, "equal", np.equal, slogdet(trace, a)[0], 0)
+        whole = reshape(trace, is_singular, (*shape_of(a)[:-2], 1, 1))
+        regular = apply(trace, "where", np.where, whole, eye(trace, shape_of(a)[-1], dtype=dtype_of(a)), a)
+        return apply(trace, "where", np.where, whole, dtype_of(a).type(np.nan), inv(trace, regular))
+
+
+def _singular_values(trace: Trace, a: Any) -> Any:
+    """Those of `cond`: nan for a matrix that is not finite where numpy says so, an error elsewhere."""
+    if not cond_of_nan() or np.isfinite(unwrap(a)).all():
+        return svdvals(trace, a)
+    lead = len(shape_of(a)) - 2
+    is_bad = apply(trace, "logical_not", np.logical_not, apply(trace, "isfinite", np.isfinite, a))
+    whole = reduce(trace, "reduce_any", is_bad, (lead, lead + 1), True)
+    s = svdvals(trace, apply(trace, "where", np.where, whole, dtype_of(a).type(1), a))
+    bad = reshape(trace, whole, (*shape_of(a)[:-2], 1))
+    return apply(trace, "where", np.where, bad, dtype_of(s).type(np.nan), s)
 
 
 def _quotient(x: Any, y: Any) -> Any:

@@ -39,6 +39,7 @@ from irgrad.frontend.handlers.householder import reflections
 from irgrad.frontend.handlers.linalg import adjoint, real, row, solve_system, squares, stacked, swap
 from irgrad.frontend.handlers.norms import norm as norm_
 from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.installed import cho_factor_cleans, lstsq_fills
 from irgrad.frontend.trace import Trace
 from irgrad.ir.aval import real_dtype
 
@@ -128,10 +129,13 @@ def cholesky(trace: Trace, a: Any, lower: bool = False) -> Any:
 
 @records(linalg.cho_factor)
 def cho_factor(trace: Trace, a: Any, lower: bool = False) -> Any:
-    """The other triangle is that of the matrix, as LAPACK leaves it."""
-    (x,) = matrices(trace, a)
+    """The other triangle is that of the matrix, as LAPACK leaves it, or zero, as SciPy 1.18 does."""
+    given = as_array(trace, a)
+    (x,) = matrices(trace, given)
     made = cholesky(trace, x, lower)
     n = shape_of(made)[-1]
+    if cho_factor_cleans() and (dtype_of(given) == dtype_of(x) or len(shape_of(x)) > 2):  # not in a copy of its own
+        return made, lower
     mask = band(trace, n, n, 0, "less_equal" if lower else "greater_equal", np.less_equal if lower else np.greater_equal)
     return apply(trace, "where", np.where, mask, made, x), lower
 
@@ -246,11 +250,17 @@ def lstsq(trace: Trace, a: Any, b: Any, cond: Any = None, lapack_driver: Any = N
         not_traced(f"lstsq(lapack_driver={lapack_driver!r})", "leave the driver out")
     a, b = matrices(trace, a, b)
     x, residuals, rank, s = dense.lstsq(trace, a, b, float(np.finfo(dtype_of(a)).eps) if cond is None else cond)
+    (m, n), found, is_vector = shape_of(a), int(rank), len(shape_of(b)) == 1
+    if lstsq_fills() and m and n:
+        if m > n:
+            filled = cast(trace, residuals, dtype_of(x)) if found == n else np.full(1 if is_vector else shape_of(b)[1], np.nan, dtype_of(x))
+            return x, reshape(trace, filled, ()) if is_vector else filled, np.int64(found), s
+        return x, np.zeros(0, dtype_of(x)), np.int64(found), s
     if size_of(shape_of(residuals)) == 0:
         residuals = np.zeros(0, dtype_of(x))
-    elif len(shape_of(b)) == 1:
+    elif is_vector:
         residuals = take_slice(trace, residuals, 0, 0, 1, drop=True)
-    return x, residuals, int(rank), s
+    return x, residuals, found, s
 
 
 # ---- LU ----

@@ -32,6 +32,7 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.joining import unstack
 from irgrad.frontend.handlers.reduction import mean
 from irgrad.frontend.handlers.shaping import size_of
+from irgrad.frontend.installed import sorts_descending
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 
@@ -49,12 +50,29 @@ def _along(trace: Trace, name: str, a: Any, axis: Any) -> tuple[Any, int]:
     return x, axis_index(axis, len(shape_of(x)))
 
 
+def is_descending(name: str, given: Any) -> bool:
+    """The option of `np.sort` and `np.argsort`. Raises TypeError where the installed numpy does not know it."""
+    if given is not NO_VALUE and not sorts_descending():
+        raise TypeError(f"{name}() got an unexpected keyword argument 'descending'")
+    return given is not NO_VALUE and bool(given)
+
+
+def mirrored(trace: Trace, x: Any) -> Any:
+    """What is in descending order where `x` is in ascending: nan is last in both. Its own inverse."""
+    return apply(trace, "neg", np.negative, x) if dtype_of(x).kind in "fc" else apply(trace, "invert", np.invert, x)
+
+
 def _sorter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @handles(function)
-    def sorter(trace: Trace, a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    def sorter(
+        trace: Trace, a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None, descending: Any = NO_VALUE
+    ) -> Any:
         refuse(name, order=order)
         x, at = _along(trace, name, a, axis)
-        return call(trace, name, x, axis=at)
+        if not is_descending(name, descending):
+            return call(trace, name, x, axis=at)
+        made = call(trace, name, mirrored(trace, x), axis=at)
+        return made if name == "argsort" else mirrored(trace, made)
 
     return sorter
 

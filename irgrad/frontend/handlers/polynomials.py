@@ -22,6 +22,8 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.joining import parts_of
+from irgrad.frontend.handlers.linalg import narrowed
+from irgrad.frontend.installed import eigenvalues_are_complex
 from irgrad.frontend.trace import Trace
 
 
@@ -157,6 +159,8 @@ def roots(trace: Trace, p: Any) -> Any:
     row = NP.divide(NP.negative(take_slice(trace, kept, 0, 1, n - 1)), take_slice(trace, kept, 0, 0, 1))
     below = trace.lift(np.eye(n - 2, n - 1, dtype=dtype_of(row)))
     found = LA.eigvals(join(trace, [reshape(trace, row, (1, n - 1)), below], 0) if n > 2 else reshape(trace, row, (1, 1)))
+    if dtype_of(row).kind != "c" and eigenvalues_are_complex():
+        (found,) = narrowed(trace, found, found)
     if not trailing:
         return found
     return join(trace, [found, _zeros(trace, trailing, dtype_of(found))], 0)

@@ -16,6 +16,7 @@ from irgrad.frontend.context import current
 from irgrad.frontend.documented import described
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers.core import (
+    NO_VALUE,
     PUBLIC,
     Shape,
     apply,
@@ -37,7 +38,7 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember, without_bools
-from irgrad.frontend.handlers.ordering import check_kth
+from irgrad.frontend.handlers.ordering import check_kth, is_descending, mirrored
 from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.storage import advance, identity, present, resolve, resolve_tree, slice_of, update_all, write
 from irgrad.frontend.trace import Trace, here
@@ -173,7 +174,7 @@ def _assign_part(trace: Trace, x: Tracer, name: str, value: Any) -> None:
         raise AttributeError(f"attribute {name!r} of {kind!r} objects is not writable")  # noqa: TRY004  (numpy's error)
     if x.dtype.kind != "c":
         if name == "imag":
-            raise TypeError("array does not have imaginary part to set")
+            np.zeros(1).imag = 0.0  # type: ignore[misc]  # raises
         _set(trace, x, ..., value)
         return
     op = REGISTRY[name]
@@ -438,10 +439,14 @@ def fill_diagonal(trace: Trace, a: Tracer, val: Any, wrap: bool = False) -> None
 
 
 @writes(method="sort")
-def sort(trace: Trace, x: Tracer, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+def sort(
+    trace: Trace, x: Tracer, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None, descending: Any = NO_VALUE
+) -> None:
     if order is not None:
         unsupported("ndarray.sort(order=)", "leave order out")
-    write(trace, x, None, call(trace, "sort", x, axis=axis_index(axis, len(x.shape))))
+    turned = is_descending("sort", descending)
+    made = call(trace, "sort", mirrored(trace, x) if turned else x, axis=axis_index(axis, len(x.shape)))
+    write(trace, x, None, mirrored(trace, made) if turned else made)
 
 
 @writes(method="partition")
