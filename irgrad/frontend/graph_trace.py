@@ -157,8 +157,16 @@ class GraphTrace(Trace):
                 return made
             if (made := self.deferral.elementwise(op, args, fn)) is not None:
                 return made
-        if len(args) == 2 and type(args[0]) is Tracer and type(args[1]) is Tracer:
-            return self.apply_both(op, fn, args)
+        if len(args) == 2:
+            x, y = args
+            if type(x) is Tracer:
+                if type(y) is Tracer:
+                    return self.apply_both(op, fn, args)
+                number = type(y)
+            else:
+                number = type(x) if type(y) is Tracer else _ndarray
+            if number is int or (number is float and (top := self.sites.top) is not None and not top.searched):
+                return self.apply_number(op, fn, args)
         operands: Any = args
         values: list[Any] = []
         call: list[Any] = [op]
@@ -203,6 +211,27 @@ class GraphTrace(Trace):
             raise self.failed(op, args, error) from error
         key = (op, a.dtype if type(a) is _ndarray else type(a), b.dtype if type(b) is _ndarray else type(b))
         dtypes = (LOOPS.get(key) or find_loop(key, (a, b)))[1]
+        if dtypes is not None and self.choices and (made := self.retyped(op, fn, args)) is not None:
+            return made
+        return self.record(op, args if dtypes is None else self.converted(args, dtypes), _NO_PARAMS, out)
+
+    def apply_number(self, op: Primitive, fn: Callable[..., Any], args: tuple[Any, ...]) -> Tracer:
+        """`apply` to a tracer and a number that is a literal in any case."""
+        x, y = args
+        if type(x) is Tracer:
+            if x._trace is not self:
+                self.check(x)
+            x = x.value
+        else:
+            if y._trace is not self:
+                self.check(y)
+            y = y.value
+        try:
+            out = fn(x, y)
+        except (ValueError, IndexError, TypeError) as error:
+            raise self.failed(op, args, error) from error
+        key = (op, x.dtype if type(x) is _ndarray else type(x), y.dtype if type(y) is _ndarray else type(y))
+        dtypes = (LOOPS.get(key) or find_loop(key, (x, y)))[1]
         if dtypes is not None and self.choices and (made := self.retyped(op, fn, args)) is not None:
             return made
         return self.record(op, args if dtypes is None else self.converted(args, dtypes), _NO_PARAMS, out)

@@ -190,7 +190,9 @@ class Replays:
     def name(self, t: Tracer, run: Run, names: dict[int, int]) -> Any:
         """Which of the values that a segment meets a cotangent is."""
         index = t.index
-        if run.first <= index < run.last:
+        if index >= run.last:
+            return names.setdefault(index, len(names))
+        if run.first <= index:
             return ("own", index - run.first)
         if index in run.externals:
             return ("external", run.externals.index(index))

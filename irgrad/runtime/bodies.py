@@ -58,7 +58,7 @@ class _Lending(Linker):
         place = super().input(record)
         number = record.params["input"]
         if number in self.lent:
-            place.buffer = Buffer(0, self.arguments[number].dtype.itemsize * math.prod(self.arguments[number].shape), 1, {number}, True)
+            place.buffer = Buffer(0, self.arguments[number].dtype.itemsize * math.prod(self.arguments[number].shape), 1, number, True)
         return place
 
     def leaf(self, node: PathNode, places: dict[int, Place], outputs: list[int]) -> None:

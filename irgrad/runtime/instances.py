@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 JOINED = 96  # records of all segments up to which
 LARGE = 1 << 15  # arrays of this many elements have them in one template
+_NONE: list[Any] = []  # never changed
 CHUNK = 900  # and by count, as the last resort
 
 
@@ -36,7 +37,8 @@ def analyse_node(node: PathNode, table: TemplateTable) -> None:
     marks.asked = bytes(marks.exported)
     stop = node.end
     for block in reversed(node.blocks):
-        marks.records(block.last, stop)
+        if block.last < stop:
+            marks.records(block.last, stop)
         marks.block(block)
         stop = block.first
     marks.records(start, stop)
@@ -247,7 +249,7 @@ def _instance(marks: _Marks, run: list[int], table: TemplateTable) -> Instance:
 class _Form:
     """The instance of a block of some kind with some live values, in terms of the block."""
 
-    __slots__ = ("count", "exports", "externals", "literals", "offsets", "starts", "template")
+    __slots__ = ("count", "exports", "externals", "latest", "literals", "offsets", "starts", "template")
 
     def __init__(self, template: Template, block: Block, instance: Instance, path: Sequence[Record]) -> None:
         first = block.first
@@ -271,6 +273,7 @@ class _Form:
                 patterns.add(key)
                 self.starts.append(offset)
         self.exports: set[bytes] = set()
+        self.latest: list[Data] = []  # the literals of the last instance
 
 
 def _dynamic(path: Sequence[Record], first: int, offsets: Sequence[int]) -> list[int]:
@@ -298,12 +301,17 @@ def _block_instance(marks: _Marks, block: Block, live: _Live, table: TemplateTab
     if form is None:
         instance = table.instance(path, [first + offset for offset in live.offsets])
         form = forms[pattern] = _Form(instance.template, block, instance, path)
+    literals = [path[first + p].operands[k] for p, k in form.literals]
+    if literals == form.latest:
+        literals = form.latest  # one list for constants of the loop
+    else:
+        form.latest = literals
     made = Instance(
         form.template,
         range(first, first + form.count) if form.count else [first + offset for offset in form.offsets],
         [externals[n] for n in form.externals],
-        [path[first + p].operands[k] for p, k in form.literals],
-        [path[first + p].params["start"] for p in form.starts],
+        literals,
+        [path[first + p].params["start"] for p in form.starts] if form.starts else _NONE,
     )
     exported = bytes(marks.exported[first - marks.start : block.last - marks.start])
     if exported not in form.exports:

@@ -7,6 +7,7 @@ and appends references. Nothing is compiled for a template that any function of 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -308,8 +309,7 @@ class Linker:
     def drop(self, value: int, place: Place, arena: Arena) -> None:
         buffer = place.buffer
         if buffer is not None:
-            buffer.holders.discard(value)
-            buffer.values -= 1
+            buffer.leave(value)
             if buffer.values == 0:
                 arena.release(buffer)
 
@@ -328,7 +328,7 @@ class Linker:
         places: dict[int, Place],
         arena: Arena,
         dying: list[int],
-        kept: set[int],
+        kept: Collection[int],
         direct: dict[int, int],
     ) -> None:
         template, path = instance.template, node.path
@@ -369,8 +369,7 @@ class Linker:
             kind, index = export.ref.home  # type: ignore[union-attr]
             buffer = buffers[index] if kind == "buffer" else slot_buffers[index] if index < len(slot_buffers) else None
             if buffer is not None:
-                buffer.values += 1
-                buffer.holders.add(value)
+                buffer.take(value)
             places[value] = Place(ref, export.strides, buffer)
         for buffer in buffers:
             if buffer is not None:
@@ -442,7 +441,7 @@ class Linker:
 
     def move_parts(self, value: int, buffer: Buffer, use: Use, arena: Arena) -> None:
         """Copy what other values have of a buffer elsewhere, if that is at most half of it."""
-        parts = sorted(buffer.holders - {value})
+        parts = buffer.others(value)
         avals = [INTERNED.avals[use.path[part].aval] for part in parts]
         if len(parts) + 1 != buffer.values or 2 * sum(aval.nbytes for aval in avals) > buffer.size:
             return
@@ -454,7 +453,7 @@ class Linker:
             place, fresh = use.places[part], arena.allocate(aval.nbytes)
             self.copy_row(place.ref, place.strides, fresh.ref, aval.shape, aval.dtype)
             self.drop(part, place, arena)
-            fresh.values, fresh.holders = 1, {part}
+            fresh.take(part)
             use.places[part] = made = Place(fresh.ref, contiguous(aval.shape), fresh)
             if part in used:
                 k = used[part]

@@ -20,24 +20,50 @@ class Place:
 
 
 class Buffer:
-    """A piece of the arena; free when its last value is dead. `holders` are the values in it; others are of the instance at hand.
+    """A piece of the arena; free when its last value is dead. `holders` are the values in it (a number: one, or none where it is negative:
+    a set for each takes more memory than all the rest); others are of the instance at hand.
 
     A `lent` one is memory of someone else, which the program may change.
     """
 
     __slots__ = ("holders", "lent", "offset", "size", "values")
 
-    def __init__(self, offset: int, size: int, values: int = 0, holders: set[int] | None = None, lent: bool = False) -> None:
+    def __init__(self, offset: int, size: int, values: int = 0, holders: set[int] | int = -1, lent: bool = False) -> None:
         self.offset = offset
         self.size = size
         self.values = values
-        self.holders = set() if holders is None else holders
+        self.holders: set[int] | int = holders
         self.lent = lent
 
     @property
     def ref(self) -> int:
         """Where it begins."""
         return self.offset << REF_BITS  # the arena is base 0
+
+    def take(self, value: int) -> None:
+        """Have one more value in it."""
+        self.values += 1
+        holders = self.holders
+        if isinstance(holders, set):
+            holders.add(value)
+        else:
+            self.holders = value if holders < 0 else {holders, value}
+
+    def leave(self, value: int) -> None:
+        """Have one value less."""
+        self.values -= 1
+        holders = self.holders
+        if isinstance(holders, set):
+            holders.discard(value)
+        elif holders == value:
+            self.holders = -1
+
+    def others(self, value: int) -> list[int]:
+        """The values in it but for one, in order."""
+        holders = self.holders
+        if isinstance(holders, set):
+            return sorted(holders - {value})
+        return [] if holders < 0 or holders == value else [holders]
 
 
 def rounded(nbytes: int) -> int:
@@ -80,7 +106,8 @@ def copied(places: dict[int, Place]) -> dict[int, Place]:
         buffer = place.buffer
         if buffer is not None:
             if buffer not in buffers:
-                buffers[buffer] = Buffer(buffer.offset, buffer.size, buffer.values, set(buffer.holders), buffer.lent)
+                holders = set(buffer.holders) if type(buffer.holders) is set else buffer.holders
+                buffers[buffer] = Buffer(buffer.offset, buffer.size, buffer.values, holders, buffer.lent)
             buffer = buffers[buffer]
         made[value] = Place(place.ref, place.strides, buffer)
     return made

@@ -10,7 +10,7 @@ of one node; where guards part the forward from the adjoint, the leaf does all o
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from irgrad.ir.primitive import PURE
@@ -18,6 +18,7 @@ from irgrad.ir.recording import INTERNED, Record
 from irgrad.ir.template import Instance
 
 MAX_BLOCKS = 1024
+FEW = 16  # values that are found in a list as soon as in a set, which takes more memory
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Schedule:
 
     instances: list[Instance]
     dying: list[list[int]]
-    kept: list[set[int]]
+    kept: list[Collection[int]]
     peak: int = 0  # bytes of kept results at most
     at: int = 0  # where
 
@@ -59,7 +60,7 @@ def _follow(instances: list[Instance], path: Sequence[Record], ending: Sequence[
     """Lifetimes: backwards, a value is needed from its last use to the definition before that."""
     count = len(instances)
     dying: list[list[int]] = [[] for _ in range(count + 1)]
-    kept: list[set[int]] = [set() for _ in range(count)]
+    kept: list[Collection[int]] = [()] * count
     needed: set[int] = set()
     met: set[int] = set()  # those that survive are needed from the start
 
@@ -71,6 +72,7 @@ def _follow(instances: list[Instance], path: Sequence[Record], ending: Sequence[
             needed.add(value)
     for position in range(count - 1, -1, -1):
         instance = instances[position]
+        here: list[int] = []
         for value in instance.results():
             if value not in met:
                 met.add(value)
@@ -79,7 +81,9 @@ def _follow(instances: list[Instance], path: Sequence[Record], ending: Sequence[
             elif value not in needed:
                 continue
             needed.discard(value)
-            kept[position].add(value)
+            here.append(value)
+        if here:
+            kept[position] = here if len(here) <= FEW else set(here)
         for value in instance.externals:
             if value in needed:
                 continue

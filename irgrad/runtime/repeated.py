@@ -139,18 +139,18 @@ class _Text:
             lines.append(f"if r{k} in kept:")
             if kind == "slot":
                 if index < len(self.strides):
-                    lines += [f"    b = p{index}.buffer", "    if b is not None:", "        b.values += 1", f"        b.holders.add(r{k})"]
+                    lines += [f"    b = p{index}.buffer", f"    if b is not None: b.take(r{k})"]
                     lines.append(f"    {made}, b)")
                 else:
                     lines.append(f"    {made})")
                 continue
             given, size = self.given[index], rounded(lowered.buffers[index])
             if len(given) == 1:
-                lines.append(f"    {made}, Buffer(o{index}, {size}, 1, {{r{k}}}))")
+                lines.append(f"    {made}, Buffer(o{index}, {size}, 1, r{k}))")
                 continue
             if k == given[0]:
                 lines.insert(len(lines) - 1, f"n{index} = Buffer(o{index}, {size})")
-            lines += [f"    n{index}.values += 1", f"    n{index}.holders.add(r{k})", f"    {made}, n{index})"]
+            lines += [f"    n{index}.take(r{k})", f"    {made}, n{index})"]
         for k, nbytes in enumerate(lowered.buffers):
             given = self.given.get(k, [])
             indent = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import irgrad
 from irgrad.runtime import link, lowering, repeated
+from irgrad.runtime.memory import Buffer
 from tests.support.repeated import PROGRAMS, W, X
 
 pytestmark = pytest.mark.filterwarnings("ignore:Output seems independent")
@@ -129,3 +131,40 @@ def test_another_form_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
     found, results, _ = linked(loss, 1, monkeypatch, None)
     np.testing.assert_allclose(results[0], expected, rtol=1e-12)
     assert found == linked(loss, 1 << 60, monkeypatch, None)[0]
+
+
+def test_the_values_in_a_buffer() -> None:
+    buffer, seen = Buffer(0, 64), set[int]()
+    assert buffer.others(3) == []
+    for value in (7, 3, 9):
+        buffer.take(value)
+        seen.add(value)
+        assert buffer.values == len(seen)
+        assert buffer.others(3) == sorted(seen - {3})
+    for value in (3, 9, 7):
+        buffer.leave(value)
+        seen.discard(value)
+        assert buffer.others(3) == sorted(seen)
+        assert buffer.values == len(seen)
+    one = Buffer(0, 64)
+    one.take(5)
+    assert (one.others(5), one.others(6)) == ([], [5])
+
+
+def test_memory_of_a_long_loop() -> None:
+    """Bytes an operation at the peak of recording and linking."""
+
+    def chain(x: Any) -> Any:
+        for _ in range(2000):
+            x = 0.9 * x + 0.1 * x * x
+        return x
+
+    irgrad.jit(irgrad.grad(chain)).compile(0.5)
+    compiled = irgrad.jit(irgrad.grad(chain))
+    tracemalloc.start()
+    try:
+        compiled.compile(0.5)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 450 * compiled.stats().recorded_ops
