@@ -142,13 +142,45 @@ def _gather(lowering: _Lowering, node: Node) -> Row:
     lines.append("    " * depth + f"store(o, {target}, load(x, {source}))")
     head = ["def kernel(p, n):", f"    x = scoped_{dtype}(p, 0, 0, 2)", f"    o = scoped_{dtype}(p, 1, 1, 2)"]  # the result is new memory
     row = Row(_text(head, lines, sizes, len(shape), len(xshape) - count), pointers, sizes, "gather")
-    steps = [0, contiguous(node.aval.shape)[0] * node.aval.dtype.itemsize] if shape else []
-    for array in node.operands[1:] if shape else ():
+    if shape:
+        _divide(lowering, row, node, shape, node.aval.size * (MOVED if len(shape) < node.aval.ndim else FETCHED))
+    return row
+
+
+def _divide(lowering: _Lowering, row: Row, node: Node, shape: tuple[int, ...], nanoseconds: float) -> None:
+    """Split a gather along the first axis of its index arrays, of this shape, which is the result's first too."""
+    steps = [0, contiguous(node.aval.shape)[0] * node.aval.dtype.itemsize]
+    for array in node.operands[1:]:
         if not isinstance(array, Literal):
             moves = len(array.aval.shape) == len(shape) and array.aval.shape[0] != 1
             steps.append(lowering.view(array).strides[0] * array.aval.dtype.itemsize if moves else 0)
-    if shape:
-        divide(row, node.aval.size * (MOVED if len(shape) < node.aval.ndim else FETCHED), 0, steps)
+    divide(row, nanoseconds, 0, steps)
+
+
+def _gather_sum(lowering: _Lowering, node: Node) -> Row:
+    """Rows are added to the result as they are read, one after the other, as numpy adds along an axis that is not the innermost."""
+    xref, xshape, xstrides, _ = operand_of(lowering, node, 0)
+    dtype = dtype_name(node.aval.dtype)
+    pointers: list[Ref | str] = [xref, _result(lowering, node)]
+    lines: list[str] = []
+    count = len(node.operands) - 1
+    shape, sizes = _indices(lowering, node, 1, xshape, lines, pointers)
+    source = _address(xstrides, count, sizes)
+    kept, tail = len(shape) - 1, xshape[count:]
+    depth, places = _tail(lines, tail, len(shape) + 1, sizes)
+    for d in range(len(tail)):
+        source += f" + t{d} * size(n, {len(sizes)})"
+        sizes.append(xstrides[count + d])
+    target = _flat(kept, sizes, node.aval.shape)
+    lines.append("    " * depth + f"store(o, {target}, {plus(f'load(o, {target})', f'load(x, {source})', node.aval.dtype)})")
+    zeros = ["    " * (kept + 1 + d) + f"for t{d} in range(size(n, {place})):" for d, place in enumerate(places)]
+    zeros.append("    " * (kept + 1 + len(places)) + f"store(o, {target}, {literal(0, node.aval.dtype)})")
+    first = next(k for k, line in enumerate(lines) if line.lstrip().startswith(f"for i{kept} "))
+    lines[first:first] = zeros
+    head = ["def kernel(p, n):", f"    x = scoped_{dtype}(p, 0, 0, 2)", f"    o = scoped_{dtype}(p, 1, 1, 2)"]
+    row = Row(_text(head, lines, sizes, len(shape), len(tail)), pointers, sizes, "gather_sum")
+    if kept:
+        _divide(lowering, row, node, shape, node.aval.size * shape[-1] * MOVED)
     return row
 
 

@@ -227,6 +227,37 @@ def _gather_jvp(b: Builder, tangents: tuple[Any, ...], out: Any, x: Any, *indice
 gather = primitive("gather", evaluate=_gather, aval=_gather_aval, vjp=_gather_vjp, jvp=_gather_jvp, traits=PURE)
 
 
+def _gather_sum(x: Any, *indices: Any) -> Any:
+    return np.sum(x[indices], axis=np.broadcast(*indices).ndim - 1)
+
+
+def _gather_sum_aval(x: Aval, *indices: Aval) -> Aval:
+    found = broadcast_avals("gather_sum", indices)
+    if not found:
+        raise reject("gather_sum", (x, *indices), "expected index arrays with an axis to sum over", TraceIndexError)
+    shape = _gather_shape("gather_sum", x, indices)
+    return Aval(shape[: len(found) - 1] + shape[len(found) :], x.dtype)
+
+
+def _gather_sum_vjp(b: Builder, index: int, ct: Any, out: Any, x: Any, *indices: Any) -> Update | None:
+    if index:
+        return None
+    found = broadcast_shapes(tuple(b.shape(i) for i in indices))
+    tail = b.shape(x)[len(indices) :]
+    return Update("scatter_add", (b.reshape(ct, shape=(*found[:-1], 1, *tail)), *indices), {})
+
+
+# sums of rows along the last axis of the index arrays: what `legalize` makes of a gather that only a sum reads
+gather_sum = primitive(
+    "gather_sum",
+    evaluate=_gather_sum,
+    aval=_gather_sum_aval,
+    vjp=_gather_sum_vjp,
+    jvp=lambda b, tangents, out, x, *indices: None if tangents[0] is None else b.gather_sum(tangents[0], *indices),
+    traits=PURE,
+)
+
+
 def _scatter_add(buffer: Any, x: Any, *indices: Any) -> Any:
     out = buffer.copy(order="K")
     np.add.at(out, indices, x)

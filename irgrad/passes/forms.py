@@ -20,7 +20,7 @@ FILLS = frozenset({"full", "zeros", "iota"})
 MOVES = frozenset({"reshape", "transpose", "broadcast_to", "slice", "slice_add", "slice_update", "concatenate", "pad", "empty"})
 SCALAR_FORMS = REDUCTIONS | FILLS | MOVES | {"dot", "cumsum"}
 PRODUCTS = frozenset({"dot", "dot_add", "product", "product_add"})  # of matrices with one unit stride
-OWN_KERNEL = frozenset({*PRODUCTS, "batch_dot", "correlate", "gather", "scatter_add", "scatter_update",
+OWN_KERNEL = frozenset({*PRODUCTS, "batch_dot", "correlate", "gather", "gather_sum", "scatter_add", "scatter_update",
                         "cumsum", "cumprod", "argmax", "argmin", "pick"})  # fmt: skip
 
 MAX_OPERANDS = 480  # of a kernel: the driver's pointer table has 512 entries

@@ -2,10 +2,13 @@
 
 Operands of operations that are no elementwise loop get the dtype that the operation computes in, so that kernels convert in one
 place; concatenations and pads of more than a few elements become updates of one buffer; an update that reads the memory it
-changes gets a copy of what it reads; systems get the LU factor that their kernels read; a Euclidean norm becomes sum and root.
+changes gets a copy of what it reads; systems get the LU factor that their kernels read; a Euclidean norm becomes sum and root; rows
+that are gathered for a sum alone are added up as they are read.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -20,6 +23,8 @@ from irgrad.passes.result import PassResult
 
 # operations whose operands (all, or the one at a position) have the dtype of the result
 _SAME_DTYPE = frozenset({"reduce_sum", "reduce_prod", "cumsum", "cumprod", "dot", "batch_dot", "correlate", "concatenate", "full", "pad"})
+
+ROW = 8  # elements of a row from which rows are added up as they are read, not gathered first
 
 
 def legalize(graph: Graph) -> PassResult:
@@ -53,6 +58,9 @@ def legalize(graph: Graph) -> PassResult:
         elif op.name == "pick" and node.aval.dtype == node.operands[0].aval.dtype:
             _as_slice(graph, node)
             result.count("pick")
+        elif op.name == "reduce_sum" and _sums_rows(graph, node):
+            _as_gather_sum(graph, node)
+            result.count("gather sum")
         elif op.name in TRANSFORMS and has_own_kernel(node):
             _along_each_axis(graph, node)
             result.count("transform")
@@ -126,6 +134,25 @@ def _as_sum(graph: Graph, node: Node) -> None:
     terms = _add(graph, node, "mul", node.operands, {})
     graph.replace_uses(node, _add(graph, node, "reduce_sum", (terms,), {"axes": (0,)}))
     graph.remove(node)
+
+
+def _sums_rows(graph: Graph, node: Node) -> bool:
+    """Does a sum read rows that are gathered for it alone, along the last axis of the index arrays?"""
+    rows = node.operands[0]
+    if not isinstance(rows, Node) or rows.op is None or rows.op.name != "gather" or rows.aval.dtype != node.aval.dtype:
+        return False
+    indexed = rows.aval.ndim - (rows.operands[0].aval.ndim - len(rows.operands) + 1)
+    alone = graph.num_users(rows) == 1 and not graph.is_output(rows)
+    wide = math.prod(rows.aval.shape[indexed:]) >= ROW and rows.aval.size
+    return alone and bool(wide) and node.params["axes"] == (indexed - 1,) and has_own_kernel(rows) and not is_scalar_form(node)
+
+
+def _as_gather_sum(graph: Graph, node: Node) -> None:
+    (rows,) = node.operands
+    assert isinstance(rows, Node)
+    graph.replace_uses(node, _add(graph, node, "gather_sum", rows.operands, {}))
+    graph.remove(node)
+    graph.remove(rows)
 
 
 def _as_slice(graph: Graph, node: Node) -> None:

@@ -133,6 +133,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "gather": (lambda x, i: x[i], (MATRIX, np.arange(-37, 37))),
     "gather by two": (lambda x, i, j: np.exp(x)[i, j], (MATRIX, np.arange(36)[:, None], np.arange(-20, 20))),
     "gather of elements": (lambda v, i: v[i] * 2, (VECTOR, np.arange(1000).reshape(10, 100)[::-1])),
+    "sums of rows": (lambda x, i: np.sum(x[i], axis=1), (MATRIX, np.arange(-36, 36).reshape(18, 4))),
     "running sums": (lambda x: (np.cumsum(x, axis=0), np.cumsum(x, axis=1), np.cumprod(1 + 0.01 * x, axis=1)), (MATRIX,)),
     "places of extremes": (lambda x: (np.argmax(x, axis=0), np.argmin(x, axis=1)), (MATRIX,)),
     "convolution": (irgrad.value_and_grad(lambda v, w: np.sum(np.convolve(v, w) ** 2), (0, 1)), (np.resize(VECTOR, 9000), VECTOR[:5])),

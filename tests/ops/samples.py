@@ -287,6 +287,14 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((X, np.array(1), np.array(-1))),
         Sample((X, np.zeros((0,), int))),
     ],
+    "gather_sum": [
+        Sample((X, AT)),
+        Sample((X, TWICE)),
+        Sample((X, AT, np.array([[0], [-1]]))),
+        Sample((draw((3, 4), dtype="complex128"), TWICE)),
+        Sample((np.arange(12).reshape(3, 4), TWICE), order=0),
+        Sample((X, np.zeros((2, 0), int))),
+    ],
     "scatter_add": [
         Sample((X, draw((3, 4)), AT)),
         Sample((X, draw((2, 2, 4)), TWICE)),
@@ -400,6 +408,7 @@ BAD: list[tuple[str, Bad]] = [
     ("slice_add", Bad((X, 1j), TraceError, r"cannot write complex values into a real buffer", PART)),
     ("gather", Bad((X, AT, AT, AT), TraceIndexError, r"3 index arrays; expected between 1 and 2")),
     ("gather", Bad((X, np.ones(2)), TraceIndexError, r"expected index arrays of integers")),
+    ("gather_sum", Bad((X, np.int64(1)), TraceIndexError, r"expected index arrays with an axis to sum over")),
     ("scatter_add", Bad((X, np.ones(3), AT), TraceValueError, r"scatter_add: shapes do not broadcast")),
     ("mask_indices", Bad((AT,), TraceIndexError, r"expected a bool mask", {"count": 1})),
     ("dot", Bad((np.ones((2, 2, 2)), np.ones(2)), TraceValueError, r"dot: expected vectors and matrices")),
