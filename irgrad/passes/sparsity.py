@@ -50,8 +50,16 @@ FULL = Pattern(np.zeros(1, np.int64), np.zeros(0, np.int64), 0)
 
 def from_entries(rows: Indices, columns: Indices, size: int, width: int) -> Pattern:
     """The pattern with these entries, in any order and any number of times each."""
-    keys = np.unique(rows * width + columns)
+    keys = _distinct(rows * width + columns)
     return _ordered(keys // width, keys % width, size, width)
+
+
+def _distinct(keys: Indices) -> Indices:
+    """In ascending order, as np.unique has them, which imports numpy.ma (1.4 MB) from numpy 2.3 on."""
+    keys = np.sort(keys)
+    new = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    return keys[new]
 
 
 def _ordered(rows: Indices, columns: Indices, size: int, width: int) -> Pattern:
@@ -364,7 +372,7 @@ def colour(rows: Indices, columns: Indices, size: int, width: int) -> Colouring 
         return None
     colours = np.arange(size) % least
     keys = colours[rows] * width + columns
-    if len(np.unique(keys)) == len(keys):
+    if len(_distinct(keys)) == len(keys):
         return Colouring(colours, least)
     return _greedy(rows, columns, size, width) if len(rows) <= MAX_GREEDY else None
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,3 +133,31 @@ def test_entries_may_come_in_any_order_and_repeatedly() -> None:
     made = from_entries(np.array([2, 0, 2, 2]), np.array([1, 3, 0, 1]), 4, 5)
     assert made.starts.tolist() == [0, 1, 1, 3, 3] and made.columns.tolist() == [3, 0, 1]
     assert isinstance(made, Pattern) and not made.full
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 500])
+def test_random_entries_are_sorted_and_distinct(count: int) -> None:
+    rng = np.random.default_rng(count)
+    rows, columns = rng.integers(0, 20, count), rng.integers(0, 6, count)
+    made = from_entries(rows, columns, 20, 6)
+    matrix = np.zeros((20, 6), bool)
+    matrix[rows, columns] = True
+    assert [each.tolist() for each in made.entries()] == [each.tolist() for each in np.nonzero(matrix)]
+
+
+JACOBIANS = """
+import sys
+import numpy as np
+import irgrad
+x = np.linspace(0.0, 1.0, 20)
+f = lambda x: np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+jitted = irgrad.jit(irgrad.hessian(f)).compile(x)
+assert jitted(x).shape == (20, 20)
+print([name for name in sys.modules if name.split(".")[:2] == ["numpy", "ma"] or name.startswith("scipy")])
+"""
+
+
+def test_a_hessian_imports_no_masked_arrays() -> None:
+    """What finds patterns must not need them: 1.4 MB."""
+    done = subprocess.run([sys.executable, "-c", JACOBIANS], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
