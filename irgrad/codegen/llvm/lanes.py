@@ -18,6 +18,7 @@ from irgrad.codegen.llvm.writer import DOUBLE, I1, I32, I64, POINTER, RELATIONS,
 
 INTRINSICS = frozenset({"fabs", "sqrt", "floor", "ceil", "trunc", "rint", "roundeven", "copysign", "fma", "maximum", "minimum", "ctpop"})
 KEEPS = "intel_ocl_bicc "  # a convention by which a function leaves half of the vectors' registers as they were
+NEAR = 4  # elements
 SAFE = 1  # in lanes behind the end of a loop: a value that few functions mind
 
 
@@ -137,8 +138,9 @@ class Access:
 class LaneWriter(Writer):
     """Writes the body of a loop for `count` iterations at once, any number of times; `turn` is the iteration in the first lane."""
 
-    def __init__(self, around: Writer, count: int, bits: int) -> None:
+    def __init__(self, around: Writer, count: int, bits: int, is_long: bool = False) -> None:
         super().__init__(around.module)
+        self.is_long = is_long  # has the loop any number of iterations, and many statements?
         self.around = around
         self.lanes = count
         self.bits = bits
@@ -353,10 +355,14 @@ class LaneWriter(Writer):
     def element(self, type_: Type, pointer: Value, index: Value) -> Value:
         if not is_varying(index):
             return super().element(type_, pointer, index)
-        if not isinstance(index, Step) or (index.step.text != "1" and (type_.width < 32 or _is_whole(index.step))):
-            raise Unsupported("elements that are anywhere")  # or at a known distance: LLVM takes vectors of neighbours apart
+        if not isinstance(index, Step) or (index.step.text != "1" and (type_.width < 32 or self._is_near(index.step))):
+            raise Unsupported("elements that are anywhere")
         row = pointer if index.base.text == "0" else super().element(type_, pointer, index.base)
         return Place(pointer.text, row.text, index.offset, index.step)
+
+    def _is_near(self, step: Value) -> bool:
+        """Are elements at a known distance that LLVM reads with their neighbours, and takes apart?"""
+        return _is_whole(step) and (abs(int(step.text)) <= NEAR or not self.is_long)
 
     def _address(self, type_: Type, place: Place) -> str:
         """Where the elements are: one address, or a vector of them."""
@@ -408,17 +414,17 @@ class LaneWriter(Writer):
         return self.each(text, type_)
 
     def store(self, value: Value, pointer: Value, note: str = "") -> None:
-        if not isinstance(pointer, Place) or not pointer.is_dense:  # a processor stores single numbers as fast as it scatters a vector
-            raise Unsupported("writes that are not side by side")
+        if not isinstance(pointer, Place) or not (pointer.is_dense or _is_whole(pointer.step)):
+            raise Unsupported("writes that are not side by side")  # and perhaps in one place
         self.accesses.append(Access(True, note, pointer.pointer, pointer))
         whole, text = self.of(value), self.many(value)
         self.stored.append((value, whole.element, pointer))
         address, width = self._address(whole.element, pointer), whole.width // 8
-        if self.mask:
-            name, at = self._masked("store", whole, pointer)
+        if self.mask or not pointer.is_dense:
+            name, at = self._masked("store" if pointer.is_dense else "scatter", whole, pointer)
             masks = f"<{self.lanes} x i1>"
             self.module.declare(f"@{name}", f"void @{name}({whole.name}, {at}, i32 immarg, {masks})")
-            self.lines.append(f"  call void @{name}({whole.name} {text}, {at} {address}, i32 {width}, {masks} {self.mask}){note}")
+            self.lines.append(f"  call void @{name}({whole.name} {text}, {at} {address}, i32 {width}, {masks} {self._mask()}){note}")
         else:
             self.lines.append(f"  store {whole.name} {text}, ptr {address}, align {width}{note}")
         self._forget(note)

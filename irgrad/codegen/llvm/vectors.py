@@ -29,6 +29,7 @@ NEUTRAL = {"fadd": -0.0, "maximum": float("-inf"), "minimum": float("inf")}
 ENOUGH = 16  # statements in a turn of a loop with totals: shorter bodies are written several times, for sums need not wait for each other
 MOST = 4
 FEWEST = 4  # lanes
+LONG = 40  # statements of a body that is written once, under a mask in every turn
 
 
 def is_possible() -> bool:
@@ -73,7 +74,8 @@ def vectorised(function: Function, statement: ast.For, start: Value, stop: Value
             lanes //= 2
         while lanes >= FEWEST:
             try:
-                loop = _Loop(function, statement, start, stop, LaneWriter(w, lanes, bits))
+                is_long = len(statement.body) >= LONG and not (w.is_constant(start) and w.is_constant(stop))
+                loop = _Loop(function, statement, start, stop, LaneWriter(w, lanes, bits, is_long))
                 made = loop.lines()
             except Wider:
                 w.count = count
@@ -198,6 +200,8 @@ class _Loop:
         moved = short or (self._moved() if not self.totals else [])
         if moved:
             return moved
+        if w.is_long and self.least == 1:
+            return self._once()
         copies = self._copies()
         before, main, rest, some, done = (outer.label(name) for name in ("vectors", "vector.body", "middle.block", "some", "done"))
         self.after = outer.label("after")
@@ -224,6 +228,24 @@ class _Loop:
         text += [*masked, f"  {j}n = add nsw i64 {j}, {w.lanes}", f"  {j}m = icmp slt i64 {j}n, {stop}"]
         text += [f"  br {again}, label %{some}, label %{done}{notes[1]}", f"{done}:"]
         return [*text, *_nodes(types, self.results, joined, rest, new, some), *self._stored(types)]
+
+    def _once(self) -> list[str]:
+        """One loop whose vectors all have a mask: half of the text, and a few instructions more in each turn."""
+        w, outer = self.w, self.w.around
+        before, main, done = (outer.label(name) for name in ("vectors", "vector.body", "middle.block"))
+        self.after, j = outer.label("after"), f"%{outer.label('j')}"
+        types = [lanes_of(LLVM[t.kind], w.lanes) for t in self.totals]
+        olds = [f"%{outer.label('t')}" for _ in self.totals]
+        masked, self.results = self._copy(j, olds, main)
+        w.check()
+        neutral = [w.many(LLVM[t.kind](NEUTRAL[t.fold])) for t in self.totals]
+        start, stop = self.start.text, self.stop.text
+        text = [f"  %{before}n = icmp slt i64 {start}, {stop}", f"  br i1 %{before}n, label %{before}, label %{self.after}"]
+        text += [f"{before}:", *w.before, f"  br label %{main}", f"{main}:", f"  {j} = phi i64 [{start}, %{before}], [{j}n, %{main}]"]
+        text += [*_nodes(types, olds, neutral, before, self.results, main), *masked]
+        text += [f"  {j}n = add nsw i64 {j}, {w.lanes}", f"  {j}m = icmp slt i64 {j}n, {stop}"]
+        text += [f"  br i1 {j}m, label %{main}, label %{done}{w.module.vector_loop()}", f"{done}:"]
+        return [*text, *self._stored(types)]
 
     def _short(self) -> list[str]:
         """A few vectors whose number is known: no loop."""

@@ -218,6 +218,47 @@ def test_whole_vectors_and_a_mask() -> None:
     assert vector_body(optimised(kernel(TOTALS["sum"]), "llvm")).count("fmul") == 4  # sums which do not wait for each other
 
 
+def rows(width: int) -> str:
+    """A body of 4 statements for each element of a row, and a total over the rows."""
+    lines = ["a1 = 0.0"]
+    for k in range(width):
+        lines += [f"v{k} = load(p0, i0 * {width} + {k})", f"a1 = a1 + v{k}"]
+    for k in range(width):
+        lines += [f"w{k} = v{k} * a1 + load(p1, i0)", f"store(p2, i0 * {width} + {k}, w{k} - load(p2, i0 * {width} + {k}))"]
+    return "\n        ".join([*lines, "a0 = add_any_order(a0, a1 * load(p1, i0))"])
+
+
+@pytest.mark.parametrize("width", [10, 16])
+def test_rows_are_gathered_under_a_mask(width: int, rng: np.random.Generator) -> None:
+    source = kernel(rows(width))
+    if vectors.is_possible():
+        assert machine.translated("kernel", source)[1] == binding.LIGHT
+        text = machine.ir("kernel", source)
+        assert text.count(" = fmul ") == width + 1  # the body is there once
+        assert "masked.scatter.v8f64" in text
+    for length in (0, 1, 7, 8, 9, 40, 62):
+        arrays = [rng.normal(size=size) for size in (1000, 1000, 1000, 2, 1)]
+        others = [a.copy() for a in arrays]
+        run(source, arrays, (length, 3))
+        run(source, others, (length, 3), "plain")
+        for got, want in zip(arrays[:4], others, strict=False):
+            np.testing.assert_array_equal(got, want)
+        np.testing.assert_allclose(arrays[4], others[4], rtol=1e-13)
+
+
+@pytest.mark.parametrize("change", [("i0 * 10", "i0 * s0"), ("p2, i0 * 10", "p2, i0 * 9"), ("range(n0)", "range(12)")])
+def test_rows_that_are_left_to_llvm(change: tuple[str, str], rng: np.random.Generator) -> None:
+    """At a distance that is data, rows that meet, and a few rows."""
+    source = kernel(rows(10)).replace(*change)
+    assert machine.translated("kernel", source)[1] == binding.FULL
+    arrays = [rng.normal(size=size) for size in (1000, 1000, 1000, 2, 1)]
+    others = [a.copy() for a in arrays]
+    run(source, arrays, (12, 10))
+    run(source, others, (12, 10), "plain")
+    for got, want in zip(arrays, others, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
 @HAS_MASKS
 def test_what_iterations_share_is_computed_once() -> None:
     text = optimised(kernel(ARRAYS["float64"]), "llvm")
