@@ -245,14 +245,16 @@ class Graph:
     def set_outputs(self, outputs: Iterable[Operand]) -> None:
         self.outputs = list(outputs)
 
-    def set_operand(self, node: Node, position: int, new: Operand) -> None:
-        """Make `new` the operand of `node` at `position`."""
+    def set_operand(self, node: Node, position: int, new: Operand, params: dict[str, Any] | None = None) -> None:
+        """Make `new` the operand of `node` at `position`, with other params where they are given; its aval has to stay."""
         old = node.operands[position]
         if isinstance(old, Node):
             del self._users[old.index][node, position]
         if isinstance(new, Node):
             self._users[new.index][node, position] = None
         node.operands = (*node.operands[:position], new, *node.operands[position + 1 :])
+        if params is not None:
+            node.params = params
         self._nx = None
 
     def replace_uses(self, old: Node, new: Operand) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from irgrad.passes.cluster import _Clustering
 
 LARGE = 1 << 12  # elements from which it is worth while
+FEWER = 4  # times as many elements in a value as in memory that it is broadcast from, whose load costs little
 
 
 class Again:
@@ -42,9 +43,10 @@ class Again:
             return False
         chain: list[Node] = []
         leaves: dict[int, Node] = {}
-        if not self.price(node, made, chain, leaves) or len(chain) > RECOMPUTED or len(leaves) > RELOADED:
+        if not self.price(node, made, chain, leaves) or len(chain) > RECOMPUTED:
             return False
-        if sum(self.nbytes(leaf) for leaf in leaves.values()) > node.aval.nbytes:
+        read = [self.nbytes(leaf) for leaf in leaves.values()]
+        if sum(read) > node.aval.nbytes or len(read) > 2 * RELOADED or sum(FEWER * n > node.aval.nbytes for n in read) > RELOADED:
             return False
         return all(user in made.inside or self.can_take(user, node, made, leaves) for user, _ in c.graph.users(node)) and all(
             any(user in each.inside for each in c.clusters) for user, _ in c.graph.users(node)
@@ -66,12 +68,16 @@ class Again:
             if inside and operand.index not in made.by_row and operand.index not in self.c.stored:
                 if not self.price(operand, made, chain, leaves):
                     return False
-            elif root.is_input or root.index in self.c.stored:
+            elif root.is_input or root.index in self.c.stored or (root in made.inside and self.is_of_rows(root, made)):
                 leaves[operand.index] = operand
             else:
                 return False
         chain.append(node)
         return True
+
+    def is_of_rows(self, node: Node, made: Cluster) -> bool:
+        """Is it a total, or code once a row, which other nests may read from memory?"""
+        return made.has_rows and (node.index in made.by_row or is_reduction(node))
 
     def nbytes(self, leaf: Node) -> int:
         """Memory that a leaf covers."""

@@ -30,6 +30,7 @@ from irgrad.passes.forms import (
     is_scalar_form,
 )
 from irgrad.passes.rows import SHORT, Rows, is_short, is_total, plan_stages, spread
+from irgrad.passes.totals import Totals
 
 MAX_POINTERS = 48
 STRIDED = PRODUCTS | {"batch_dot"}  # operations that read transposes and slices where they are
@@ -57,6 +58,7 @@ class _Clustering:
         self.strides: list[set[tuple[int, ...]]] = []  # of what each nest reads, over its space
         self.closed: dict[int, Node] = {}  # clusters with an update of a region, which take few more nodes
         self.rows = Rows(self)
+        self.totals = Totals(self)
 
     def run(self) -> Plan:
         self.legalize_memory()
@@ -278,6 +280,8 @@ class _Clustering:
             self.view(node)
         elif has_text(node) or op.name in FILLS:
             self.join(node, "nest", node.aval.shape, None)
+        elif is_reduction(node) and self.totals.prepare(node):
+            self.assign(node)
         elif is_reduction(node):
             self.join(node, "nest", node.operands[0].aval.shape, tuple(node.params["axes"]))
         else:

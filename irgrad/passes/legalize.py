@@ -31,6 +31,8 @@ def legalize(graph: Graph) -> PassResult:
     """Rewrite every node that has no kernel form."""
     result = PassResult(graph)
     for node in graph.nodes():
+        if node not in graph:
+            continue
         op = node.op
         assert op is not None
         if op.name in _SAME_DTYPE:
@@ -55,6 +57,9 @@ def legalize(graph: Graph) -> PassResult:
         ):
             _as_sum(graph, node)
             result.count("dot")
+        elif op.name == "batch_dot" and has_own_kernel(node) and _is_elementwise(node):
+            _as_loops(graph, node)
+            result.count("batch_dot")
         elif op.name == "pick" and node.aval.dtype == node.operands[0].aval.dtype:
             _as_slice(graph, node)
             result.count("pick")
@@ -153,6 +158,43 @@ def _as_gather_sum(graph: Graph, node: Node) -> None:
     graph.replace_uses(node, _add(graph, node, "gather_sum", rows.operands, {}))
     graph.remove(node)
     graph.remove(rows)
+
+
+def _is_elementwise(node: Node) -> bool:
+    """Is each product of a stack one of numbers, or the sum of products of numbers?"""
+    (rows, inner), columns = node.operands[0].aval.shape[-2:], node.aval.shape[-1]
+    if any(isinstance(operand, Literal) for operand in node.operands):
+        return False
+    return node.aval.dtype.kind in "fc" and (inner == 1 or rows == columns == 1) and node.aval.size > 0
+
+
+def _as_loops(graph: Graph, node: Node) -> None:
+    """A stack of outer products, or of products of vectors, joins the loops around it. Axes of 1 are left out."""
+    x, y = node.operands
+    stack, (rows, inner), columns = x.aval.shape[:-2], x.aval.shape[-2:], y.aval.shape[-1]
+    flat = (*stack, rows * columns) if inner == 1 else stack
+    read_flat = any(user.op is not None and user.op.name == "reshape" and user.aval.shape == flat for user, _ in graph.users(node))
+    if inner == 1 and (not read_flat or (rows > 1 and columns > 1)):
+        value = _add(graph, node, "mul", (x, y), {})
+    else:
+        terms = [_reshaped(graph, node, operand, (*stack, operand.aval.shape[-1] * operand.aval.shape[-2])) for operand in (x, y)]
+        value = _add(graph, node, "mul", tuple(terms), {})
+        if inner > 1:
+            value = _add(graph, node, "reduce_sum", (value,), {"axes": (len(stack),)})
+    for user, _ in list(graph.users(node)):
+        if user.op is not None and user.op.name == "reshape" and user.aval.shape == value.aval.shape:
+            graph.replace_uses(user, value)
+            graph.remove(user)
+    if graph.users(node) or graph.is_output(node):
+        graph.replace_uses(node, _reshaped(graph, node, value, node.aval.shape))
+    graph.remove(node)
+
+
+def _reshaped(graph: Graph, node: Node, value: Operand, shape: tuple[int, ...]) -> Operand:
+    """The value in another shape, read through the reshape that made it what it is."""
+    if isinstance(value, Node) and value.op is not None and value.op.name == "reshape" and value.operands[0].aval.shape == shape:
+        return value.operands[0]
+    return value if value.aval.shape == shape else _add(graph, node, "reshape", (value,), {"shape": shape})
 
 
 def _as_slice(graph: Graph, node: Node) -> None:

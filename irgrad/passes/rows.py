@@ -88,13 +88,21 @@ class Rows:
         found = self.clustering.clusters[number]
         if found.kind != "nest" or found.space is None or found.reduced is None:
             return False
-        if found.unrolled:
-            return True
-        length = math.prod(found.space[axis] for axis in found.reduced)
-        limit = WHOLE if math.prod(kept_extents(found.space, found.reduced)) == 1 else LONG
-        if not 0 < length <= limit or not is_trailing(found.space, found.reduced):
+        return found.unrolled or self.may_open(number, found.reduced)
+
+    def may_open(self, number: int, reduced: tuple[int, ...]) -> bool:
+        """May a nest have more than one loop over rows along these axes?"""
+        space = self.clustering.clusters[number].space
+        assert space is not None
+        length = math.prod(space[axis] for axis in reduced)
+        limit = WHOLE if math.prod(kept_extents(space, reduced)) == 1 else LONG
+        if not 0 < length <= limit or not is_trailing(space, reduced):
             return False
-        return all(is_by_rows(strides, found.space, found.reduced) for strides in self.clustering.strides[number])
+        return all(is_by_rows(strides, space, reduced) for strides in self.clustering.strides[number])
+
+    def is_along(self, operand: Node, space: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
+        """Does an operand lie along rows of these axes?"""
+        return is_by_rows(spread(operand.aval.shape, self.view(operand).strides, space), space, reduced)
 
     def is_along_rows(self, number: int, operand: Node) -> bool:
         found = self.clustering.clusters[number]
@@ -102,7 +110,7 @@ class Rows:
         assert found.reduced is not None
         if found.unrolled:
             return True
-        return is_by_rows(spread(operand.aval.shape, self.view(operand).strides, found.space), found.space, found.reduced)
+        return self.is_along(operand, found.space, found.reduced)
 
     def is_across(self, number: int, node: Node) -> bool:
         """Does a reduction run over all rows of a nest that reduces along them?"""

@@ -16,6 +16,7 @@ from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.primitive import ELEMENTWISE, IDENTITY, PURE, REGISTRY
 from irgrad.passes.result import PassResult, has_fuel
 
+DEEP = 50  # operations one behind the other that go to another shape together
 Rewrite = Callable[[Graph, Node], "Operand | None"]
 
 
@@ -26,7 +27,7 @@ def simplify(graph: Graph) -> PassResult:
         assert node.op is not None
         if node.op.has(ELEMENTWISE):
             skip_broadcasts(graph, node, result)
-        for rewrite in (_fold, _identity, _broadcast_last, *RULES.get(node.op.name, ())):
+        for rewrite in (_fold, _identity, _broadcast_last, _ones_last, *RULES.get(node.op.name, ())):
             new = rewrite(graph, node)
             if new is not None and new is not node and _fits(new, node) and has_fuel():
                 graph.replace_uses(node, new)
@@ -167,6 +168,77 @@ def _reshape(graph: Graph, node: Node) -> Operand | None:
     return None
 
 
+def _without_ones(graph: Graph, node: Node) -> Operand | None:
+    """Compute without axes of 1 what is only read without them: loops over both are one nest."""
+    x = node.operands[0]
+    if node.aval.ndim >= x.aval.ndim:
+        return None
+    made = _in_shape(graph, node, x, node.aval.shape, DEEP)
+    if made.operands != node.operands:
+        return made
+    graph.remove(made)
+    return None
+
+
+def _is_loop(x: Operand) -> bool:
+    return isinstance(x, Node) and x.op is not None and x.op.has(ELEMENTWISE) and x.op.has(PURE) and not x.op.host
+
+
+def _in_shape(graph: Graph, node: Node, x: Operand, shape: tuple[int, ...], depth: int) -> Node:
+    """The value in a shape that differs in axes of 1, as one node or several of them in front of `node`."""
+    if not isinstance(x, Node) or not _is_loop(x) or not depth or graph.num_users(x) != 1 or graph.is_output(x):
+        return graph.add_from(node, REGISTRY["reshape"], (x,), {"shape": shape})
+    shapes = _alike(x, shape)
+    if shapes is None:
+        return graph.add_from(node, REGISTRY["reshape"], (x,), {"shape": shape})
+    assert x.op is not None
+    pairs = zip(x.operands, shapes, strict=True)
+    operands = [o if o.aval.shape == wanted else _in_shape(graph, node, o, wanted, depth - 1) for o, wanted in pairs]
+    return graph.add_from(x, x.op, operands, x.params, Aval(shape, x.aval.dtype), before=node)
+
+
+def _alike(x: Node, shape: tuple[int, ...]) -> list[tuple[int, ...]] | None:
+    """The shapes of an elementwise node's operands that give its result in a shape with other axes of 1, None where there are none."""
+    places = [axis for axis, n in enumerate(shape) if n != 1]
+    wide = [axis for axis, n in enumerate(x.aval.shape) if n != 1]
+    if not wide or [x.aval.shape[axis] for axis in wide] != [shape[axis] for axis in places]:
+        return None
+    found: list[tuple[int, ...]] = []
+    for operand in x.operands:
+        given, wanted = (1,) * (x.aval.ndim - operand.aval.ndim) + operand.aval.shape, [1] * len(shape)
+        for axis, place in zip(wide, places, strict=True):
+            wanted[place] = given[axis]
+        if operand.aval.shape and isinstance(operand, Literal):
+            return None
+        found.append(tuple(wanted) if operand.aval.shape else ())
+    return found
+
+
+def _ones_last(graph: Graph, node: Node) -> Operand | None:
+    """Give a result its axes of 1 behind the loops, where an operand gets them from what is computed."""
+    if not _is_loop(node):
+        return None
+    for operand in node.operands:
+        if not isinstance(operand, Node) or operand.op is None or operand.op.name != "reshape":
+            continue
+        source = operand.operands[0]
+        if source.aval.ndim < node.aval.ndim and operand.aval.shape == node.aval.shape and _is_loop(source):
+            shapes = _alike(node, source.aval.shape)
+            if shapes is None:
+                continue
+            assert node.op is not None
+            operands = [_reshaped(graph, node, _unshaped(o, wanted), wanted) for o, wanted in zip(node.operands, shapes, strict=True)]
+            made = graph.add_from(node, node.op, operands, node.params, Aval(source.aval.shape, node.aval.dtype))
+            return _reshaped(graph, node, made, node.aval.shape)
+    return None
+
+
+def _unshaped(x: Operand, shape: tuple[int, ...]) -> Operand:
+    """What a reshape was made of, where that has the shape."""
+    is_reshape = isinstance(x, Node) and x.op is not None and x.op.name == "reshape" and x.operands[0].aval.shape == shape
+    return x.operands[0] if isinstance(x, Node) and is_reshape else x
+
+
 def _transpose(graph: Graph, node: Node) -> Operand | None:
     (x,) = node.operands
     axes = node.params["axes"]
@@ -233,7 +305,7 @@ RULES: dict[str, tuple[Rewrite, ...]] = {
     "convert": (_convert,),
     "full": (_full,),
     "broadcast_to": (_same_shape,),
-    "reshape": (_same_shape, _reshape),
+    "reshape": (_same_shape, _reshape, _without_ones),
     "transpose": (_transpose,),
     "slice": (_slice,),
     "slice_add": (_whole_add,),

@@ -1,0 +1,163 @@
+"""What is fused: for each pattern the nests that a person would write by hand, and no memory but for results and what is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irgrad
+from irgrad.ir.graph import Node
+from irgrad.ir.plan import Plan, is_view
+from tests.support.passes import plan
+
+Function = Callable[..., Any]
+RNG = np.random.default_rng(20)
+X, Y = RNG.normal(size=(2, 30, 40))
+T, U = RNG.normal(size=(2, 6, 20, 30))
+V, W = RNG.normal(size=(2, 90))
+
+
+def kept(made: Plan) -> int:
+    """Bytes of the values that have memory and are no results."""
+    results = {made.views[o.index].root.index if o.index in made.views else o.index for o in made.graph.outputs if isinstance(o, Node)}
+    return sum(made.graph[index].aval.nbytes for index in made.stored - results if index not in made.updates)
+
+
+def kinds(made: Plan) -> list[str]:
+    return [each.kind for each in made.clusters]
+
+
+def loss(f: Function) -> Function:
+    """A number of all results, whose cotangents are arrays."""
+
+    def total(*arguments: Any) -> Any:
+        found = f(*arguments)
+        return sum(np.sum(np.sin(y)) for y in (found if isinstance(found, tuple) else (found,)))
+
+    return total
+
+
+def entropy(x: Any, y: Any) -> Any:
+    moved = x - np.max(x, axis=1, keepdims=True)
+    return -np.sum(y * (moved - np.log(np.sum(np.exp(moved), axis=1, keepdims=True)))) / len(x)
+
+
+def distances(x: Any, y: Any) -> Any:
+    return np.sum((x[:, None] - y[None]) ** 2, axis=-1)
+
+
+ONE_NEST: dict[str, tuple[Function, tuple[Any, ...]]] = {
+    "broadcasts": (lambda x, a, b: np.tanh(x * a + b), (X, X[0], X[:, :1])),
+    "transposes": (lambda x, y: np.sin(x.T) * y.T, (X, Y)),
+    "slices": (lambda x: (x[1:, 1:] - x[:-1, :-1]) ** 2, (X,)),
+    "steps": (lambda x: np.exp(-x[::2, :20]) * x[1::2, 20:], (X,)),
+    "backwards": (lambda x: np.sin(x[::-1]) * x, (V,)),
+    "masks": (lambda x, y: np.where(x > 0, np.exp(-x) * y, y * y), (V, W)),
+    "choices": (lambda x: np.select([x > 1, x > 0], [x * 2, x * x], default=-x), (V,)),
+    "clipped": (lambda x, y: np.maximum(x, 0) * y + np.clip(y, -1, 1), (V, W)),
+    "several results": (lambda x, y: (x * y, np.sin(x * y), x - y), (V, W)),
+    "sum of products": (lambda x, y: np.sum(x * y), (V, W)),
+    "products of vectors": (lambda x, y: x @ y, (V, W)),
+    "sum of an outer product": (lambda x, y, m: np.sum(np.outer(x, y) * m, axis=1), (X[:, 0], X[0], Y)),
+    "products of rows": (lambda x, y: np.einsum("ij,ij->i", x, y), (X, Y)),
+    "totals of everything": (lambda x: (np.mean(x), np.max(x), np.sum(x * x)), (X,)),
+    "totals of rows": (lambda x: np.max(x, axis=1) - np.min(x, axis=1), (X,)),
+    "totals of rows and columns": (lambda x: (np.sum(x, axis=0), np.sum(x, axis=1)), (X,)),
+    "softmax": (lambda x: np.exp(x) / np.sum(np.exp(x), axis=1, keepdims=True), (X,)),
+    "root mean square": (lambda x, y: x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + 1e-5) * y, (X, X[0])),
+    "deviation": (lambda x: np.std(x, axis=1), (X,)),
+    "cosines": (lambda x, y: np.sum(x * y, axis=1) / np.sqrt(np.sum(x * x, axis=1) * np.sum(y * y, axis=1)), (X, Y)),
+    **{
+        f"sum along {axes}": (lambda x, y, axes=axes: np.sum(np.exp(x) * y, axis=axes, keepdims=True), (T, U))
+        for axes in (0, 1, 2, (0, 1), (0, 2), (1, 2), None)
+    },
+    "sum of a transpose": (lambda x: np.sum(np.exp(x.T), axis=0), (X,)),
+}
+
+
+@pytest.mark.parametrize("name", ONE_NEST)
+def test_one_nest_without_memory(name: str) -> None:
+    f, arguments = ONE_NEST[name]
+    made = plan(f, *arguments)
+    assert kinds(made) == ["nest"]
+    assert kept(made) == 0
+
+
+ONE_NEST_DERIVED = ["broadcasts", "masks", "choices", "clipped", "several results", "sum of products", "products of rows", "softmax",
+                    "root mean square", "deviation", "totals of rows"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_NEST_DERIVED)
+def test_one_nest_for_the_gradient_too(name: str) -> None:
+    f, arguments = ONE_NEST[name]
+    made = plan(irgrad.grad(loss(f), tuple(range(len(arguments)))), *arguments)
+    assert kinds(made) == ["nest"]
+    assert kept(made) == 0
+
+
+def test_a_total_of_everything_is_one_of_each_row_first() -> None:
+    """Cross entropy: the terms have no memory, their sums by rows have."""
+    made = plan(entropy, X, Y)
+    assert kinds(made) == ["nest", "nest"]
+    assert kept(made) == X[:, 0].nbytes
+    made = plan(irgrad.value_and_grad(entropy), X, Y)
+    assert kinds(made) == ["nest", "nest"]
+    assert kept(made) == X[:, 0].nbytes
+
+
+def test_totals_of_rows_columns_and_everything_are_one_traversal() -> None:
+    made = plan(lambda x: (np.sum(x, axis=0), np.max(x, axis=1), np.sum(x * x)), X)
+    assert [each.space for each in made.clusters] == [X.shape, X[:, 0].shape]
+    assert len(made.clusters[0].by_column) == 1
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (7, 20, 30), (40, 3), (1, 50), (50, 1)], ids=str)
+def test_values_of_totals_of_several_kinds(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    x = rng.normal(size=shape)
+
+    def totals(x: Any) -> tuple[Any, ...]:
+        last, first = np.ndim(x) - 1, tuple(range(np.ndim(x) - 1))
+        y = np.exp(x)
+        down, high, both = np.sum(y, axis=first), np.max(x, axis=last), np.sum(y, axis=last) * np.max(x, last)
+        return down, high, np.sum(y * x) / np.size(x), np.min(x), np.any(x > 2), np.mean(both)
+
+    for got, want in zip(irgrad.jit(totals).compile(x)(x), totals(x), strict=True):
+        assert np.shape(got) == np.shape(want)
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+    gradient = irgrad.grad(loss(lambda x: tuple(y for y in totals(x) if y.dtype != bool)))
+    np.testing.assert_allclose(irgrad.jit(gradient).compile(x)(x), gradient(x), rtol=1e-11, atol=1e-12)
+
+
+def test_what_a_total_of_pairs_gives_back_is_computed_again() -> None:
+    """The cotangents of all distances are kept; those of all differences are not."""
+    x, y = RNG.normal(size=(60, 20)), RNG.normal(size=(70, 20))
+    gradient = irgrad.grad(loss(distances), (0, 1))
+    made = plan(gradient, x, y)
+    assert kept(made) == 60 * 70 * 8
+    for got, want in zip(irgrad.jit(gradient).compile(x, y)(x, y), gradient(x, y), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
+@pytest.mark.parametrize("extents", [(1, 7, 1), (5, 1, 6), (1, 1, 6), (5, 1, 1), (1, 1, 1)], ids=str)
+def test_stacks_of_products_of_vectors_are_loops(extents: tuple[int, int, int], dtype: str, rng: np.random.Generator) -> None:
+    rows, inner, columns = extents
+    x = (rng.normal(size=(12, rows, inner)) + 1j * rng.normal(size=(12, rows, inner))).astype(dtype) if dtype[0] == "c" else None
+    x = rng.normal(size=(12, rows, inner)).astype(dtype) if x is None else x
+    y = rng.normal(size=(12, inner, columns)).astype(dtype)
+    made = plan(lambda x, y: np.sin(x @ y), x, y)
+    assert kinds(made) == ["nest"]
+    assert kept(made) == 0
+    for f in (lambda x, y: np.sin(x @ y), lambda x, y: (x @ y)[:, 0, 0], irgrad.grad(lambda x, y: np.sum(np.abs(np.sin(x @ y)) ** 2))):
+        np.testing.assert_allclose(irgrad.jit(f).compile(x, y)(x, y), f(x, y), rtol=1e-4 if dtype == "float32" else 1e-11)
+
+
+def test_an_index_of_an_axis_of_one_is_a_view() -> None:
+    """Forward, and backward: no zeros, no additions to a region."""
+    made = plan(irgrad.grad(lambda x, y: np.sum(np.sin((x * y)[:, :, 0]) ** 2)), X[:, :, None], Y[:, :, None])
+    assert kinds(made) == ["nest"]
+    assert not any(is_view(node) and node.op is not None and node.op.name == "slice" for node in made.graph.nodes())
+    assert not any(node.op is not None and node.op.name == "zeros" for node in made.graph.nodes())
