@@ -55,6 +55,9 @@ def _named(row: Row | HostRow) -> list[int]:
 def _rename(row: Row | HostRow, place: dict[int, int]) -> None:
     if isinstance(row, Row):
         row.pointers = [_renamed(ref, place) if isinstance(ref, Ref) else ref for ref in row.pointers]
+        if row.streamed is not None:
+            homes = {(kind, place[number] if kind == "buffer" else number) for kind, number in row.streamed.homes}
+            row.streamed = replace(row.streamed, homes=homes)
         return
     row.operands = [(_renamed(o[0], place), *o[1:]) if isinstance(o, tuple) else o for o in row.operands]
     row.result = (_renamed(row.result[0], place), row.result[1])

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import beside, library, split, streams
+from irgrad.codegen import beside, library, split, staged, streams
 from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row, Streamed
-from irgrad.codegen.nest import Nest, NestText, Reduction, Stage
+from irgrad.codegen.nest import Nest, NestText, Reduction
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
 from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, region_view, view_through
-from irgrad.ir.primitive import UPDATE, VIEW
+from irgrad.ir.primitive import UPDATE
 from irgrad.ops.index import region_of
 
 _NAME = re.compile(r"v\d+$")
@@ -92,10 +92,9 @@ class _Lowering:
         """Give a value of a nest memory for one row, which every row uses."""
         assert cluster.space is not None
         assert cluster.reduced is not None
-        length = tuple(n if axis in cluster.reduced else 1 for axis, n in enumerate(cluster.space))
-        strides = tuple(s if axis in cluster.reduced else 0 for axis, s in enumerate(contiguous(length)))
+        size, strides = staged.row_layout(cluster.space, cluster.reduced, cluster.panel)
         self.homes[node.index] = ("buffer", len(self.buffers))
-        self.buffers.append(math.prod(length) * node.aval.dtype.itemsize)
+        self.buffers.append(size * node.aval.dtype.itemsize)
         self.plan.views[node.index] = View(node, strides)
 
     def view(self, node: Node) -> View:
@@ -411,9 +410,9 @@ class _Writer:
     def nest(self) -> None:
         cluster = self.cluster
         assert cluster.space is not None
-        nest = Nest(cluster.space, cluster.reduced or (), cluster.unrolled)
+        nest = Nest(cluster.space, cluster.reduced or (), cluster.unrolled, cluster.panel)
         if cluster.has_rows or cluster.unrolled:
-            self.stages(nest)
+            staged.stages(self, nest)
         else:
             for node in cluster.inside:
                 self.in_nest(nest, node)
@@ -463,78 +462,17 @@ class _Writer:
             number = self.access(nest, self.lowering.view(node), node.aval.dtype)
             nest.body.append(f"store({nest.accesses[number].pointer}, @{number}@, {name})")
 
-    def stages(self, nest: Nest) -> None:
-        """The stages of a nest with rows: what is computed once a row, and what each loop over the row computes."""
-        cluster = self.cluster
-        for node in cluster.inside:
-            if node.index in cluster.row_buffers:
-                self.lowering.row_buffer(node, cluster)
-        for number, loop in enumerate(cluster.loops):
-            if number:
-                nest.stages.append(Stage())
-            if not cluster.unrolled:  # else every element has its variables
-                self.inside = {k: name for k, name in self.inside.items() if k in self.by_row}
-                self.inside_loads = {}
-            for node in cluster.inside:
-                if node.index in cluster.by_row and cluster.stage[node.index] == number:
-                    self.once_a_row(nest, node)
-            for node in cluster.inside:
-                if node.index in loop:
-                    self.in_nest(nest, node)
-
-    def once_a_row(self, nest: Nest, node: Node) -> None:
-        """Code in front of a stage's loop."""
-        assert node.op is not None
-        operands = [self.row_operand(nest, node, o, d) for o, d in zip(node.operands, operand_dtypes(node), strict=True)]
-        name = self.fresh()
-        nest.stages[-1].row.append(f"{name} = {operands[0] if node.op.has(VIEW) else self.text(node, operands)}")
-        self.inside[node.index] = name
-        self.by_row.add(node.index)
-        if node.index in self.plan.stored and node.aval.size != 1:
-            number = self.row_access(nest, node, self.lowering.view(node), node)
-            nest.stages[-1].row.append(f"store({nest.accesses[number].pointer}, @{number}@, {name})")
-
-    def row_operand(self, nest: Nest, node: Node, operand: Operand, dtype: np.dtype[Any]) -> str:
-        """The text of an operand of code once a row."""
-        if isinstance(operand, Literal):
-            return literal(operand.value, dtype)
-        known = self.row_name(operand)
-        if known is not None:
-            return known
-        if operand.aval.size == 1:
-            return str(self.names(operand, dtype).reshape(-1)[0])
-        number = self.row_access(nest, node, self.lowering.view(operand), operand)
-        name = self.fresh()
-        nest.stages[-1].row.append(f"{name} = load({nest.accesses[number].pointer}, @{number}@)")
-        return name
-
-    def row_name(self, operand: Node) -> str | None:
-        """The variable that holds a value of the row, read as it is or through views."""
-        view = self.plan.views.get(operand.index)
-        root = operand if view is None else view.root
-        return self.inside.get(root.index) if root.index in self.by_row else None
-
-    def row_access(self, nest: Nest, node: Node, view: View, operand: Node) -> int:
-        """An access by rows: the axes of `node` that are not 1 are those of the space that are not reduced."""
-        shape, extra = operand.aval.shape, node.aval.ndim - operand.aval.ndim
-        steps = iter(
-            0 if axis < extra or shape[axis - extra] == 1 else view.strides[axis - extra]
-            for axis, n in enumerate(node.aval.shape)
-            if n != 1
-        )
-        strides = tuple(0 if n == 1 or axis in nest.reduced else next(steps) for axis, n in enumerate(nest.space))
-        return nest.access(self.pointer(view, operand.aval.dtype), strides)
-
     def access(self, nest: Nest, view: View, dtype: np.dtype[Any]) -> int:
         pointer = self.pointer(view, dtype)
         extra = len(nest.space) - len(view.strides)
-        return nest.access(pointer, (0,) * extra + view.strides)
+        local = bool(nest.panel) and view.root.index in self.cluster.row_buffers
+        return nest.access(pointer, (0,) * extra + view.strides, local)
 
     def operand(self, nest: Nest, operand: Operand, dtype: np.dtype[Any]) -> str:
         """The text of an operand inside the nest: a variable, a literal, or a load through an access."""
         if isinstance(operand, Literal):
             return literal(operand.value, dtype)
-        known = self.inside.get(operand.index) or self.row_name(operand)
+        known = self.inside.get(operand.index) or staged.row_name(self, operand)
         if known is not None:
             return known
         value = self.values.get(operand.index, self.number(operand))
@@ -571,7 +509,7 @@ class _Writer:
         value = folded(node, value, operand.aval.dtype)
         initial, combine = fold(node, operand.aval.dtype)
         if node.index in self.cluster.by_column:
-            self.across(nest, node, value, initial, combine)
+            staged.across(self, nest, node, value, initial, combine)
             return
         kind = "sum" if node.op.name == "reduce_sum" and node.aval.dtype.kind in "fc" else "fold"
         name = f"a{nest.num_reductions}"
@@ -583,18 +521,9 @@ class _Writer:
             view = self.lowering.view(node)
             out = nest.access(self.pointer(view, node.aval.dtype), spread)
         nest.reductions.append(Reduction(name, kind, dtype_name(node.aval.dtype), initial, value, combine, out))
-        self.inside[node.index] = name
-        self.by_row.add(node.index)
-
-    def across(self, nest: Nest, node: Node, value: str, initial: str, combine: Any) -> None:
-        """A total over the rows, in memory: each row is added to it."""
-        steps = iter(contiguous(node.aval.shape))
-        spread = tuple(0 if axis in node.params["axes"] else next(steps) for axis in range(len(nest.space)))
-        number = nest.access(self.pointer(self.lowering.view(node), node.aval.dtype), spread)
-        nest.starts.append((number, initial))
-        name, pointer = self.fresh(), nest.accesses[number].pointer
-        nest.body.append(f"{name} = load({pointer}, @{number}@)")
-        nest.body.append(f"store({pointer}, @{number}@, {combine(name, value)})")
+        if not nest.panel:  # where the total of a column is in memory
+            self.inside[node.index] = name
+            self.by_row.add(node.index)
 
 
 __all__ = ["lower", "view_through"]

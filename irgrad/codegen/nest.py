@@ -42,6 +42,7 @@ class Access:
 
     pointer: str
     strides: tuple[int, ...]
+    local: bool = False  # memory of one panel of columns, which each uses again
 
 
 @dataclass(slots=True)
@@ -77,12 +78,13 @@ class Nest:
     space: tuple[int, ...]
     reduced: tuple[int, ...]
     unrolled: bool = False  # no loops over the reduced axes
+    panel: int = 0  # columns that go through the stages together
     accesses: list[Access] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=lambda: [Stage()])
     starts: list[tuple[int, str]] = field(default_factory=list)  # accesses along a row, and what is there before the first row
 
-    def access(self, pointer: str, strides: tuple[int, ...]) -> int:
-        self.accesses.append(Access(pointer, strides))
+    def access(self, pointer: str, strides: tuple[int, ...], local: bool = False) -> int:
+        self.accesses.append(Access(pointer, strides, local))
         return len(self.accesses) - 1
 
     @property
@@ -131,7 +133,10 @@ class NestText:
         nest = self.nest
         axes: list[tuple[int, bool, list[int]]] = []
         order = sorted(range(len(nest.space)), key=lambda axis: -sum(abs(a.strides[axis]) for a in nest.accesses))
-        if nest.has_rows:
+        if nest.panel:  # the last axis is that of the columns side by side
+            last = max(axis for axis, n in enumerate(nest.space) if n != 1)
+            order = [*[axis for axis in order if axis != last], last]
+        elif nest.has_rows:
             order.sort(key=lambda axis: axis in nest.reduced)
         for axis in order:
             extent = nest.space[axis]
@@ -143,7 +148,9 @@ class NestText:
                 axes[-1] = (axes[-1][0] * extent, reduced, strides)
             else:
                 axes.append((extent, reduced, strides))
-        if nest.num_reductions and axes and axes[-1][1]:  # totals in registers: kept axes outside
+        if nest.panel:
+            axes[:-1] = sorted(axes[:-1], key=lambda a: a[1])
+        elif nest.num_reductions and axes and axes[-1][1]:  # totals in registers: kept axes outside
             axes.sort(key=lambda a: a[1])
         return axes
 
@@ -151,13 +158,15 @@ class NestText:
     def can_stream(self) -> bool:
         """Is the innermost loop one that may fill lines of the cache (`irgrad.codegen.streams`)?"""
         in_memory = self.nest.num_reductions and self.inner_kept and not self.nest.has_rows
-        return bool(self.axes) and not self.nest.unrolled and not in_memory
+        return bool(self.axes) and not self.nest.unrolled and not self.nest.panel and not in_memory
 
     def write(self) -> tuple[list[str], list[int]]:
         for pointer in self.streamed.values():
             self.head.append(f"line_{pointer} = line({pointer})")
         if self.nest.unrolled:
             self._loops(range(len(self.axes)), 1, {}, self._unrolled)
+        elif self.nest.panel:
+            self._in_panels()
         elif self.nest.num_reductions and self.inner_kept and not self.nest.has_rows:
             if self._is_narrow():
                 self._accumulate_narrow()
@@ -452,6 +461,58 @@ class NestText:
             if r.kind == "sum" and length > BLOCK:
                 self.head.append(f"part_{r.name} = scratch_{r.dtype}(0)")
         self._loops(range(count), 1, {}, stages)
+
+    def _in_panels(self) -> None:
+        """All stages of some columns side by side, then those of the next: kept axes outside, then panels, reduced axes, the columns."""
+        inner, width = len(self.axes) - 1, self.nest.panel
+        extent = self.extents[inner]
+        kept, reduced = ([a for a in range(inner) if self.axes[a][1] is is_reduced] for is_reduced in (False, True))
+        moving = {number for number, access in enumerate(self.nest.accesses) if not access.local}
+
+        def panel(depth: int, bases: dict[int, str]) -> None:
+            self._line(depth, f"for q in range(0, {extent}, {width}):")
+            self._line(depth + 1, f"w = min({width}, {extent} - q)")
+            placed = dict(bases)
+            for number in sorted(moving):
+                stride = self.axes[inner][2][number]
+                if stride:
+                    term = "q" if stride == 1 else f"q * {self._stride(inner, number, stride)}"
+                    self._line(depth + 1, f"q{number} = {bases[number]} + {term}" if number in bases else f"q{number} = {term}")
+                    placed[number] = f"q{number}"
+            for stage in self.nest.stages:
+                self._panel_stage(stage, reduced, depth + 1, placed)
+
+        self._chosen_loops(kept, 1, {}, panel, moving)
+
+    def _panel_stage(self, stage: Stage, reduced: list[int], depth: int, bases: dict[int, str]) -> None:
+        """Code once a column, then a loop over the columns for each of their elements, with totals in memory."""
+        outs = {r.out for r in stage.reductions if r.out is not None}
+        only = stage.accesses() | outs
+        inner = len(self.axes) - 1
+
+        def columns(depth: int, bases: dict[int, str], only: set[int]) -> dict[int, str]:
+            self._line(depth, f"for i{inner} in range(w):")
+            return self._advance(inner, depth + 1, bases, True, only)
+
+        def start(places: dict[int, str]) -> None:
+            for r in stage.reductions:
+                self._line(depth + 1, f"store({self.nest.accesses[r.out or 0].pointer}, {places.get(r.out or 0, '0')}, {r.initial})")
+
+        def add(depth: int, bases: dict[int, str]) -> None:
+            places = columns(depth, bases, only)
+            self._write(stage.body, depth + 1, places)
+            for r in stage.reductions:
+                pointer, at = self.nest.accesses[r.out or 0].pointer, places.get(r.out or 0, "0")
+                self._line(depth + 1, f"{r.name} = load({pointer}, {at})")
+                self._line(depth + 1, f"store({pointer}, {at}, {r.combine(r.name, r.value)})")
+
+        if stage.row:
+            once = {int(k) for line in stage.row for k in line.split("@")[1::2]}
+            self._write(stage.row, depth + 1, columns(depth, bases, once))
+        if stage.reductions:
+            start(columns(depth, bases, outs))
+        if stage.body or stage.reductions:
+            self._chosen_loops(reduced, depth, bases, add, only)
 
     def _stage(self, stage: Stage, inner: range, length: int, depth: int, bases: dict[int, str]) -> None:
         """One loop over a row, with its totals."""

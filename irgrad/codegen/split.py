@@ -227,7 +227,7 @@ def _chunked(lowering: _Lowering, cluster: Cluster, count: int, apart: bool = Fa
     dtypes = {int(name[1:]): np.dtype(key[1]) for key, name in writer.pointers.items() if isinstance(key, tuple)}
     moves: list[set[int]] = [set() for _ in row.pointers]
     for number, access in enumerate(text.nest.accesses):
-        moves[int(access.pointer[1:])].add(text.axes[axis][2][number])
+        moves[int(access.pointer[1:])].add(0 if access.local else text.axes[axis][2][number])
     for name in writer.scalars:
         moves[int(name[1:])].add(0)
     if any(len(each) > 1 for each in moves):

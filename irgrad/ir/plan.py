@@ -38,6 +38,8 @@ class Cluster:
     code in front of the stage's loop, `loops` has the nodes that each loop computes, `row_buffers` what is kept for later loops.
     Totals `by_column`, of all rows, are accumulated in memory as the rows pass.
     Where rows have a few elements only, `unrolled`, there are no loops over them, and the loop over the rows is vectorised.
+    Where what is reduced lies across memory, a "row" is a column, and `panel` of them that lie side by side go through the stages
+    together.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class Cluster:
     loops: list[set[int]] = field(default_factory=list)
     row_buffers: set[int] = field(default_factory=set)
     unrolled: bool = False
+    panel: int = 0
 
     @property
     def has_rows(self) -> bool:

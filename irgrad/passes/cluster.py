@@ -29,7 +29,7 @@ from irgrad.passes.forms import (
     is_reduction,
     is_scalar_form,
 )
-from irgrad.passes.rows import SHORT, Rows, is_short, is_total, plan_stages, spread
+from irgrad.passes.rows import SHORT, Rows, has_columns, is_short, is_total, panel_of, plan_stages, spread
 from irgrad.passes.totals import Totals
 
 MAX_POINTERS = 48
@@ -520,8 +520,18 @@ class _Clustering:
 
     def finish(self, made: Cluster) -> None:
         """Stages of a nest with rows; memory for the totals of one without, which may be accumulated there."""
+        space, reduced = made.space or (), made.reduced or ()
+        by_columns = made.has_rows and not made.unrolled and has_columns(space, reduced)
+        for node in made.inside if by_columns else ():  # what there is once a column is in memory, for all loops
+            if node.index in made.by_row or is_reduction(node):
+                self.stored.add(node.index)
+                self.view(node)
         if made.has_rows or made.unrolled:
             plan_stages(made, self.stored)
+            if by_columns:
+                read = [s for s in self.strides[self.clusters.index(made)] if any(s[axis] for axis in reduced)]
+                results = [node for node in made.inside if node.index in self.stored and node.aval.shape == space]
+                made.panel = panel_of(space, reduced, len(read) + len(results) + len(made.row_buffers))
             return
         for node in made.inside:
             if node.op is not None and node.op.name in REDUCTIONS and node.aval.size != 1:

@@ -27,6 +27,9 @@ LONG = 1 << 16  # elements of a row beyond which nothing is won
 SHORT = 17  # elements of a row below which costly code once a row is better done in vectors of rows
 FEW = 16  # elements of a row that need no loop, where
 STATEMENTS = 320  # all elements of a row together have at most this many operations
+NARROW, WIDE = 32, 256  # columns that go through the stages of a nest together, so many that
+CACHE = 1 << 20  # bytes hold what is read and written of them
+DEEP = 1 << 13  # elements of a column beyond which nothing is won
 RECOMPUTED = 4  # operations, and
 RELOADED = 2  # loads, up to which a value is computed again
 
@@ -39,6 +42,12 @@ def squeezed(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[tuple[int
     return [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
 
 
+def has_columns(space: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
+    """Is the last axis, of more than a few elements, one that is not reduced?"""
+    wide = [axis for axis, n in enumerate(space) if n != 1]
+    return bool(wide) and wide[-1] not in reduced and space[wide[-1]] >= FEW
+
+
 def is_trailing(space: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
     """Are the reduced axes behind the others? Axes of 1 are nowhere."""
     kept = [axis for axis, n in enumerate(space) if n != 1 and axis not in reduced]
@@ -49,6 +58,18 @@ def spread(shape: tuple[int, ...], strides: tuple[int, ...], space: tuple[int, .
     """Strides over the axes of the space that an operand broadcasts to."""
     extra = len(space) - len(shape)
     return (0,) * extra + tuple(0 if n == 1 else s for n, s in zip(shape, strides, strict=True))
+
+
+def is_by_columns(strides: tuple[int, ...], space: tuple[int, ...]) -> bool:
+    """Does an access walk memory along the last axis, or stay where it is?"""
+    steps = [abs(s) for s, n in zip(strides, space, strict=True) if n != 1]
+    return not steps or steps[-1] == 0 or steps[-1] == min(s for s in steps if s)
+
+
+def panel_of(space: tuple[int, ...], reduced: tuple[int, ...], arrays: int) -> int:
+    """How many columns go through the stages together: those whose elements of that many arrays fit into a cache."""
+    length = math.prod(space[axis] for axis in reduced)
+    return 64 if is_any() else max(NARROW, min(WIDE, 1 << max(int(math.log2(CACHE / (8 * max(length * arrays, 1)))), 0)))
 
 
 def is_by_rows(strides: tuple[int, ...], space: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
@@ -95,13 +116,17 @@ class Rows:
         space = self.clustering.clusters[number].space
         assert space is not None
         length = math.prod(space[axis] for axis in reduced)
+        if has_columns(space, reduced):
+            return 0 < length <= DEEP and all(is_by_columns(strides, space) for strides in self.clustering.strides[number])
         limit = WHOLE if math.prod(kept_extents(space, reduced)) == 1 else LONG
         if not 0 < length <= limit or not is_trailing(space, reduced):
             return False
         return all(is_by_rows(strides, space, reduced) for strides in self.clustering.strides[number])
 
     def is_along(self, operand: Node, space: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
-        """Does an operand lie along rows of these axes?"""
+        """Does an operand lie along rows (or columns) of these axes?"""
+        if has_columns(space, reduced):
+            return is_by_columns(spread(operand.aval.shape, self.view(operand).strides, space), space)
         return is_by_rows(spread(operand.aval.shape, self.view(operand).strides, space), space, reduced)
 
     def is_along_rows(self, number: int, operand: Node) -> bool:
@@ -119,6 +144,8 @@ class Rows:
             return False
         assert found.space is not None
         assert found.reduced is not None
+        if has_columns(found.space, found.reduced):
+            return False
         kept = {axis for axis, n in enumerate(found.space) if n != 1 and axis not in found.reduced}
         return {axis for axis in node.params["axes"] if found.space[axis] != 1} == kept
 

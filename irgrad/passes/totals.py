@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from irgrad.ir.graph import Node
 from irgrad.passes.forms import is_reduction
-from irgrad.passes.rows import is_short, is_trailing, kept_extents
+from irgrad.passes.rows import has_columns, is_short, is_trailing, kept_extents
 
 if TYPE_CHECKING:
     from irgrad.passes.cluster import _Clustering
@@ -62,7 +62,7 @@ class Totals:
             return False
         space, wide = found.space, [axis for axis, n in enumerate(found.space) if n != 1]
         both = sorted(axis for axis in (*found.reduced, *axes) if axis in wide)
-        if both != wide or not is_trailing(space, axes) or is_short(space, axes, c.costs[number]):
+        if both != wide or has_columns(space, axes) or not is_trailing(space, axes) or is_short(space, axes, c.costs[number]):
             return False
         totals = [node for node in found.inside if is_reduction(node)]
         if any(node.aval.size == 1 for node in totals) or any(node.op is not None and node.op.name == "iota" for node in found.inside):

@@ -136,3 +136,15 @@ def test_several_results_and_transposed_operands(small: None) -> None:
     for a, b in zip(jitted(x, y), f(x, y), strict=True):
         assert np.allclose(a, b, rtol=1e-13, atol=1e-13)
     assert num_streams(jitted) > 0
+
+
+def test_results_behind_memory_that_values_share(small: None) -> None:
+    """What a nest writes is known by the number of its memory, which changes where others become one piece."""
+
+    def f(x: Any) -> Any:
+        return np.cumsum(np.cumsum(np.cumsum(x * 2.0) + 1.0) * 0.5) * 3.0
+
+    x = np.random.default_rng(4).standard_normal(600)
+    jitted = irgrad.jit(f).compile(x)
+    assert np.allclose(jitted(x), f(x), rtol=1e-12)
+    assert num_streams(jitted) == 1

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import irgrad
+from irgrad.codegen.lower import lower
+from irgrad.config import CONFIG
 from irgrad.ir.graph import Node
 from irgrad.ir.plan import Plan, is_view
 from tests.support.passes import plan
@@ -161,3 +163,86 @@ def test_an_index_of_an_axis_of_one_is_a_view() -> None:
     assert kinds(made) == ["nest"]
     assert not any(is_view(node) and node.op is not None and node.op.name == "slice" for node in made.graph.nodes())
     assert not any(node.op is not None and node.op.name == "zeros" for node in made.graph.nodes())
+
+
+# ---- columns ----
+
+
+def centred(x: Any) -> Any:
+    return (x - np.mean(x, axis=0)) / np.std(x, axis=0)
+
+
+def batch_norm(x: Any) -> Any:
+    high = np.max(x, axis=0, keepdims=True)
+    variance = np.mean((x - np.mean(x, axis=0, keepdims=True)) ** 2, axis=0, keepdims=True)
+    return x / np.sqrt(variance + 1e-5) - 0.1 * high
+
+
+def softmax_of_columns(x: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=0))
+    return e / np.sum(e, axis=0)
+
+
+def log_sums(x: Any) -> Any:
+    high = np.max(x, axis=0)
+    return high + np.log(np.sum(np.exp(x - high), axis=0))
+
+
+COLUMNS = [centred, batch_norm, softmax_of_columns, log_sums]
+
+
+@pytest.mark.parametrize("f", COLUMNS, ids=lambda f: f.__name__)
+def test_columns_are_one_nest_with_memory_for_a_panel(f: Function) -> None:
+    """Values and gradients: what is kept for later loops has the length of some columns, what there is once a column that of a row."""
+    x = RNG.normal(size=(20, 300))
+    for each in (f, irgrad.grad(loss(f))):
+        made = plan(each, x)
+        assert kinds(made) == ["nest"]
+        assert made.clusters[0].panel == 256
+        assert kept(made) <= 24 * x[0].nbytes
+        largest = sorted(lower(made).buffers)
+        assert all(size <= 256 * x[:, 0].nbytes for size in largest[:-1])
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("shape", [(20, 16), (20, 40), (30, 300), (5, 17, 20), (9, 1, 30), (18, 257)], ids=str)
+@pytest.mark.parametrize("f", COLUMNS, ids=lambda f: f.__name__)
+def test_columns(f: Function, shape: tuple[int, ...], native: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not native and np.prod(shape) > 1000:
+        pytest.skip("slow as plain Python")
+    monkeypatch.setattr(CONFIG, "evaluate", not native)
+    x, offset = rng.normal(size=shape), rng.normal(size=shape[0])
+    offset = offset.reshape(-1, *[1] * (len(shape) - 1))
+    for dtype in ("float64", "float32") if native else ("float64",):
+        given = x.astype(dtype), offset.astype(dtype)
+
+        def total(x: Any, offset: Any) -> Any:
+            return loss(f)(x * offset)
+
+        gradient = irgrad.grad(total, (0, 1))
+        tolerance = {"rtol": 1e-10, "atol": 1e-11} if dtype == "float64" else {"rtol": 2e-3, "atol": 2e-3}
+        np.testing.assert_allclose(irgrad.jit(f).compile(given[0])(given[0]), f(given[0]), **tolerance)
+        for got, want in zip(irgrad.jit(gradient).compile(*given)(*given), gradient(*given), strict=True):
+            np.testing.assert_allclose(got, want, **tolerance)
+
+
+def test_columns_of_parts_of_arrays(rng: np.random.Generator) -> None:
+    wide = rng.normal(size=(60, 200))
+    for f in COLUMNS:
+        for part in (lambda x: x[::2, 10:90], lambda x: x[:, ::-1], lambda x: x.T, lambda x: x[:, ::3]):
+
+            def of_part(x: Any, f: Function = f, part: Function = part) -> Any:
+                return f(part(x))
+
+            gradient = irgrad.grad(loss(of_part))
+            np.testing.assert_allclose(irgrad.jit(gradient).compile(wide)(wide), gradient(wide), rtol=1e-10, atol=1e-11)
+
+
+def test_columns_of_large_arrays_are_shared_by_threads(rng: np.random.Generator) -> None:
+    """With the same bits as one thread's; results past the caches too."""
+    x = rng.normal(size=(700, 1100))
+    for f in COLUMNS:
+        gradient = irgrad.grad(loss(f))
+        jitted = irgrad.jit(gradient).compile(x)
+        assert jitted.stats().parallel_rows
+        np.testing.assert_allclose(jitted(x), gradient(x), rtol=1e-9, atol=1e-10)

@@ -117,8 +117,15 @@ def test_totals_over_the_rows_are_taken_as_the_rows_pass() -> None:
     assert sum(isinstance(place, Ref) and place.home[0] == "slot" for place in row.pointers) == 3
 
 
-def test_totals_of_columns_are_no_rows() -> None:
-    assert len(plan(lambda x: x / np.sum(x, axis=0), np.ones((200, 300))).clusters) == 2
+def test_totals_of_columns_have_stages_in_panels() -> None:
+    (only,) = plan(lambda x: x / np.sum(x, axis=0), np.ones((200, 300))).clusters
+    assert only.panel == 256
+    assert staged(only) == ["| reduce_sum", "| div"]
+    assert plan(lambda x: x / np.sum(x, axis=0), np.ones((4000, 300))).clusters[0].panel == 32  # which fit into the cache
+
+
+def test_totals_across_memory_in_another_order_are_no_columns() -> None:
+    assert len(plan(lambda x: x / np.sum(x, axis=0), np.ones((20_000, 300))).clusters) == 2
     assert len(plan(lambda x: x.T / np.sum(x.T, axis=1, keepdims=True), np.ones((200, 300))).clusters) == 2
 
 
