@@ -59,7 +59,7 @@ def expand(node: Node, operands: list[str]) -> str:
         return conversion(operands[0], dtypes[0], node.aval.dtype)
     first = dtypes[1] if op.name == "where" else dtypes[0]
     emit = op.emit
-    text = emit if isinstance(emit, str) else (emit or {}).get(first.kind)
+    text = emit if isinstance(emit, str) else (emit or {}).get(first.name, (emit or {}).get(first.kind))
     if text is None:
         raise KeyError(f"{op.name} has no text for {first}")
     if first.kind == "c":

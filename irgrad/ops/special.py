@@ -101,7 +101,9 @@ def _mills(b: Builder, ct: Any, out: Any, x: Any) -> Any:
     return b.mul(ct, b.where(low, lower, upper))
 
 
-ndtr = function("ndtr", lambda b, ct, out, x: b.mul(ct, b.exp(_normal_log_density(b, x))))
+# of single numbers, what is lost of the argument would show in the lower tail
+_NDTR = {**real("0.5 * erfc(-0.7071067811865476 * {0})"), "float32": routine("ndtr").get("f", "0.5 * erfc(-0.7071067811865476 * {0})")}
+ndtr = function("ndtr", lambda b, ct, out, x: b.mul(ct, b.exp(_normal_log_density(b, x))), emit=_NDTR)
 log_ndtr = function("log_ndtr", _mills)
 ndtri = function("ndtri", lambda b, ct, out, x: b.mul(ct, b.exp(b.neg(_normal_log_density(b, out)))))
 ndtri_exp = function("ndtri_exp", lambda b, ct, out, x: b.mul(ct, b.exp(b.sub(x, _normal_log_density(b, out)))))
@@ -333,7 +335,11 @@ expit = function("expit", lambda b, ct, out, x: b.mul(ct, b.mul(out, b.expit(b.n
 log_expit = function(
     "log_expit", lambda b, ct, out, x: b.mul(ct, b.expit(b.neg(x))), emit=real("minimum({0}, 0.0) - log1p(exp(-fabs({0})))")
 )
-logit = function("logit", lambda b, ct, out, x: b.div(ct, b.mul(x, b.sub(1.0, x))))
+logit = function(  # near 1/2 the logarithm's argument would have lost what is left of its distance from 1
+    "logit",
+    lambda b, ct, out, x: b.div(ct, b.mul(x, b.sub(1.0, x))),
+    emit=real("select(fabs({0} - 0.5) < 0.25, 2.0 * atanh(2.0 * {0} - 1.0), log({0} / (1.0 - {0})))"),
+)
 
 # ---- products with logarithms ----
 
