@@ -43,7 +43,7 @@ def global_names(code: CodeType) -> tuple[str, ...] | None:
             elif name in ("STORE_DEREF", "DELETE_DEREF"):
                 if step.argval in code.co_freevars:
                     return None
-            elif "GLOBAL" in name or "NAME" in name or "IMPORT" in name or name == "LOAD_BUILD_CLASS":
+            elif name != "KW_NAMES" and any(part in name for part in ("GLOBAL", "NAME", "IMPORT", "BUILD_CLASS")):
                 return None
         pending.extend(constant for constant in each.co_consts if isinstance(constant, CodeType))
     return None if _LOOKS_AROUND & found.keys() else tuple(found)

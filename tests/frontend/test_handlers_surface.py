@@ -400,3 +400,16 @@ def test_results_of_extended_precision() -> None:
             for g in [irgrad.jit(f)] * 3:
                 assert g(x).dtype == x.dtype
                 np.testing.assert_array_equal(g(x), f(x))
+
+
+@pytest.mark.parametrize("point", [0.05, 0.09, 0.1, 0.7])
+def test_sinc_beside_points_near_zero_and_alone(point: float) -> None:
+    """Eagerly the series is left out where no point needs it: derivatives to order 3 are the same."""
+    alone = together = lambda x: np.sinc(x)
+    for order in range(4):
+        x = np.array([point, 0.4])
+        near = np.array([point, 0.01])
+        a, b, c = alone(x)[0], together(near)[0], irgrad.jit(alone)(x)[0]
+        np.testing.assert_allclose([a, c], b, rtol=1e-8 * 10**order)
+        alone = irgrad.elementwise_grad(alone)
+        together = irgrad.elementwise_grad(together)

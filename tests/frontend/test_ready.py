@@ -57,6 +57,10 @@ def makes_functions(x: Any) -> Any:
     return np.sum((lambda v: np.tanh(v))(x))
 
 
+def with_keywords(x: Any) -> Any:
+    return np.sum(np.sum(x[None] * scale, axis=0, keepdims=True) ** power)
+
+
 def differences(f: Callable[..., Any]) -> Any:
     found = []
     for k in range(3):
@@ -80,7 +84,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield counts
 
 
-@pytest.mark.parametrize("f", [uses_helper, uses_math, recursive, listed])
+@pytest.mark.parametrize("f", [uses_helper, uses_math, recursive, listed, with_keywords])
 def test_calls_need_no_substitution(f: Callable[..., Any], made: list[int]) -> None:
     gradient = irgrad.grad(f)
     for _ in range(3):
