@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from irgrad.codegen.compile import Kernel
-from irgrad.codegen.repeat import LEAST, Pattern, Repeat, alone, analysed, covers, form, join, segments, sizes_of, text
+from irgrad.codegen.program import REF_BITS
+from irgrad.codegen.repeat import BASE, LEAST, Pattern, Repeat, Table, alone, analysed, covers, form, join, segments, sizes_of, text
 from irgrad.runtime.tables import Tables
 
 MANY = 64  # uses from which paths that come later may ask for a kernel of their own
+SHORT = 4096  # references of a run whose analysis is kept
 MOST = 3  # texts of repeat kernels of one kernel
 Forms: TypeAlias = "dict[str, list[Pattern | None]]"  # the texts that a kernel has got, None for itself
 
@@ -43,6 +45,7 @@ class Runs:
         self.source = ""
         self.rows: list[list[int]] = []
         self.waiting: dict[str, Waiting] = {}
+        self.known: dict[Any, Repeat | None] = {}  # what was found out about short runs
 
     def add(self, source: str, refs: list[int]) -> bool:
         """Take a row of a kernel without sizes; False where it cannot repeat."""
@@ -66,11 +69,23 @@ class Runs:
             return
         table = np.array(rows, np.int64)
         for start, end in segments(table):
-            found = analysed(source, table[start:end], self.is_apart) if end - start >= LEAST else None
+            found = self.analysed(source, table[start:end]) if end - start >= LEAST else None
             if found is not None and self.may_repeat(source, found):
                 waiting.runs.append((self.tables.later(rows[start]), found))
             else:
                 waiting.uses += [(self.tables.later(refs), refs) for refs in rows[start:end]]
+
+    def analysed(self, source: str, refs: Table) -> Repeat | None:
+        """`codegen.repeat.analysed`, which goes by steps and by distances of pointers with one base: those of inner loops repeat."""
+        if refs.size > SHORT:
+            return analysed(source, refs, self.is_apart)
+        origins: dict[int, int] = {}
+        first = refs[0].tolist()
+        places = tuple([(ref & BASE, (ref >> REF_BITS) - origins.setdefault(ref & BASE, ref >> REF_BITS)) for ref in first])
+        key = source, places, (refs - refs[0]).tobytes()
+        if key not in self.known:
+            self.known[key] = analysed(source, refs, self.is_apart)
+        return self.known[key]
 
     def may_repeat(self, source: str, found: Repeat) -> bool:
         """A path that comes later should compile nothing: a short run wants a text that is there, or one that is made now anyway."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import irgrad
-from irgrad.runtime import link, lowering, repeated
+from irgrad.runtime import link, lowering, repeated, runs
 from irgrad.runtime.memory import Buffer
 from tests.support.repeated import PROGRAMS, W, X
 
@@ -168,3 +168,32 @@ def test_memory_of_a_long_loop() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 450 * compiled.stats().recorded_ops
+
+
+def test_runs_of_inner_loops_are_analysed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    u = np.random.default_rng(3).uniform(size=(9, 18))
+
+    def sweeps(u: Any, count: int) -> Any:
+        a = np.array(u)
+        for _ in range(count):
+            for i in range(1, 8):
+                for j in range(1, 17):
+                    a[i, j] = 0.25 * (a[i - 1, j] + a[i + 1, j] + a[i, j - 1] + a[i, j + 1])
+        return np.sum(a**2)
+
+    calls = [0]
+    plain = runs.analysed
+    monkeypatch.setattr(runs, "analysed", lambda *args: (calls.__setitem__(0, calls[0] + 1), plain(*args))[1])
+    seen, programs, results = [], [], []
+    for short, count in ((1 << 20, 3), (1 << 20, 6), (0, 6)):
+        monkeypatch.setattr(runs, "SHORT", short)
+        calls[0] = 0
+        compiled = irgrad.jit(irgrad.grad(sweeps), static_argnums=1).compile(u, count)
+        seen.append(calls[0])
+        program = compiled.variants[0].program
+        programs.append([program.refs.tobytes(), program.sizes[1:].tobytes(), program.num_rows])
+        results.append(compiled(u, count))
+    assert seen[0] == seen[1] < seen[2] // 4
+    assert programs[1] == programs[2]
+    np.testing.assert_array_equal(results[1], results[2])
+    np.testing.assert_allclose(results[1], irgrad.grad(sweeps)(u, 6), rtol=1e-12)
