@@ -562,7 +562,7 @@ def jit(
     `memory_budget` (bytes) bounds what a call keeps between its forward part and the adjoint: above it, values are computed a second time
     in blocks of iterations instead of kept. `explain` and ``stats().arena_bytes`` say what was planned; a budget that cannot be met
     brings a warning. Paths whose iterations branch run once more behind their last guard. `exact` keeps products of several matrices
-    in the order in which they are written, at any cost.
+    in the order in which they are written and transforms of real signals as numpy does them, at any cost.
 
     Raises what `fun` raises, and TraceError for what cannot be traced.
     """

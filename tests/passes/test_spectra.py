@@ -118,3 +118,9 @@ def test_small_transforms_stay() -> None:
     assert transforms(blurred, x, z) == ["fft", "fft"]
     x, z = signals(9, 200)
     assert transforms(lambda x: FFT.fft2(x), x) == ["fft"]
+
+
+def test_exact_functions_keep_numpys_transforms() -> None:
+    x, z = signals(700)
+    for f in (lambda x, z: FFT.ifft(FFT.fft(x)), lambda x, z: np.real(FFT.ifft(z))):
+        assert np.array_equal(irgrad.jit(f, exact=True).compile(x, z)(x, z), f(x, z))
