@@ -5,6 +5,7 @@ Values, dtypes, shapes and kinds, in both traces, through irgrad.numpy and throu
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -413,3 +414,21 @@ def test_sinc_beside_points_near_zero_and_alone(point: float) -> None:
         np.testing.assert_allclose([a, c], b, rtol=1e-8 * 10**order)
         alone = irgrad.elementwise_grad(alone)
         together = irgrad.elementwise_grad(together)
+
+
+@pytest.mark.parametrize("read", [lambda x: x.T.ravel(order="A"), lambda x: np.reshape(x.T[:, 1:], (-1, 2), order="A")])
+def test_order_a_of_a_transposed_argument_is_not_compiled(read: Any) -> None:
+    """numpy reads it by columns where its caller's array is in one piece, by rows where it is not: programs cannot tell."""
+    whole = np.arange(24.0).reshape(4, 6)[:3]
+    arrays = [whole, np.arange(36.0).reshape(3, 12)[:, ::2], np.asfortranarray(whole), np.arange(48.0).reshape(8, 6)[1:7:2], whole[::-1]]
+    for first in range(len(arrays)):
+        compiled = irgrad.jit(read)
+        slope = irgrad.jit(irgrad.grad(lambda x: np.sum(read(x).ravel() * np.arange(read(whole).size))))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            for x in (arrays[first:] + arrays[:first]) * 2:
+                np.testing.assert_array_equal(compiled(x), read(x))
+                assert np.sum(slope(x) * x) == np.sum(read(x).ravel() * np.arange(read(x).size))
+    with pytest.warns(RuntimeWarning, match=r"order='A' of a transposed view.*test_handlers_surface\.py:\d+.*write order='C' or 'F'"):
+        irgrad.jit(read)(whole)
+    assert irgrad.jit(lambda x: (x.T * 1.0).ravel(order="A")).compile(whole).stats().paths == 1

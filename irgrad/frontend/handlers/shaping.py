@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from irgrad.errors import NotCompiledError
 from irgrad.frontend.handlers.core import (
     Shape,
     alias,
@@ -28,8 +29,8 @@ from irgrad.frontend.handlers.core import (
     transpose,
 )
 from irgrad.frontend.handlers.decided import DECISIONS, Decisions
-from irgrad.frontend.storage import is_view, laid_out, memory_order
-from irgrad.frontend.trace import Trace
+from irgrad.frontend.storage import follow, is_view, laid_out, memory_order
+from irgrad.frontend.trace import Trace, here
 from irgrad.frontend.tracer import ATTRIBUTES, Tracer
 
 inspects(
@@ -101,7 +102,16 @@ def _by_memory(trace: Trace, x: Any, order: str) -> tuple[int, ...]:
     axes = tuple(range(seen.ndim))
     if order == "K":
         return memory_order(seen.strides)
-    return axes[::-1] if seen.flags.f_contiguous and not seen.flags.c_contiguous else axes
+    if not seen.flags.f_contiguous or seen.flags.c_contiguous:
+        return axes
+    if type(x) is Tracer and trace.is_graph:
+        root = follow(trace, x)[0]
+        if (root.op is None or root.op.name == "mark") and not root.value.flags.f_contiguous:
+            # a program reads arrays in C's order or copies of strided ones, and of these numpy would read a transposed view by rows
+            raise NotCompiledError(
+                f"order='A' of a transposed view of an argument depends on how its caller made it ({here()}); write order='C' or 'F'"
+            )
+    return axes[::-1]
 
 
 def _new(x: Any, made: Any) -> Any:
