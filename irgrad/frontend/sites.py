@@ -21,14 +21,13 @@ from types import CodeType, FrameType
 
 import numpy as np
 
+from irgrad.frontend.flow import Flow, Follows, reachable
 from irgrad.frontend.ownership import is_user_file
 from irgrad.ir.source import Source
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep  # its Python layer stands between the user and us
 NO_LOOP = -1
-_JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
-_ENDS = ("JUMP_BACKWARD", "JUMP_FORWARD", "JUMP_ABSOLUTE", "RETURN_", "RAISE_", "RERAISE")  # what the next instruction does not follow
 
 
 _flat: list[int] = []  # NO_LOOP, for the longest code without a loop
@@ -41,7 +40,7 @@ class CodeInfo:
     both, which it shares with all others.
     """
 
-    __slots__ = ("_reached", "_starts", "_successors", "carried", "code", "internal", "loop", "marked", "returned", "zone")
+    __slots__ = ("_handlers", "_reached", "_starts", "_successors", "carried", "code", "internal", "loop", "marked", "returned", "zone")
 
     def __init__(self, code: CodeType) -> None:
         self.code = code
@@ -51,7 +50,8 @@ class CodeInfo:
         self.returned: frozenset[int] = frozenset()  # instructions whose result is returned
         self.marked = self.carried  # either of them
         self.zone = self.loop
-        self._successors: dict[int, tuple[int, ...]] = {}
+        self._successors: Follows = {}
+        self._handlers: frozenset[int] = frozenset()  # instructions that only an exception leads to
         self._starts: list[int] = []  # of the instruction at each offset: that of a call is where its inline cache ends
         self._reached: dict[int, frozenset[int]] = {}
         if self.internal:
@@ -59,69 +59,66 @@ class CodeInfo:
         size = len(code.co_code) + 2
         _flat.extend([NO_LOOP] * (size - len(_flat)))
         instructions = list(dis.get_instructions(code))
-        edges = [(i.argval, i.offset) for i in instructions if "JUMP_BACKWARD" in i.opname and isinstance(i.argval, int)]
-        merged: dict[int, int] = {}
-        for target, end in edges:  # several back edges to one header are one loop (continue)
-            merged[target] = max(end, merged.get(target, end))
-        if merged:
-            self.loop = [NO_LOOP] * size
-        for target, end in sorted(merged.items(), key=lambda edge: edge[0] - edge[1]):  # widest first, inner ones overwrite
-            for offset in range(target, min(end + 2, size)):
-                self.loop[offset] = target
         self.returned = frozenset(a.offset for a, b in pairwise(instructions) if b.opname == "RETURN_VALUE")
-        self.carried = frozenset(o for target, end in merged.items() for o in _carried(instructions, target, end))
-        self.marked = self.carried | self.returned
-        if merged:
-            self._find_zones(instructions)
+        self.marked = self.returned
+        if any("JUMP_BACKWARD" in i.opname for i in instructions):
+            self._find_loops(instructions)
 
-    def _find_zones(self, instructions: list[dis.Instruction]) -> None:
-        number = 0
-        zone, self._starts = [0] * len(self.loop), [0] * len(self.loop)
-        for i, following in pairwise([*instructions, None]):
-            assert i is not None
-            end = following.offset if following is not None else len(zone)
-            zone[i.offset : end], self._starts[i.offset : end] = [number] * (end - i.offset), [i.offset] * (end - i.offset)
-            jumps = (i.argval,) if i.opcode in _JUMPS and isinstance(i.argval, int) else ()
-            falls = following is not None and not i.opname.startswith(_ENDS)
-            self._successors[i.offset] = (*jumps, end) if falls else jumps
-            if not falls or self.loop[i.offset] != self.loop[end]:
+    def _find_loops(self, instructions: list[dis.Instruction]) -> None:
+        flow = Flow(self.code, instructions)
+        self._successors, self._handlers = flow.successors, flow.handlers
+        size = len(self.code.co_code) + 2
+        ends = [*(i.offset for i in instructions[1:]), size]
+        starts = self._starts = [i.offset for i, end in zip(instructions, ends, strict=True) for _ in range(i.offset, end)]
+        loop = self.loop = [NO_LOOP] * size
+        for header, members in flow.loops.items():  # widest first, inner ones overwrite
+            for offset, start in enumerate(starts):
+                if start in members:
+                    loop[offset] = header
+        self.carried = frozenset(o for members in flow.loops.values() for o in _carried(instructions, members))
+        self.marked = self.carried | self.returned
+        number, zone = 0, [0] * size
+        for i, end in zip(instructions, ends, strict=True):
+            zone[i.offset : end] = [number] * (end - i.offset)
+            if end not in self._successors[i.offset] or (end < size and loop[i.offset] != loop[end]):
                 number += 1
         self.zone = zone
 
     def goes_on(self, here: int, there: int) -> bool:
-        """May an iteration of the loop around both run from one instruction to the other? To handlers of exceptions from anywhere."""
+        """May an iteration of the loop around both run from one instruction to the other? To what nothing leads to from anywhere."""
         loop, here, there = self.loop[here], self._starts[here], self._starts[there]
         return there in self._reachable(here, loop) or there not in self._reachable(loop, loop)
+
+    def is_back(self, here: int, there: int) -> bool:
+        """Is `there` no further than `here`? What goes on after a handler of exceptions that lies behind it is."""
+        if there >= here or not self._handlers or self._starts[here] not in self._handlers or self.loop[here] != self.loop[there]:
+            return there <= here
+        return self._starts[there] not in self._reachable(self._starts[here], self.loop[here])
 
     def _reachable(self, here: int, loop: int) -> frozenset[int]:
         """What an iteration of a loop comes to from an instruction on."""
         known = self._reached.get(here)
         if known is None:
-            found, stack = {here}, [here]
-            while stack:
-                for offset in self._successors.get(stack.pop(), ()):
-                    if offset != loop and offset not in found:
-                        found.add(offset)
-                        stack.append(offset)
-            known = self._reached[here] = frozenset(found)
+            known = self._reached[here] = reachable(self._successors, here, loop)
         return known
 
 
-def _carried(instructions: list[dis.Instruction], target: int, end: int) -> Iterator[int]:
-    """Instructions of the loop [target, end] whose result is stored in a variable that is read before it is stored, or after the loop."""
+def _carried(instructions: list[dis.Instruction], members: frozenset[int]) -> Iterator[int]:
+    """Instructions of a loop whose result is stored in a variable that is read before it is stored, or after the loop."""
     first_store: dict[str, int] = {}
     read_first: set[str] = set()
+    begin = min(members)
     for i in instructions:
-        if i.offset < target:
+        if i.offset < begin:
             continue
         loads, stores = _variables(i)
-        read_first |= {name for name in loads if i.offset > end or name not in first_store}
-        if i.offset <= end:
+        read_first |= {name for name in loads if i.offset not in members or name not in first_store}
+        if i.offset in members:
             for name in stores:
                 first_store.setdefault(name, i.offset)
     stored = {b.offset for b in instructions if "STORE" in b.opname and (names := _variables(b)[1]) and names[0] in read_first}
     for a, b in pairwise(instructions):
-        if target <= a.offset <= end and "STORE" not in a.opname:
+        if a.offset in members and "STORE" not in a.opname:
             jumps = b.opname == "JUMP_FORWARD" and b.argval in stored  # the first branch of a conditional expression
             if b.offset in stored or jumps:
                 yield a.offset
@@ -172,7 +169,7 @@ class Activation:
         """Note the frame's new position; was a boundary crossed?"""
         info = self.info
         loop, zone = info.loop[lasti], info.zone[lasti]
-        crossed = lasti <= self.lasti or loop != self.loop
+        crossed = loop != self.loop or info.is_back(self.lasti, lasti)
         if zone != self.zone:
             crossed = crossed or (loop != NO_LOOP and not info.goes_on(self.lasti, lasti))
             self.zone = zone

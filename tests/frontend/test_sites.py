@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from itertools import groupby
 from typing import Any
@@ -97,6 +98,138 @@ def straight(x: Any, many: bool = True) -> Any:
     return np.tanh(x)
 
 
+def continued(x: Any) -> Any:
+    for i in range(4):
+        try:
+            x = np.sin(x)
+            if i % 2:
+                raise KeyError
+        except KeyError:
+            x = np.exp(x)
+            continue
+        x = np.cos(x)
+    return np.tanh(x)
+
+
+def retried(x: Any) -> Any:
+    n = 0
+    while True:
+        try:
+            x = np.sin(x)
+            n += 1
+            if n < 3:
+                raise KeyError
+            break
+        except KeyError:
+            x = np.exp(x)
+    return np.tanh(x)
+
+
+def handled_once(x: Any) -> Any:
+    try:
+        x = np.sin(x)
+        raise KeyError
+    except KeyError:
+        x = np.exp(x)
+    x = np.cos(x)
+    return np.tanh(x)
+
+
+def raised_through(x: Any) -> Any:
+    for i in range(3):
+        try:
+            try:
+                x = np.sin(x)
+                if i == 1:
+                    raise KeyError
+            finally:
+                x = np.exp(x)
+            x = np.tanh(x)
+        except KeyError:
+            x = np.arctan(x)
+        x = np.cos(x)
+    return x
+
+
+def suppressed(x: Any) -> Any:
+    for i in range(3):
+        with contextlib.suppress(KeyError):
+            x = np.sin(x)
+            if i == 1:
+                raise KeyError
+            x = np.exp(x)
+        x = np.cos(x)
+    return x
+
+
+def broken_off(x: Any) -> Any:
+    for i in range(4):
+        try:
+            x = np.sin(x)
+            if i == 2:
+                raise KeyError
+        except KeyError:
+            x = np.exp(x)
+            break
+        x = np.cos(x)
+    return np.tanh(x)
+
+
+def handled_twice(x: Any) -> Any:
+    for i in range(4):
+        try:
+            x = np.sin(x)
+            if i == 1:
+                raise KeyError
+            if i == 2:
+                raise ValueError
+        except KeyError:
+            x = np.exp(x)
+        except ValueError:
+            x = np.arctan(x)
+        else:
+            x = np.tanh(x)
+        x = np.cos(x)
+    return x
+
+
+def handled_inside(x: Any) -> Any:
+    for i in range(2):
+        for j in range(2):
+            try:
+                x = np.sin(x)
+                if j:
+                    raise KeyError
+            except KeyError:
+                x = np.exp(x)
+            x = np.cos(x)
+        x = np.tanh(x)
+    return x
+
+
+def loop_in_handler(x: Any) -> Any:
+    for i in range(2):
+        try:
+            x = np.sin(x)
+            raise KeyError
+        except KeyError:
+            for j in range(2):
+                x = np.exp(x)
+        x = np.cos(x)
+    return x
+
+
+def raising_after(x: Any) -> Any:
+    for i in range(4):
+        try:
+            if i % 2:
+                raise KeyError
+        except KeyError:
+            x = np.exp(x)
+        x = np.cos(x)
+    return x
+
+
 @pytest.mark.parametrize(
     ("f", "expected"),
     [
@@ -105,6 +238,16 @@ def straight(x: Any, many: bool = True) -> Any:
         (skipped, "sin|cos exp|cos exp"),
         (around_an_empty_loop, "sin cos|sin cos|sin cos"),
         (handled, "sin cos|sin exp cos|sin cos"),
+        (continued, "sin cos|sin exp|sin cos|sin exp|tanh"),
+        (retried, "sin exp|sin exp|sin|tanh"),
+        (handled_once, "sin exp cos tanh"),
+        (raised_through, "sin exp tanh cos|sin exp arctan cos|sin exp tanh cos"),
+        (suppressed, "sin exp cos|sin cos|sin exp cos"),
+        (broken_off, "sin cos|sin cos|sin exp|tanh"),
+        (handled_twice, "sin tanh cos|sin exp cos|sin arctan cos|sin tanh cos"),
+        (handled_inside, "sin cos|sin exp cos|tanh|sin cos|sin exp cos|tanh"),
+        (loop_in_handler, "sin|exp|exp|cos|sin|exp|exp|cos"),
+        (raising_after, "cos|exp cos|cos|exp cos"),
         (called, "sin exp|cos|sin exp|cos"),
         (searching, "sin|cos|tanh"),
         (straight, "sin exp tanh"),
