@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -74,6 +73,8 @@ class Store:
         """Keep a kernel; silently not, where the disk refuses."""
         if not self._is_usable():
             return
+        import tempfile  # 0.6 MB with what it imports, and few processes put anything
+
         body = symbol.encode() + b"\0" + code
         with contextlib.suppress(OSError):
             handle, temporary = tempfile.mkstemp(dir=self.folder)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import platform
 import sys
-from fractions import Fraction
 from typing import Any
 
 REAL = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "asin", "acos", "atan",
@@ -29,11 +28,15 @@ def passes_complex_in_registers() -> bool:
 
 
 def bernoulli_divisors(count: int) -> tuple[float, ...]:
-    """(2j)! / B_2j for j = 1, 2, ..., from sum_k C(n+1, k) B_k = 0 (DLMF 24.5.3)."""
-    numbers = [Fraction(1)]
+    """(2j)! / B_2j for j = 1, 2, ..., from sum_k C(n+1, k) B_k = 0 (DLMF 24.5.3).
+
+    In whole numbers, B_k times what all denominators divide (von Staudt and Clausen): `fractions` would be imported for this alone.
+    """
+    scale = math.factorial(2 * count + 1)
+    numbers = [scale]
     for n in range(1, 2 * count + 1):
-        numbers.append(-sum((math.comb(n + 1, k) * b for k, b in enumerate(numbers)), Fraction(0)) / (n + 1))
-    return tuple(float(math.factorial(2 * j) / numbers[2 * j]) for j in range(1, count + 1))
+        numbers.append(-sum(math.comb(n + 1, k) * b for k, b in enumerate(numbers)) // (n + 1))
+    return tuple(math.factorial(2 * j) * scale / numbers[2 * j] for j in range(1, count + 1))
 
 
 CONSTANTS: dict[str, Any] = {"LN2": math.log(2.0), "LOG2_E": math.log2(math.e), "LOG10_E": math.log10(math.e),
