@@ -70,6 +70,7 @@ def _split(line: str) -> tuple[str, str, str]:
     return line.partition(":")
 
 
+@cache
 def version_of(package: str) -> str:
     """Of the package that would be imported, without importing it (importlib.metadata alone takes 30 ms)."""
     module = sys.modules.get(package)

@@ -46,7 +46,7 @@ def _is_known() -> bool:
 
 
 @cache
-def _is_there() -> bool:
+def is_there() -> bool:
     """Is there the library? It lies beside libm, which the process has: loading it takes 100 kB, and most kernels call none of it."""
     if not _is_known():
         return False
@@ -83,13 +83,13 @@ def address(symbol: str) -> int:
 @cache
 def identity() -> str:
     """What kernels depend on: the C library and its version, or nothing."""
-    return "-".join(platform.libc_ver()) if _is_there() else ""
+    return "-".join(platform.libc_ver()) if is_there() else ""
 
 
 @cache
 def width() -> int:
     """Bits of a vector: 512 where the processor runs at full speed with them (Ice Lake, Zen 4 and later), 256 elsewhere."""
-    if not _is_there():
+    if not is_there():
         return 256
     return 512 if processor.has("avx512f", "avx512dq", "avx512vl", "avx512vbmi2") else 256
 

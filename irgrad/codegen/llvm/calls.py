@@ -298,7 +298,7 @@ def _complex_functions() -> dict[str, Call]:
         return {}  # Numba writes them out
     found: dict[str, Call] = {f"c_{name}": partial(_of_complex, partial(_library_complex, name), True) for name in written.COMPLEX}
     found["library_pow"] = partial(_of_complex, partial(_library_complex, "pow"), True)
-    if vector.library() is not None:
+    if vector.is_there():
         found["c_exp"] = partial(_of_complex, formulas.exp_complex, True)
     return found
 

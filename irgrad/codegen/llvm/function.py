@@ -16,6 +16,7 @@ from irgrad.codegen.llvm.calls import apart, calls
 from irgrad.codegen.llvm.kinds import COMPLEX, LLVM, PART, Number, Pointer, Unsupported, cast, constant, truth, unified, whole
 from irgrad.codegen.llvm.module import Module
 from irgrad.codegen.llvm.operators import binary, choose, compare, unary
+from irgrad.codegen.llvm.tree import walk
 from irgrad.codegen.llvm.vectors import vectorised
 from irgrad.codegen.llvm.writer import DOUBLE, I1, I64, POINTER, Value, Writer
 
@@ -494,7 +495,7 @@ def _named(operand: Any, names: list[str]) -> Any:
 def _assigned(definition: ast.FunctionDef) -> tuple[dict[str, int], set[str]]:
     """How often each name is assigned, and the names that loops count with."""
     found: dict[str, int] = {}
-    names = [node for node in ast.walk(definition) if isinstance(node, (ast.Name, ast.For))]
+    names = [node for node in walk(definition) if isinstance(node, (ast.Name, ast.For))]
     targets = {id(node.target): node.target for node in names if isinstance(node, ast.For)}
     for node in names:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in targets:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from irgrad.codegen import processor, vector
 from irgrad.codegen.llvm.kinds import FLOATS, LLVM, Number, Unsupported, cast
 from irgrad.codegen.llvm.lanes import LaneWriter, Many, Place, Step, Wider, lanes_of
+from irgrad.codegen.llvm.tree import walk
 from irgrad.codegen.llvm.writer import I64, Type, Value
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Total:
 
 def vectorised(function: Function, statement: ast.For, start: Value, stop: Value) -> bool:
     """Write a loop as vectors, where it can be."""
-    inside = {type(node) for each in statement.body for node in ast.walk(each)}
+    inside = {type(node) for each in statement.body for node in walk(each)}
     if inside & {ast.For, ast.While, ast.Return, ast.Break}:  # no loop that can be vectors, for LLVM neither
         return False
     name = statement.target.id if isinstance(statement.target, ast.Name) else ""
@@ -127,7 +128,7 @@ class _Loop:
                 if fold is None or kind not in FLOATS or not isinstance(first, ast.Name) or first.id != name:
                     raise Unsupported("a variable of several iterations")
                 found[name] = Total(name, kind, fold)
-        read = [node.id for each in self.body for node in ast.walk(each) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+        read = [name for each in self.body for name, is_read in _names(each) if is_read]
         if any(read.count(name) != 1 for name in found):
             raise Unsupported("a total that iterations read")
         return list(found.values())
@@ -137,9 +138,9 @@ class _Loop:
         reads: Counter[str] = Counter()
         fresh: set[str] = set()
         for each in self.body:
-            found = [node for node in ast.walk(each) if isinstance(node, ast.Name)]
-            reads.update(node.id for node in found if isinstance(node.ctx, ast.Load))
-            fresh |= {node.id for node in found if isinstance(node.ctx, ast.Store) and not reads[node.id]}
+            found = _names(each)
+            reads.update([name for name, is_read in found if is_read])
+            fresh |= {name for name, is_read in found if not is_read and not reads[name]}
         everywhere = _reads(self.function.definition)
         return {name for name in fresh if reads[name] == everywhere[name]}
 
@@ -362,11 +363,17 @@ class _Loop:
         outer.start(self.after)
 
 
+@lru_cache(maxsize=64)  # a loop may be tried with several numbers of lanes
+def _names(statement: Any) -> list[tuple[str, bool]]:
+    """The names in a statement, and for each whether it is read there, or written."""
+    return [(node.id, isinstance(node.ctx, ast.Load)) for node in walk(statement) if isinstance(node, ast.Name)]
+
+
 @lru_cache(maxsize=8)
 def _reads(definition: ast.FunctionDef) -> Counter[str]:
     """How often each name of a function is read."""
     found: Counter[str] = Counter()
-    for node in ast.walk(definition):
+    for node in walk(definition):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             found[node.id] += 1
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
