@@ -28,6 +28,7 @@ from irgrad.passes.forms import (
     has_text,
     is_reduction,
     is_scalar_form,
+    multiplications,
 )
 from irgrad.passes.rows import SHORT, Rows, has_columns, is_short, is_total, panel_of, plan_stages, spread
 from irgrad.passes.totals import Totals
@@ -378,7 +379,10 @@ class _Clustering:
             chained = want == "scalar" and buffer.index in self.updates
             first = max(first, self.ready(buffer, want if chained else "own", None), self.after_readers(node, want == "scalar"))
             self.need_memory(buffer)
-        cost = (math.prod(node.params["count"]) if buffer is not None else max(node.aval.size, 1)) if want == "scalar" else 1
+        cost = 1
+        if want == "scalar":
+            product = node.op is not None and node.op.name == "dot"
+            cost = multiplications(node) if product else math.prod(node.params["count"]) if buffer is not None else max(node.aval.size, 1)
         stage: int | None = 0
         for number in range(first, len(self.clusters)):
             stage = self.fits(number, node, want, space, reduced, cost)

@@ -23,6 +23,7 @@ PRODUCTS = frozenset({"dot", "dot_add", "product", "product_add"})  # of matrice
 OWN_KERNEL = frozenset({*PRODUCTS, "batch_dot", "correlate", "gather", "gather_sum", "scatter_add", "scatter_update",
                         "cumsum", "cumprod", "argmax", "argmin", "pick"})  # fmt: skip
 
+WRITTEN_OUT = 32  # multiplications of a product that straight-line code does: steps of loops take 0.7 of the time, single ones 0.95
 MAX_OPERANDS = 480  # of a kernel: the driver's pointer table has 512 entries
 LOOPS = frozenset({"scan", "while_loop", "cond", "checkpoint"})  # their bodies are params
 
@@ -98,7 +99,19 @@ def is_scalar_form(node: Node) -> bool:
     if not is_tiny(node) or not has_kernel_dtypes(node) or not (has_text(node) or op.name in SCALAR_FORMS) or _compares_complex(node):
         return False
     limit = 1 if is_any() else TINY
-    return node.aval.size <= limit and all(operand.aval.size <= limit for operand in node.operands)
+    return node.aval.size <= limit and (all(operand.aval.size <= limit for operand in node.operands) or is_small_product(node))
+
+
+def is_small_product(node: Node) -> bool:
+    """Is it a product of real numbers, at least one of them of more than a few, that is worth writing out among what is around it?"""
+    if node.op is None or node.op.name != "dot" or node.aval.dtype.kind != "f" or is_any():
+        return False
+    return 0 < multiplications(node) <= WRITTEN_OUT
+
+
+def multiplications(node: Node) -> int:
+    """Of a product of matrices or vectors."""
+    return node.aval.size * node.operands[0].aval.shape[-1]
 
 
 def _compares_complex(node: Node) -> bool:

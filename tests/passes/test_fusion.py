@@ -246,3 +246,53 @@ def test_columns_of_large_arrays_are_shared_by_threads(rng: np.random.Generator)
         jitted = irgrad.jit(gradient).compile(x)
         assert jitted.stats().parallel_rows
         np.testing.assert_allclose(jitted(x), gradient(x), rtol=1e-9, atol=1e-10)
+
+
+# ---- products of a few numbers ----
+
+
+@pytest.mark.parametrize("shapes", [((3, 3), (3,)), ((8, 4), (4,)), ((2, 4), (4, 4)), ((4,), (4, 8))], ids=str)
+def test_small_products_are_among_what_is_around_them(shapes: tuple[Any, Any], rng: np.random.Generator) -> None:
+    a, b = rng.normal(size=shapes[0]), rng.normal(size=shapes[1])
+
+    def f(a: Any, b: Any) -> Any:
+        return np.tanh(np.exp(0.1 * a) @ b if a.size <= 8 else a @ np.sin(b) + 1.0)
+
+    made = plan(f, a, b)
+    assert kinds(made) == ["scalar"]
+    assert kept(made) == 0
+    for dtype, tolerance in (("float64", 1e-13), ("float32", 1e-5)):
+        x, y = a.astype(dtype), b.astype(dtype)
+        for each in (f, irgrad.grad(loss(f), (0, 1)), lambda a, b: f(a[::-1], b), lambda a, b: f(a.T[::-1].T, b[..., ::-1][..., ::-1])):
+            got, want = irgrad.jit(each).compile(x, y)(x, y), each(x, y)
+            for one, other in zip(*((found if isinstance(found, tuple) else (found,)) for found in (got, want)), strict=True):
+                assert one.dtype == other.dtype
+                np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+def test_larger_products_and_complex_ones_have_kernels_of_their_own() -> None:
+    for x, y in ((np.ones((4, 4)), np.ones((4, 4))), (np.ones((9, 4)), np.ones(4)), (np.ones((3, 3), complex), np.ones(3))):
+        assert "dot" in kinds(plan(lambda x, y: np.tanh(x @ y), x, y))
+
+
+@pytest.mark.parametrize("width", [3, 4])
+def test_steps_with_a_small_matrix_are_one_row(width: int, rng: np.random.Generator) -> None:
+    """A loop whose step is a product and a function has as many rows for any number of steps."""
+    matrix, x = rng.normal(size=(width, width)) / 2, rng.normal(size=width)
+
+    def steps(count: int) -> Function:
+        def run(x: Any) -> Any:
+            total = 0.0
+            for _ in range(count):
+                x = np.tanh(matrix @ x)
+                total = total + np.sum(x**2)
+            return total
+
+        return run
+
+    short, long = (irgrad.jit(irgrad.grad(steps(count))).compile(x) for count in (40, 80))
+    for fast, count in ((short, 40), (long, 80)):
+        np.testing.assert_allclose(fast(x), irgrad.grad(steps(count))(x), rtol=1e-11, atol=1e-14)
+    assert short.stats().rows_last_call == long.stats().rows_last_call
+    assert short.stats().rows_last_call < 20
+    assert long.stats().kernels_compiled + long.stats().kernels_loaded == 0
