@@ -60,6 +60,14 @@ def test_imports_are_declared(tmp_path: Path) -> None:
     assert not loaded & set(OPTIONAL)
 
 
+def test_importing_it_leaves_out_what_few_programs_need() -> None:
+    """Each of these is memory and milliseconds of every process."""
+    done = run("import sys, irgrad; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    heavy = {"scipy", "numba", "llvmlite", "networkx", "tempfile", "shutil", "fractions", "decimal", "numpy.ma"}
+    assert not set(done.stdout.split()) & heavy
+
+
 def test_the_version_is_the_changelogs() -> None:
     assert irgrad.__version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
