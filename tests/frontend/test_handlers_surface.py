@@ -421,6 +421,8 @@ def test_order_a_of_a_transposed_argument_is_not_compiled(read: Any) -> None:
     """numpy reads it by columns where its caller's array is in one piece, by rows where it is not: programs cannot tell."""
     whole = np.arange(24.0).reshape(4, 6)[:3]
     arrays = [whole, np.arange(36.0).reshape(3, 12)[:, ::2], np.asfortranarray(whole), np.arange(48.0).reshape(8, 6)[1:7:2], whole[::-1]]
+    copied = irgrad.jit(lambda x: read(x.copy())).compile(whole)  # alike, but of known memory
+    np.testing.assert_array_equal(copied(whole), read(whole))
     for first in range(len(arrays)):
         compiled = irgrad.jit(read)
         slope = irgrad.jit(irgrad.grad(lambda x: np.sum(read(x).ravel() * np.arange(read(whole).size))))

@@ -117,6 +117,8 @@ def _describe(values: Iterable[Any], key: list[Any], leaves: list[Any], floats: 
                 return False  # integers and bools may decide
             leaves.append(value)
         elif kind in _PLAIN:
+            if kind is str and value == "A":  # an order that goes by where the memory came from
+                return False
             key += (kind, value)
         elif kind is list or kind is tuple:
             key += (kind, len(value))
