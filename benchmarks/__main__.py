@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, scratch: Path) -> int:
     installed = [name for name in (*OURS, *peers) if is_installed(name)]
     print(f"\n{report.table([])}", flush=True)
     if settings["cold"]:
-        fresh.compile_driver(scratch)
+        fresh.compile_python()
     results: list[dict[str, Any]] = []
     for name in names:
         results.append(case_result(CASES[name], installed, settings, options.peers is not None, scratch))

@@ -14,7 +14,6 @@ import compileall
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,23 +32,15 @@ MEDIANS = ("peak_bytes", "total_bytes")
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []  # of this process at its start, before it is pinned
 
 
-def compile_driver(scratch: Path) -> None:
-    """Compile irgrad's driver for the processes that are to find it, and its Python, as installing a package does."""
-    root = Path(__file__).parent.parent
-    compileall.compile_dir(root / "irgrad", quiet=2)
-    code = "from irgrad.codegen.entry import native; driver = native(); driver.enter, driver.enter_released, driver.drive\n"
-    code += "from irgrad.codegen.team import prepare\n"
-    code += "from irgrad.codegen.compile import LIBRARY, Counts; LIBRARY.settle(prepare(), Counts())"
-    environment = {**os.environ, "IRGRAD_STORE": str(scratch / "driver")}
-    (scratch / "driver").mkdir(exist_ok=True)  # nothing is written where the package has the driver's code
-    subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, timeout=TIMEOUT, check=True)
+def compile_python() -> None:
+    """Byte code of irgrad, as installing a package makes it."""
+    compileall.compile_dir(Path(__file__).parent.parent / "irgrad", quiet=2)
 
 
 def runs(case: str, peers: Sequence[str], size: str, scratch: Path, count: int) -> dict[str, dict[str, Any]]:
     """Figures of each peer, by what a process finds on disk: of `count` processes each, all peers in turn.
 
-    Others than irgrad keep nothing there. `cold` finds nothing, `new` irgrad's driver but no kernel, `warm` both. `scratch` is the
-    benchmark's own folder.
+    Others than irgrad keep nothing there. `cold` finds nothing, `warm` the kernels. `scratch` is the benchmark's own folder.
     """
     found: dict[str, dict[str, list[dict[str, Any]]]] = {peer: {} for peer in peers}
     for _ in range(count):
@@ -57,8 +48,6 @@ def runs(case: str, peers: Sequence[str], size: str, scratch: Path, count: int) 
             empty, kinds = Path(tempfile.mkdtemp(dir=scratch)), found[peer]
             kinds.setdefault("cold", []).append(run(case, peer, size, empty / "store"))
             if peer == "irgrad":
-                shutil.copytree(scratch / "driver", empty / "other")
-                kinds.setdefault("new", []).append(run(case, peer, size, empty / "other"))
                 kinds.setdefault("warm", []).append(run(case, peer, size, empty / "store"))
     return {peer: {kind: _of_several(several) for kind, several in kinds.items()} for peer, kinds in found.items()}
 

@@ -12,10 +12,10 @@ SMALL_NESTS = (
 )
 
 GENERAL = """\
-- **Time to compiled**, cold and new: loading LLVM takes 6 ms, mostly its relocations, and the first kernel 3 more than later ones, for
+- **Time to compiled**, cold: loading LLVM takes 6 ms, mostly its relocations, and the first kernel 3 more than later ones, for
   pages of LLVM's code. A kernel without jumps takes 0.6 ms of processor time, a loop 4 to 6 where irgrad writes its vectors (on
   processors with masks) or where steps wait for one another, and 9 to 13 where LLVM's vectoriser does. Two threads share this, and LLVM
-  is loaded while a function is traced. The driver comes with the package, so that cold and new differ on other systems alone.
+  is loaded while a function is traced. The driver comes with the package (Linux on x86-64 and AArch64).
 - **Time to compiled**, warm, of long loops is tracing: 3 us a recorded operation, and linking. JAX's figure there is of a loop rewritten
   with `lax.scan`, which traces its body once; so does `irgrad.scan`.
 - **Memory**: large arrays are not computed by traces. Of small cases it is what a first program takes, about 0.5 MB (tables and code, and

@@ -37,9 +37,9 @@ anything is timed.
   take at the measured speed of a large copy, or the products that the derivative cannot do without at that of a large product (the
   longer of them), over irgrad's call; for megabytes only.
 - **To compiled**: all calls up to and including the first that compiled code served, in a fresh process: with nothing on disk (*cold*),
-  with irgrad's driver but no kernel (*new*: every function after an installation's first), with both (*warm*). JAX: its first call. The
-  clock on the wall, the least of several processes, none of them pinned: all cores of the machine, and each peer's own number of threads.
-  Python's byte code of all packages is there, as it is once a package is installed.
+  with its kernels there (*warm*). JAX: its first call. The clock on the wall, the least of several processes, none of them pinned: all
+  cores of the machine, and each peer's own number of threads. Python's byte code of all packages is there, as it is once a package is
+  installed.
 - **Memory**: peak of a fresh process above what it held after the import, with the arguments made; **in all**: the peak itself, with
   Python, numpy and what the import takes, which is what a user pays.
 
@@ -164,16 +164,16 @@ def _steady(results: Sequence[Mapping[str, Any]], limits: Mapping[str, float]) -
 
 def _first(results: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
-        "| case | kernels | to compiled: cold | new | warm | JAX | memory: irgrad, warm | autograd | JAX "
+        "| case | kernels | to compiled: cold | warm | JAX | memory: irgrad, warm | autograd | JAX "
         "| in all: irgrad, warm | autograd | JAX |",
-        "|---" * 12 + "|",
+        "|---" * 11 + "|",
     ]
     for result in results:
         peers = result["peers"]
         ours = peers.get("irgrad", {})
         if "seconds" not in ours.get("cold", {}):
             continue
-        times = [seconds_text(ours.get(kind, {}).get("seconds")) for kind in ("cold", "new", "warm")]
+        times = [seconds_text(ours.get(kind, {}).get("seconds")) for kind in ("cold", "warm")]
         name = _best_first(peers)
         jax = seconds_text(peers[name]["cold"]["seconds"]) + (" *lax*" if name == "jax-lax" else "") if name else ""
         processes = (ours.get("warm", {}), peers.get("autograd", {}).get("cold", {}), peers[name]["cold"] if name else {})
@@ -229,7 +229,7 @@ def _targets(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         lines.append(f"| size {size}: call, against Numba by hand, calls over 10 us | {_mean(ratios)} | at least 0.9 |")
         below = [result["case"] for result in long if (found := _ratio(result, ("numba",))) and found[1]["ratio"] < 0.7]
         lines.append(f"| size {size}: of these below 0.7 | {len(below)}: {', '.join(below) or 'none'} | none |")
-        for kind in ("cold", "new", "warm"):
+        for kind in ("cold", "warm"):
             ratios = _to_compiled(served, kind)
             lines.append(f"| size {size}: time to compiled ({kind}) over JAX's first call | {_mean(ratios)} | at most 0.5 |")
         lines += _memory(served, size)

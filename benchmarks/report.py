@@ -12,14 +12,14 @@ from benchmarks.case import NOT_WRITTEN
 
 WIDTH = 140
 COLUMNS = (
-    ("peer", 10), ("call", 9), ("ratio", 8), ("95 %", 17), ("to numpy", 9), ("cold", 8), ("new", 8), ("warm", 8),
+    ("peer", 10), ("call", 9), ("ratio", 8), ("95 %", 17), ("to numpy", 9), ("cold", 8), ("warm", 8),
     ("import", 8), ("memory", 8), ("in all", 8),
 )  # fmt: skip
 LEGEND = """\
 call: steady call, median of interleaved rounds; ratio: to compiled irgrad in the same round, with the interval that holds its median
 to numpy: JAX's call with the result converted, where `call` leaves it on the device
-cold: all calls up to and including the first that compiled code served, in a fresh process that finds nothing on disk; new: the same where
-  irgrad's driver, compiled once per installation, is there but no kernel; warm: where the kernels are there too (eager peers: first call)
+cold: all calls up to and including the first that compiled code served, in a fresh process that finds nothing on disk; warm: the same where
+  the kernels are there (eager peers: first call)
 import: of the peer, before that; memory: peak above what the process held after import, with arguments made, and with that"""
 
 
@@ -74,12 +74,12 @@ def _peer_line(peer: str, found: Mapping[str, Any]) -> str:
         ratio_text(steady.get("ratio")),
         f"[{ratio_text(bounds[0])}, {ratio_text(bounds[1])}]" if bounds else "",
         seconds_text(found.get("to_numpy", {}).get("call")),
-        *(seconds_text(found.get(kind, {}).get("seconds")) for kind in ("cold", "new", "warm")),
+        *(seconds_text(found.get(kind, {}).get("seconds")) for kind in ("cold", "warm")),
         seconds_text(cold.get("import_seconds")),
         bytes_text(cold.get("peak_bytes")),
         bytes_text(cold.get("total_bytes")),
     ]
-    failed = [found[kind]["failed"] for kind in ("cold", "new", "warm") if "failed" in found.get(kind, {})]
+    failed = [found[kind]["failed"] for kind in ("cold", "warm") if "failed" in found.get(kind, {})]
     note = f"  fresh process: {failed[0]}" if failed else ""
     line = f"  {peer}".ljust(COLUMNS[0][1]) + "".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS[1:], strict=True))
     return (line + note)[:WIDTH].rstrip()
@@ -110,18 +110,17 @@ def summary(results: Sequence[Mapping[str, Any]]) -> str:
         if not steady:
             continue
         text = f"  {peer.ljust(10)}steady call {ratio_text(geometric_mean(steady)).rjust(6)} over {_many(len(steady), 'case')}"
-        for kind in ("cold", "new") if peer not in ("eager", "autograd") else ():
-            ratios = _cold_ratios(results, peer, kind)
-            if ratios:
-                text += f"; time to compiled against {kind} {ratio_text(geometric_mean(ratios))}"
+        ratios = _cold_ratios(results, peer) if peer not in ("eager", "autograd") else []
+        if ratios:
+            text += f"; time to compiled {ratio_text(geometric_mean(ratios))}"
         lines.append(text)
     return "\n".join(lines) if len(lines) > 1 else ""
 
 
-def _cold_ratios(results: Sequence[Mapping[str, Any]], peer: str, kind: str) -> list[float]:
+def _cold_ratios(results: Sequence[Mapping[str, Any]], peer: str) -> list[float]:
     """Seconds to compiled of a peer, which has nothing on disk to find, over irgrad's."""
     theirs = (r["peers"].get(peer, {}).get("cold", {}).get("seconds") for r in results)
-    ours = (r["peers"].get("irgrad", {}).get(kind, {}).get("seconds") for r in results)
+    ours = (r["peers"].get("irgrad", {}).get("cold", {}).get("seconds") for r in results)
     return [a / b for a, b in zip(theirs, ours, strict=True) if a is not None and b is not None]
 
 

@@ -43,7 +43,7 @@ class Effort(NamedTuple):
 FULL = Effort(3, vectorise=True, unroll=True)
 LIGHT = Effort(0)  # of code whose work is done by what it calls: a fifth of the time
 LIGHT_LOOPS = Effort(0, unroll=True)  # the same, called by a loop of its own
-STRAIGHT = Effort(0, code=0)  # of few operations without jumps: a quarter of the time of LIGHT, and within 0.5 ns as fast
+STRAIGHT = Effort(0, code=0)  # of few operations without jumps: a quarter of the time of LIGHT, and up to 1 ns slower
 PASSES = ("AlwaysInliner", "SROA", "SimplifyCFG", "InstCombine", "LoopRotate", "LoopUnroll", "NewGVN", "InstCombine", "SimplifyCFG")
 
 
