@@ -138,8 +138,9 @@ class Access:
 class LaneWriter(Writer):
     """Writes the body of a loop for `count` iterations at once, any number of times; `turn` is the iteration in the first lane."""
 
-    def __init__(self, around: Writer, count: int, bits: int, is_long: bool = False) -> None:
+    def __init__(self, around: Writer, count: int, bits: int, is_long: bool = False, is_chain: bool = False) -> None:
         super().__init__(around.module)
+        self.is_chain = is_chain  # is it for two vectors at a time?
         self.is_long = is_long  # has the loop any number of iterations, and many statements?
         self.around = around
         self.lanes = count
@@ -327,6 +328,9 @@ class LaneWriter(Writer):
             return super().libm(name, *operands)
         type_ = self.of(operands[0])
         if type_.element is DOUBLE and name in polynomial.WRITTEN and polynomial.is_fast():
+            if not self.is_chain:
+                found: Value = polynomial.WRITTEN[name](self, *[Many(type_, self.many(o)) for o in operands])
+                return found
             return self._called(self._written(name, type_, len(operands)), type_, operands, KEEPS)
         symbol = self.module.vector_function(name, type_.element, len(operands), self.lanes)
         if not symbol:
@@ -334,7 +338,10 @@ class LaneWriter(Writer):
         return self._called(symbol, type_, operands)
 
     def _written(self, name: str, type_: Lanes, arity: int) -> str:
-        """The symbol of a function of the module that has the arithmetic of `name`: loops have their body several times, and call it."""
+        """The symbol of a function of the module that has the arithmetic of `name`, for loops that have it many times.
+
+        Elsewhere it stands in the loop: a call is 5 to 10 % of it.
+        """
         symbol = f"irgrad_{name}{self.lanes}"
         if symbol not in self.module.defined:
             w = LaneWriter(Writer(self.module), self.lanes, self.bits)

@@ -30,7 +30,7 @@ NEUTRAL = {"fadd": -0.0, "maximum": float("-inf"), "minimum": float("inf")}
 ENOUGH = 16  # statements in a turn of a loop with totals: shorter bodies are written several times, for sums need not wait for each other
 MOST = 4
 FEWEST = 4  # lanes
-LONG = 40  # statements of a body that is written once, under a mask in every turn
+LONG = 40  # statements of a body that gathers, and is written once, under a mask in every turn
 
 
 def is_possible() -> bool:
@@ -76,7 +76,7 @@ def vectorised(function: Function, statement: ast.For, start: Value, stop: Value
         while lanes >= FEWEST:
             try:
                 is_long = len(statement.body) >= LONG and not (w.is_constant(start) and w.is_constant(stop))
-                loop = _Loop(function, statement, start, stop, LaneWriter(w, lanes, bits, is_long))
+                loop = _Loop(function, statement, start, stop, LaneWriter(w, lanes, bits, is_long, _is_chain(statement)))
                 made = loop.lines()
             except Wider:
                 w.count = count
@@ -102,7 +102,7 @@ class _Loop:
     def __init__(self, function: Function, statement: ast.For, start: Value, stop: Value, w: LaneWriter) -> None:
         self.function = function
         self.body = statement.body
-        self.least = 2 if isinstance(statement.iter, ast.Call) and ast.unparse(statement.iter.func) == "pairs" else 1
+        self.least = 2 if w.is_chain else 1
         assert isinstance(statement.target, ast.Name)
         self.counter = statement.target.id
         self.start = start
@@ -201,8 +201,9 @@ class _Loop:
         moved = short or (self._moved() if not self.totals else [])
         if moved:
             return moved
-        if w.is_long and self.least == 1:
-            return self._once()
+        moved = self._once() if w.is_long and self.least == 1 else []
+        if moved:
+            return moved
         copies = self._copies()
         before, main, rest, some, done = (outer.label(name) for name in ("vectors", "vector.body", "middle.block", "some", "done"))
         self.after = outer.label("after")
@@ -231,13 +232,15 @@ class _Loop:
         return [*text, *_nodes(types, self.results, joined, rest, new, some), *self._stored(types)]
 
     def _once(self) -> list[str]:
-        """One loop whose vectors all have a mask: half of the text, and a few instructions more in each turn."""
+        """One loop whose vectors all have a mask, which gathers take as they are: half of the text. Nothing for a loop without them."""
         w, outer = self.w, self.w.around
         before, main, done = (outer.label(name) for name in ("vectors", "vector.body", "middle.block"))
         self.after, j = outer.label("after"), f"%{outer.label('j')}"
         types = [lanes_of(LLVM[t.kind], w.lanes) for t in self.totals]
         olds = [f"%{outer.label('t')}" for _ in self.totals]
         masked, self.results = self._copy(j, olds, main)
+        if all(access.place is None or access.place.is_dense for access in w.accesses):
+            return []
         w.check()
         neutral = [w.many(LLVM[t.kind](NEUTRAL[t.fold])) for t in self.totals]
         start, stop = self.start.text, self.stop.text
@@ -367,6 +370,10 @@ class _Loop:
 def _names(statement: Any) -> list[tuple[str, bool]]:
     """The names in a statement, and for each whether it is read there, or written."""
     return [(node.id, isinstance(node.ctx, ast.Load)) for node in walk(statement) if isinstance(node, ast.Name)]
+
+
+def _is_chain(statement: ast.For) -> bool:
+    return isinstance(statement.iter, ast.Call) and ast.unparse(statement.iter.func) == "pairs"
 
 
 @lru_cache(maxsize=8)
