@@ -201,7 +201,8 @@ def _exec(source: Any, globals: Any = None, locals: Any = None, /, **kwargs: Any
 def _run(run: Any, source: Any, globals_: Any, locals_: Any, mode: str, frame: Any, **kwargs: Any) -> Any:
     if globals_ is None:
         globals_ = frame.f_globals
-        locals_ = frame.f_locals if locals_ is None else locals_
+        if locals_ is None:  # from Python 3.13 on a function's are a copy, not the function's own
+            locals_ = frame.f_locals if isinstance(frame.f_locals, dict) else dict(frame.f_locals)
     code = source if isinstance(source, CodeType) else compile(source.strip() if mode == "eval" else source, "<string>", mode)
     if type(globals_) is Globals:
         globals_.load(code.co_names)

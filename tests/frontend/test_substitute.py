@@ -120,6 +120,22 @@ NAMED = {
 }
 
 
+LOCALS = {
+    "exec and a local variable": "def f(x):\n  y = 1\n  exec('y = 2')\n  return y",
+    "exec, then eval": "def f(x):\n  exec('y = 2')\n  try:\n    return eval('y')\n  except NameError:\n    return None",
+    "eval in a class body": "def f(x):\n  class A:\n    exec('y = 2')\n    z = eval('y + 1')\n  return A.y, A.z",
+    "locals()": "def f(x):\n  y = 1\n  locals()['y'] = 2\n  return y, sorted(locals())",
+    "eval of an argument": "def f(x):\n  x = x + 1\n  return eval('x')",
+}
+
+
+@BOTH
+@pytest.mark.parametrize("source", LOCALS.values(), ids=LOCALS)
+def test_local_variables_are_this_pythons(source: str, make: Callable[[], Substitution]) -> None:
+    f = module(source)["f"]
+    assert make().function(f)(2) == f(2)
+
+
 @BOTH
 @pytest.mark.parametrize("source", NAMED.values(), ids=NAMED)
 def test_names_resolve_to_traced_forms(source: str, make: Callable[[], Substitution]) -> None:

@@ -22,11 +22,12 @@ _ITERATED = ("scipy.integrate", "scipy.optimize")
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
 MODULE = Path(__file__).parents[2] / "irgrad" / "frontend" / "outcomes.py"
 
+VERSIONS = ("2.4", "2.5")  # of numpy, with which the page is the same
 HEAD = """# Coverage of numpy and scipy
 
-Every public name of numpy {numpy} and the names of scipy {scipy} that irgrad traces. The page is generated: each row is the
-sample call beside it, made on traced values. Its values are compared with numpy's, its derivatives with central differences to order 2,
-eager and compiled; a test makes the page again. `python -m tests.surface.table` writes it.
+Every public name of numpy {numpy} and the names of scipy {scipy} that irgrad traces; numpy {same} give the same page. It is
+generated: each row is the sample call beside it, made on traced values. Its values are compared with numpy's, its derivatives with
+central differences to order 2, eager and compiled; a test makes the page again. `python -m tests.surface.table` writes it.
 
 - **VJP**, **JVP**: reverse and forward mode. *zero*: the function is constant between its jumps, traced values pass and their derivative is
   zero. *-*: no number comes out.
@@ -145,7 +146,7 @@ def lines_of(section: str, heading: str, samples: dict[str, str]) -> Iterator[st
 def page() -> str:
     import scipy
 
-    parts = [HEAD.format(numpy=np.__version__, scipy=scipy.__version__).rstrip()]
+    parts = [HEAD.format(numpy=np.__version__, scipy=scipy.__version__, same=" and ".join(VERSIONS)).rstrip()]
     parts += [f"| {op} | {reason} |" for op, reason in HOSTS.items()]
     parts.append("")
     for section, (heading, samples) in sections().items():

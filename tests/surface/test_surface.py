@@ -17,7 +17,7 @@ from tests.surface.probe import probe
 WRITTEN = table.rows_of(table.PAGE.read_text(encoding="utf-8"))
 SECTIONS = table.sections()
 KNOWN = {name for _, samples in SECTIONS.values() for name in samples}
-SAME_NUMPY = f"numpy {np.__version__}" in table.PAGE.read_text(encoding="utf-8")
+SAME_NUMPY = np.__version__.rsplit(".", 1)[0] in table.VERSIONS
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -63,7 +63,7 @@ def test_every_public_name_is_in_the_table() -> None:
         module = getattr(np, part)
         inner = table.other_names(module)
         assert [n for n in dir(module) if not n.startswith("_") and n not in inner and f"{part}.{n}" not in KNOWN] == []
-    inherited = set(dir(object)) | {"__doc__", "__hash__", "__module__"}
+    inherited = set(dir(object)) | {"__doc__", "__hash__", "__module__", "_set_dtype", "_set_shape"}  # numpy 2.5's own use
     assert [n for n in dir(np.ndarray) if n not in inherited and n not in KNOWN] == []
 
 
