@@ -25,7 +25,7 @@ def spectra(graph: Graph) -> PassResult:
     result = PassResult(graph)
     nodes = [node for node in graph.nodes() if _is_wanted(node)]
     if nodes:
-        halves = {node.index: _Half(graph, node, x) for node in nodes if (x := _real_operand(node)) is not None}
+        halves = {node.index: _Half(graph, node) for node in nodes if _real_operand(node) is not None}
         parts = _RealParts(graph, halves)
         for node in [node for node in nodes if node.index not in halves]:
             users = [user for user, _ in graph.users(node)]
@@ -60,16 +60,18 @@ def _real_operand(node: Node) -> Node | None:
 class _Half:
     """The first half of the spectrum of a real signal, which is made where it is first asked for."""
 
-    def __init__(self, graph: Graph, node: Node, signal: Node) -> None:
-        self.graph, self.node, self.signal = graph, node, signal
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self.graph, self.node = graph, node
         (self.axis,) = node.params["axes"]
         self.made: Node | None = None
 
     def half(self) -> Node:
         if self.made is None:
+            signal = _real_operand(self.node)  # as of now: it may be a real part that was rewritten
+            assert signal is not None
             inverse, norm = self.node.params["inverse"], self.node.params["norm"]
             params = {"axis": self.axis, "norm": SWAPPED[norm] if inverse else norm}
-            self.made = self.add("rfft", self.signal, **params)
+            self.made = self.add("rfft", signal, **params)
             if inverse:
                 self.made = self.add("conj", self.made)
         return self.made

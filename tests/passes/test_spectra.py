@@ -49,6 +49,8 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "a real part": (lambda x, z, **o: np.real(FFT.ifft(z, **o)), ["irfft"]),
     "a real part forwards": (lambda x, z, **o: np.real(FFT.fft(z, **o)), ["irfft"]),
     "there and back": (lambda x, z, **o: np.real(FFT.ifft(FFT.fft(x, **o), **o)), ["rfft", "irfft"]),
+    "the spectrum of a real part": (lambda x, z, **o: FFT.fft(blurred(x, z, **o), **o), ["rfft", "irfft", "rfft"]),
+    "the spectrum of the real part of an inverse": (lambda x, z, **o: FFT.fft(np.real(FFT.ifft(z, **o)), **o), ["rfft", "irfft"]),
     "two of one factor": (lambda x, z, **o: blurred(x, z, **o) + blurred(x * x, z, **o), ["rfft", "irfft"] * 2),
     "a spectrum read elsewhere too": (lambda x, z, **o: blurred(x, z, **o) + np.abs(FFT.fft(x, **o)), ["rfft", "irfft"]),
     "both parts of the result": (lambda x, z, **o: (lambda y: np.real(y) + np.imag(y))(FFT.ifft(z, **o)), ["fft"]),
