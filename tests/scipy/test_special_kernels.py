@@ -19,6 +19,7 @@ from tests.support.kernels import compiled, difference, program
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")]
 SAMPLES = samples_special.SAMPLES
 ULPS = {"erf": 8, "erfc": 8, "zeta": 8, "log_expit": 8}  # by libm, by a routine of our own, as text
+ULPS["ndtr"] = 256  # scipy's own is 376 from the exact value of ndtr(-30), ours 220
 ULPS |= {
     "betainc": 16,
     "betaincc": 16,
@@ -26,7 +27,7 @@ ULPS |= {
     "stdtr": 16,
     "stdtrit": 16,
     "fdtr": 16,
-    "fdtrc": 16,
+    "fdtrc": 64,
     "fdtri": 256,
     "betainccinv": 256,
 }  # scipy's float32 loops compute in float32, ours in float64
