@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,24 +127,66 @@ def _text(head: list[str], lines: list[str], sizes: list[int], rank: int, tail: 
     return "\n".join([*head, *known, re.sub(r"size\(n, (\d+)\)", r"n\1", body), "    return 0", ""])
 
 
-def _gather(lowering: _Lowering, node: Node) -> Row:
+@dataclass(slots=True)
+class _Gathered:
+    """The beginning of a kernel that reads an operand at indices: loops, and what the innermost of them loads."""
+
+    pointers: list[Ref | str]
+    lines: list[str]
+    shape: tuple[int, ...]  # of the index arrays together
+    tail: tuple[int, ...]  # extents of the axes that are not indexed
+    sizes: list[int]
+    places: list[int]  # of the extents of `tail` in the sizes
+    depth: int
+    load: str
+
+    def row(self, node: Node, name: str) -> Row:
+        dtype = dtype_name(node.aval.dtype)
+        head = [
+            "def kernel(p, n):",
+            f"    x = scoped_{dtype}(p, 0, 0, 2)",
+            f"    o = scoped_{dtype}(p, 1, 1, 2)",
+        ]  # the result is new memory
+        return Row(_text(head, self.lines, self.sizes, len(self.shape), len(self.tail)), self.pointers, self.sizes, name)
+
+
+def _gathered(lowering: _Lowering, node: Node) -> _Gathered:
     xref, xshape, xstrides, _ = operand_of(lowering, node, 0)
-    dtype = dtype_name(node.aval.dtype)
     pointers: list[Ref | str] = [xref, _result(lowering, node)]
     lines: list[str] = []
     count = len(node.operands) - 1
     shape, sizes = _indices(lowering, node, 1, xshape, lines, pointers)
-    source = _address(xstrides, count, sizes)
-    depth, _ = _tail(lines, xshape[count:], len(shape) + 1, sizes)
-    for d in range(len(xshape) - count):
+    source, tail = _address(xstrides, count, sizes), xshape[count:]
+    depth, places = _tail(lines, tail, len(shape) + 1, sizes)
+    for d in range(len(tail)):
         source += f" + t{d} * size(n, {len(sizes)})"
         sizes.append(xstrides[count + d])
-    target = _flat(len(shape), sizes, node.aval.shape)
-    lines.append("    " * depth + f"store(o, {target}, load(x, {source}))")
-    head = ["def kernel(p, n):", f"    x = scoped_{dtype}(p, 0, 0, 2)", f"    o = scoped_{dtype}(p, 1, 1, 2)"]  # the result is new memory
-    row = Row(_text(head, lines, sizes, len(shape), len(xshape) - count), pointers, sizes, "gather")
-    if shape:
-        _divide(lowering, row, node, shape, node.aval.size * (MOVED if len(shape) < node.aval.ndim else FETCHED))
+    return _Gathered(pointers, lines, shape, tail, sizes, places, depth, f"load(x, {source})")
+
+
+def _gather(lowering: _Lowering, node: Node) -> Row:
+    read = _gathered(lowering, node)
+    target = _flat(len(read.shape), read.sizes, node.aval.shape)
+    read.lines.append("    " * read.depth + f"store(o, {target}, {read.load})")
+    row = read.row(node, "gather")
+    if read.shape:
+        _divide(lowering, row, node, read.shape, node.aval.size * (MOVED if len(read.shape) < node.aval.ndim else FETCHED))
+    return row
+
+
+def _gather_sum(lowering: _Lowering, node: Node) -> Row:
+    """Rows are added to the result as they are read, one after the other, as numpy adds along an axis that is not the innermost."""
+    read = _gathered(lowering, node)
+    lines, kept = read.lines, len(read.shape) - 1
+    target = _flat(kept, read.sizes, node.aval.shape)
+    lines.append("    " * read.depth + f"store(o, {target}, {plus(f'load(o, {target})', read.load, node.aval.dtype)})")
+    zeros = ["    " * (kept + 1 + d) + f"for t{d} in range(size(n, {place})):" for d, place in enumerate(read.places)]
+    zeros.append("    " * (kept + 1 + len(read.places)) + f"store(o, {target}, {literal(0, node.aval.dtype)})")
+    first = next(k for k, line in enumerate(lines) if line.lstrip().startswith(f"for i{kept} "))
+    lines[first:first] = zeros
+    row = read.row(node, "gather_sum")
+    if kept:
+        _divide(lowering, row, node, read.shape, node.aval.size * read.shape[-1] * MOVED)
     return row
 
 
@@ -155,33 +198,6 @@ def _divide(lowering: _Lowering, row: Row, node: Node, shape: tuple[int, ...], n
             moves = len(array.aval.shape) == len(shape) and array.aval.shape[0] != 1
             steps.append(lowering.view(array).strides[0] * array.aval.dtype.itemsize if moves else 0)
     divide(row, nanoseconds, 0, steps)
-
-
-def _gather_sum(lowering: _Lowering, node: Node) -> Row:
-    """Rows are added to the result as they are read, one after the other, as numpy adds along an axis that is not the innermost."""
-    xref, xshape, xstrides, _ = operand_of(lowering, node, 0)
-    dtype = dtype_name(node.aval.dtype)
-    pointers: list[Ref | str] = [xref, _result(lowering, node)]
-    lines: list[str] = []
-    count = len(node.operands) - 1
-    shape, sizes = _indices(lowering, node, 1, xshape, lines, pointers)
-    source = _address(xstrides, count, sizes)
-    kept, tail = len(shape) - 1, xshape[count:]
-    depth, places = _tail(lines, tail, len(shape) + 1, sizes)
-    for d in range(len(tail)):
-        source += f" + t{d} * size(n, {len(sizes)})"
-        sizes.append(xstrides[count + d])
-    target = _flat(kept, sizes, node.aval.shape)
-    lines.append("    " * depth + f"store(o, {target}, {plus(f'load(o, {target})', f'load(x, {source})', node.aval.dtype)})")
-    zeros = ["    " * (kept + 1 + d) + f"for t{d} in range(size(n, {place})):" for d, place in enumerate(places)]
-    zeros.append("    " * (kept + 1 + len(places)) + f"store(o, {target}, {literal(0, node.aval.dtype)})")
-    first = next(k for k, line in enumerate(lines) if line.lstrip().startswith(f"for i{kept} "))
-    lines[first:first] = zeros
-    head = ["def kernel(p, n):", f"    x = scoped_{dtype}(p, 0, 0, 2)", f"    o = scoped_{dtype}(p, 1, 1, 2)"]
-    row = Row(_text(head, lines, sizes, len(shape), len(tail)), pointers, sizes, "gather_sum")
-    if kept:
-        _divide(lowering, row, node, shape, node.aval.size * shape[-1] * MOVED)
-    return row
 
 
 def _scatter(lowering: _Lowering, node: Node, add: bool) -> Row:
