@@ -118,7 +118,7 @@ class Again:
             return known
         operands = [
             self.copied(o, made, number, user, copies)
-            if isinstance(o, Node) and o in made.inside and o.index not in c.stored and c.rows.root(o) is o
+            if isinstance(o, Node) and o in made.inside and o.index not in c.stored and c.rows.root(o) is o and not self.is_of_rows(o, made)
             else o
             for o in node.operands
         ]

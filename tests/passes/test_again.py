@@ -101,3 +101,28 @@ def test_few_totals_side_by_side_are_in_variables() -> None:
 
 def test_rows_of_the_plan_have_text() -> None:
     assert len(lower(plan(irgrad.grad(k_means), CENTRES, POINTS)).rows) == 3
+
+
+@pytest.mark.parametrize("shape", [(256, 64), (130, 257)], ids=str)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_totals_that_are_read_by_what_is_computed_again_stay_in_their_nest(
+    axis: int, shape: tuple[int, int], rng: np.random.Generator
+) -> None:
+    """The gradient of a maximum is a total, code once a column and a choice; the choice is made again behind an update, from memory."""
+
+    def loss(x: Any) -> Any:
+        lse = np.log(np.sum(np.exp(x - np.max(x, axis=axis, keepdims=True)), axis=axis, keepdims=True))
+        part = x[:, 3:] if axis == 0 else x[3:]
+        return np.sum((lse + x) * np.cos(np.arange(x.size).reshape(x.shape))) + np.sum(
+            part * np.cos(np.arange(part.size).reshape(part.shape))
+        )
+
+    gradient, args = irgrad.grad(loss), (rng.normal(size=shape),)
+    np.testing.assert_allclose(irgrad.jit(gradient).compile(*args)(*args), gradient(*args), rtol=1e-10, atol=1e-10)
+    made = plan(gradient, *args)
+    for each in made.clusters:
+        totals = {node.index for node in each.inside if node.op is not None and node.op.name.startswith("reduce_")}
+        for node in each.inside:
+            for operand in node.operands:
+                if getattr(operand, "index", None) in totals:
+                    assert each.stage[node.index] > each.stage[operand.index]  # type: ignore[union-attr]
