@@ -85,7 +85,7 @@ def weakened(trace: Any, operands: Sequence[Any]) -> Sequence[Any] | None:
 
 def powered(trace: Any, base: Any, exponent: Any) -> tuple[Any, Any]:
     """Operands of a power: of a negative number Python has a complex one, numpy nan, so the type of such a choice is found."""
-    if not all(isinstance(_form(each), float) for each in (base, exponent)):
+    if not isinstance(_form(base), (float, int)) or not isinstance(_form(exponent), float):
         return base, exponent
     is_open = _may_be_negative(trace, base)
     if is_open and type(exponent) is Tracer:
@@ -99,8 +99,8 @@ def powered(trace: Any, base: Any, exponent: Any) -> tuple[Any, Any]:
 def _may_be_negative(trace: Any, item: Any, depth: int = 0) -> bool:
     """May the value be a negative number of Python's?"""
     if type(item) is not Tracer:
-        return type(item) is float and item < 0.0
-    if type(item.form) is float or depth >= _FAR:
+        return type(item) in (float, int) and item < 0
+    if type(item.form) in (float, int) or depth >= _FAR:
         return True
     if item.index in trace.choices:
         return any(_may_be_negative(trace, each, depth + 1) for each in trace.choices[item.index][1:])

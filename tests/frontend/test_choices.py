@@ -58,6 +58,7 @@ POWERS: list[Callable[..., Any]] = [
     lambda x: min(x[0], -2.0) ** 0.5,
     lambda x: (min(x[0], 0.0) - 1.0) ** 0.5,
     lambda x: (-2.0) ** max(x[0], 0.5),
+    lambda x: (-2) ** max(x[0], 0.5),
     lambda x: max(x[0], 0.0) ** 0.5,
     lambda x: (max(x[0], 0.0) * 2.0 + 1.0) ** x[1],
     lambda x: max(x[0], -1.0) ** x[1],
