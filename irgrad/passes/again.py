@@ -100,9 +100,9 @@ class Again:
     def compute_again(self, node: Node, made: Cluster) -> None:
         c = self.c
         copies: dict[tuple[int, int], Node] = {}
-        for user, position in list(c.graph.users(node)):
-            if user in made.inside:
-                continue
+        users = [(user, position) for user, position in c.graph.users(node) if user not in made.inside]
+        places = {n.index: place for k in {c.place[user.index][0] for user, _ in users} for place, n in enumerate(c.clusters[k].inside)}
+        for user, position in sorted(users, key=lambda use: places[use[0].index]):  # the copy is in front of its first user
             number = c.place[user.index][0]
             c.graph.set_operand(user, position, self.copied(node, made, number, user, copies))
         c.stored.discard(node.index)

@@ -126,3 +126,14 @@ def test_totals_that_are_read_by_what_is_computed_again_stay_in_their_nest(
             for operand in node.operands:
                 if getattr(operand, "index", None) in totals:
                     assert each.stage[node.index] > each.stage[operand.index]  # type: ignore[union-attr]
+
+
+def test_copies_are_in_front_of_all_their_users(rng: np.random.Generator) -> None:
+    """Rewriting leaves users in another order than that of the program."""
+
+    def loss(x: Any) -> Any:
+        return np.sum(weights * np.abs(np.fft.rfft(x)) ** 2)
+
+    weights, x, d = rng.normal(size=(256, 129)), rng.normal(size=(256, 256)), rng.normal(size=(256, 256))
+    second = irgrad.grad(lambda x: np.sum(irgrad.grad(loss)(x) * d))
+    np.testing.assert_allclose(irgrad.jit(second).compile(x)(x), second(x), rtol=1e-9, atol=1e-9)
