@@ -19,6 +19,7 @@ from irgrad.codegen.llvm.operators import binary, choose, compare, unary
 from irgrad.codegen.llvm.tree import walk
 from irgrad.codegen.llvm.vectors import vectorised
 from irgrad.codegen.llvm.writer import DOUBLE, I1, I64, POINTER, Value, Writer
+from irgrad.errors import InternalError
 
 ATTEMPTS = 60
 NAMES = {"inf": math.inf, "nan": math.nan, "math.inf": math.inf, "math.nan": math.nan, "math.pi": math.pi}
@@ -62,6 +63,7 @@ class Function:
         self.result = result
         self.kinds: dict[str, str] = {}
         self.kept: set[str] = set()  # variables in memory
+        self.bound: set[str] = set()  # variables that the text so far gives values to
         self.assigned, self.targets = _assigned(definition)
         self.w = Writer(module)
         self.names: dict[str, Any] = {}
@@ -76,6 +78,7 @@ class Function:
         for _ in range(ATTEMPTS):
             self.w = Writer(self.module)
             self.names, self.memory, self.loops, self.loop_names = {}, {}, [], []
+            self.bound = {a.arg for a in self.definition.args.args}
             try:
                 self._parameters()
                 self.statements(self.definition.body)
@@ -102,6 +105,7 @@ class Function:
     # -- variables --
 
     def bind(self, name: str, value: Any) -> None:
+        self.bound.add(name)
         if name not in self.kept:
             self.names[name] = value
             return
@@ -132,8 +136,10 @@ class Function:
         value = self.names.get(name)
         if value is not None:
             return value
+        if name in self.assigned and name not in self.bound:
+            raise InternalError(f"{self.definition.name} reads {name} before it is computed: a fault of irgrad, please report it")
         if name in self.kept:
-            kind = self.kinds.setdefault(name, "bool")  # a value of the turn before: the kind that every other one holds
+            kind = self.kinds.setdefault(name, "bool")  # given a value in what was left out: the kind that every other one holds
             found = [self.w.load(LLVM.get(kind, POINTER), place) for place in self._memory(name, kind)]
             return Pointer(kind[:-1], found[0]) if kind[-1] == "*" else Number(kind, *found)
         if name in self.assigned or name in self.targets:

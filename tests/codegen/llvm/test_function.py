@@ -10,6 +10,7 @@ import pytest
 
 from irgrad.codegen.llvm import machine
 from irgrad.codegen.llvm.kinds import Unsupported
+from irgrad.errors import InternalError
 from tests.support.machine import run
 
 # each computes from the float64 x (6 elements), writes to the float64 o (12) and the int64 w (12), with size(n, 0) == 6
@@ -87,6 +88,7 @@ BODIES = {
         store(o, 1, 2 * total)
     """,
     "a value seen in the next turn": """
+        last = 0.0
         for i in range(6):
             if i > 0:
                 store(o, i, last)
@@ -228,3 +230,10 @@ def test_what_is_not_understood_is_refused(body: str) -> None:
     with pytest.raises(Unsupported) as caught:
         machine.ir("kernel", source(body.replace("2**70", str(2**70))))
     assert str(caught.value) == REFUSED[body]
+
+
+def test_a_value_that_is_read_before_it_is_computed_is_a_fault() -> None:
+    """A kernel's text in a wrong order would read what happens to be in memory."""
+    text = "def kernel(p, n):\n    for i in range(6):\n        put(p, i, last)\n        last = 1.0 * i\n    return 0\n"
+    with pytest.raises(InternalError, match="kernel_1 reads last before it is computed"):
+        machine.translated("kernel_1", text.replace("def kernel(", "def kernel_1(", 1))
