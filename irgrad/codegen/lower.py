@@ -19,6 +19,8 @@ from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row, Streamed
 from irgrad.codegen.nest import Nest, NestText, Reduction
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
+from irgrad.config import CONFIG
+from irgrad.errors import InternalError
 from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import Cluster, Plan, View, contiguous, region_view, view_through
@@ -107,6 +109,11 @@ class _Lowering:
         size = view.root.aval.dtype.itemsize
         terms = tuple((k, tuple(s * size for s in strides)) for k, strides in view.terms)
         return Ref(self.home(view.root), view.offset * size, terms)
+
+    def check_read(self, view: View) -> None:
+        """Raise InternalError, where such checks are on, for memory that no kernel so far writes."""
+        if CONFIG.check and view.root.index not in self.homes:
+            raise InternalError(f"a kernel of {self.graph.name} reads {view.root} from memory before it is there")
 
     def export(self, output: Operand) -> Export:
         if isinstance(output, Literal):
@@ -228,6 +235,7 @@ class _Writer:
 
     def load_all(self, operand: Node) -> Names:
         view = self.lowering.view(operand)
+        self.lowering.check_read(view)
         pointer = self.root_pointer(view, operand.aval.dtype)
         made = np.empty(operand.aval.shape, object)
         for index in np.ndindex(*operand.aval.shape):
@@ -479,6 +487,7 @@ class _Writer:
         if value is not None:
             return str(value.reshape(-1)[0])
         view = self.lowering.view(operand)
+        self.lowering.check_read(view)
         shape = operand.aval.shape
         if operand.aval.size == 1:
             return str(self.names(operand, dtype).reshape(-1)[0])
