@@ -81,8 +81,7 @@ def _fits(row: Row | HostRow) -> bool:
 
 
 def _homes(row: Row | HostRow) -> set[Home]:
-    refs = row.pointers if isinstance(row, Row) else [row.result[0], *[o[0] for o in row.operands if isinstance(o, tuple)]]
-    return {ref.home for ref in refs if isinstance(ref, Ref)}
+    return {ref.home for ref in row.refs() if isinstance(ref, Ref)}
 
 
 def _together(rows: Sequence[Row | HostRow], work: Home, buffers: list[int]) -> Row:

@@ -48,8 +48,7 @@ def share_buffers(rows: list[Row | HostRow], buffers: list[int], exports: list[E
 
 def _named(row: Row | HostRow) -> list[int]:
     """The buffers that a row names."""
-    refs = row.pointers if isinstance(row, Row) else [row.result[0], *[o[0] for o in row.operands if isinstance(o, tuple)]]
-    return list(dict.fromkeys(ref.home[1] for ref in refs if isinstance(ref, Ref) and ref.home[0] == "buffer"))
+    return list(dict.fromkeys(ref.home[1] for ref in row.refs() if isinstance(ref, Ref) and ref.home[0] == "buffer"))
 
 
 def _rename(row: Row | HostRow, place: dict[int, int]) -> None:

@@ -142,11 +142,8 @@ class _Gathered:
 
     def row(self, node: Node, name: str) -> Row:
         dtype = dtype_name(node.aval.dtype)
-        head = [
-            "def kernel(p, n):",
-            f"    x = scoped_{dtype}(p, 0, 0, 2)",
-            f"    o = scoped_{dtype}(p, 1, 1, 2)",
-        ]  # the result is new memory
+        # the result is new memory
+        head = ["def kernel(p, n):", f"    x = scoped_{dtype}(p, 0, 0, 2)", f"    o = scoped_{dtype}(p, 1, 1, 2)"]
         return Row(_text(head, self.lines, self.sizes, len(self.shape), len(self.tail)), self.pointers, self.sizes, name)
 
 

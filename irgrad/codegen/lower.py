@@ -523,12 +523,8 @@ class _Writer:
         kind = "sum" if node.op.name == "reduce_sum" and node.aval.dtype.kind in "fc" else "fold"
         name = f"a{nest.num_reductions}"
         out = None
-        axes = node.params["axes"]
         if node.aval.size != 1 and node.index in self.plan.stored:
-            strides = iter(contiguous(node.aval.shape))
-            spread = tuple(0 if axis in axes else next(strides) for axis in range(len(nest.space)))
-            view = self.lowering.view(node)
-            out = nest.access(self.pointer(view, node.aval.dtype), spread)
+            out = nest.access(self.pointer(self.lowering.view(node), node.aval.dtype), staged.strides_of_total(node, len(nest.space)))
         nest.reductions.append(Reduction(name, kind, dtype_name(node.aval.dtype), initial, value, combine, out))
         if not nest.panel:  # where the total of a column is in memory
             self.inside[node.index] = name

@@ -52,6 +52,10 @@ class Row:
     cost: float = 0.0  # nanoseconds that it is expected to take in one thread, where that is known
     parts: list[Row] | None = None  # rows that have nothing to do with each other (`irgrad.codegen.beside`); this one has their pointers
 
+    def refs(self) -> list[Ref | str]:
+        """What the row refers to, in the order in which a program has it."""
+        return self.pointers
+
 
 @dataclass(slots=True)
 class HostRow:
@@ -62,6 +66,10 @@ class HostRow:
     operands: list[tuple[Ref, Aval, tuple[int, ...]] | Any]  # memory with aval and strides in bytes, or a number
     result: tuple[Ref, Aval]
     what: str
+
+    def refs(self) -> list[Ref | str]:
+        """The memory of the operands and of the result, in the order in which a program has it."""
+        return [operand[0] for operand in self.operands if isinstance(operand, tuple)] + [self.result[0]]
 
 
 @dataclass(slots=True)

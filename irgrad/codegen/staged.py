@@ -101,11 +101,15 @@ def row_access(writer: _Writer, nest: Nest, node: Node, view: View, operand: Nod
     return nest.access(writer.pointer(view, operand.aval.dtype), strides)
 
 
+def strides_of_total(node: Node, ndim: int) -> tuple[int, ...]:
+    """Where the entries of a reduction's result lie, over the axes of what it reduces."""
+    steps = iter(contiguous(node.aval.shape))
+    return tuple(0 if axis in node.params["axes"] else next(steps) for axis in range(ndim))
+
+
 def across(writer: _Writer, nest: Nest, node: Node, value: str, initial: str, combine: Any) -> None:
     """A total over the rows, in memory: each row is added to it."""
-    steps = iter(contiguous(node.aval.shape))
-    spread = tuple(0 if axis in node.params["axes"] else next(steps) for axis in range(len(nest.space)))
-    number = nest.access(writer.pointer(writer.lowering.view(node), node.aval.dtype), spread)
+    number = nest.access(writer.pointer(writer.lowering.view(node), node.aval.dtype), strides_of_total(node, len(nest.space)))
     nest.starts.append((number, initial))
     name, pointer = writer.fresh(), nest.accesses[number].pointer
     nest.body.append(f"{name} = load({pointer}, @{number}@)")

@@ -62,14 +62,9 @@ def keep_what_is_read(rows: list[Row | HostRow]) -> list[Row | HostRow]:
     """The rows, which leave in the cache what another row of the template reads."""
     uses: dict[tuple[str, int], int] = {}
     for row in rows:
-        for home in {ref.home for ref in (row.pointers if isinstance(row, Row) else _operands(row)) if isinstance(ref, Ref)}:
+        for home in {ref.home for ref in row.refs() if isinstance(ref, Ref)}:
             uses[home] = uses.get(home, 0) + 1
     for row in rows:
         if isinstance(row, Row) and row.streamed is not None and any(uses[home] > 1 for home in row.streamed.homes):
             row.streamed = None
     return rows
-
-
-def _operands(row: object) -> list[Ref]:
-    operands = getattr(row, "operands", [])
-    return [operand[0] for operand in operands if isinstance(operand, tuple)]

@@ -21,6 +21,7 @@ from irgrad.frontend.tracer import Tracer, depends_on_mark
 from irgrad.ir.aval import Aval, as_kind, aval_of
 from irgrad.ir.effects import Effects
 from irgrad.ir.primitive import EFFECT, Primitive, nondiff
+from irgrad.ops.routines import address_in
 from irgrad.pytree import Structure, flatten, unflatten
 
 _numpy_random: Any = np.random  # numpy does not declare all that it exports
@@ -226,9 +227,7 @@ def fingerprint() -> bytes | None:
     generator = _numpy_random.get_bit_generator()
     if type(generator) is not np.random.MT19937:
         return None
-    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer  # to a bitgen_t of numpy's C interface, which begins with the address of the state
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    known = ctypes.c_void_p.from_address(pointer_of(generator.capsule, b"BitGenerator"))
+    known = ctypes.c_void_p.from_address(address_in(generator.capsule))  # a bitgen_t, which begins with the address of the state
     return ctypes.string_at(known.value or 0, 625 * 4)
 
 

@@ -8,13 +8,13 @@ belongs to the loops around what it protects.
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from types import CodeType
 
 _JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
 _ENDS = ("JUMP_BACKWARD", "JUMP_FORWARD", "JUMP_ABSOLUTE", "RETURN_VALUE", "RETURN_CONST", "RAISE_", "RERAISE")  # nothing follows
-Follows = Mapping[int, tuple[int, ...]]
+Follows = Mapping[int, Sequence[int]]
 
 
 class Flow:
@@ -99,8 +99,8 @@ def _nested(
     ends: dict[int, int] = {}
     for target, source in edges:  # several jumps to one header are one loop (continue)
         if source in handlers and target not in handlers:  # the loop ends with the last instruction before it that is no handler's
-            body = _leading(successors, source, target)
-            source = max((o for o in body if o not in handlers), default=target)
+            body = reachable(_reversed(successors), source, target)
+            source = max([target, *[o for o in body if o not in handlers]])
         ends[target] = max(source, ends.get(target, source))
     made: dict[int, set[int]] = {target: {o for o in successors if target <= o <= end} for target, end in ends.items()}
     for members in made.values():
@@ -112,16 +112,10 @@ def _nested(
     return {target: frozenset(members) for target, members in sorted(made.items(), key=lambda item: -len(item[1]))}
 
 
-def _leading(successors: Follows, source: int, header: int) -> set[int]:
-    """The instructions that lead to `source` without passing `header`."""
+def _reversed(successors: Follows) -> dict[int, list[int]]:
+    """Instruction -> those that it may follow."""
     before: dict[int, list[int]] = {}
     for offset, targets in successors.items():
         for target in targets:
             before.setdefault(target, []).append(offset)
-    found, stack = {source, header}, [source]
-    while stack:
-        for offset in before.get(stack.pop(), ()):
-            if offset not in found:
-                found.add(offset)
-                stack.append(offset)
-    return found
+    return before

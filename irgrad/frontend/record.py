@@ -94,27 +94,34 @@ class Freezer:
             return
         rules, base, turns = trace.written.flags(at, stop), at, trace.pause is not None
         while at < stop:
-            end = self.match(at, stop, rules, base)
+            begins = self.begins(at)
+            end = self.match(at, stop, rules, base) if begins else at
             if end == at:
                 segment = tape[at].segment
                 while end < stop and tape[end].segment == segment and not (turns and end - at >= TURN):
                     end += 1
                 self._advance(end, False, rules, base)
-                self.look(at, end, rules, base)
+                if begins:
+                    self.look(at, end, rules, base)
             at = end
             if trace.pause is not None and at - paused >= TURN:
                 paused = at
                 trace.pause()
 
+    def begins(self, at: int) -> bool:
+        """Does a segment of a loop begin here?"""
+        tape = self.trace.tape
+        tracer = tape[at]
+        if type(tracer) is not Tracer or tracer.op is None:
+            return False
+        return not (at and tape[at - 1].segment == tracer.segment) and self.trace.depths[tracer.segment] != 0
+
     def match(self, at: int, stop: int, rules: bytearray, base: int) -> int:
         """Freeze the segment that begins at `at`, if it has a shape; returns where it ends, or `at`."""
         trace, tape, records = self.trace, self.trace.tape, self.records
         tracer = tape[at]
-        if type(tracer) is not Tracer or tracer.op is None:
-            return at
+        assert type(tracer) is Tracer
         segment = tracer.segment
-        if (at and tape[at - 1].segment == segment) or trace.depths[segment] == 0:
-            return at
         for shape in shapes_at(tracer):
             end = at + shape.count
             if end > stop or (end < stop and tape[end].segment == segment) or rules.find(1, at - base, end - base) >= 0:
@@ -134,15 +141,8 @@ class Freezer:
 
     def look(self, at: int, end: int, rules: bytearray, base: int) -> None:
         """Note the content of a segment; what has come by often gets a shape."""
-        trace, tape = self.trace, self.trace.tape
+        tape = self.trace.tape
         first = tape[at]
-        if (
-            type(first) is not Tracer
-            or first.op is None
-            or (at and tape[at - 1].segment == first.segment)
-            or trace.depths[first.segment] == 0
-        ):
-            return
         if rules.find(1, at - base, end - base) >= 0 or (end < len(tape) and tape[end].segment == first.segment):
             return
         externals: dict[int, int] = {}

@@ -210,11 +210,7 @@ class RecordBuilder(Builder):
                 for n in used(match, flags, freezer.records):
                     x = match.externals[n]
                     if x >= start and active[x - start]:
-                        found = users.get(x)
-                        if not found:
-                            users[x] = [segment]
-                        elif found[-1] != segment and len(found) < 2:
-                            found.append(segment)
+                        _note(users, x, segment)
                 for k in match.carried:
                     if flags[k]:
                         users[first + k] = []
@@ -228,11 +224,7 @@ class RecordBuilder(Builder):
                     continue
                 for o in node.operands:
                     if type(o) is Tracer and o.segment != segment and o.index >= start and active[o.index - start]:
-                        found = users.get(o.index)
-                        if not found:
-                            users[o.index] = [segment]
-                        elif found[-1] != segment and len(found) < 2:
-                            found.append(segment)
+                        _note(users, o.index, segment)
                 site = node.site
                 if (
                     site is not None
@@ -306,6 +298,15 @@ class RecordBuilder(Builder):
 def boxed(trace: GraphTrace, operand: Any) -> Any:
     """A number that a rule wrote down, or an array, as an operand."""
     return Static(operand) if isinstance(operand, LITERALS) else trace.lift(operand)
+
+
+def _note(users: dict[int, list[int]], x: int, segment: int) -> None:
+    """A segment uses a value: the first two are kept."""
+    found = users.get(x)
+    if not found:
+        users[x] = [segment]
+    elif found[-1] != segment and len(found) < 2:
+        found.append(segment)
 
 
 def _is_tiny(value: Any) -> bool:

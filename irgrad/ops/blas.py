@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.config import CONFIG
+from irgrad.ops.routines import address_in
 from irgrad.ops.scipy_modules import extension
 
 NAMES = ("scipy_{}_64_", "{}_64_", "{}$NEWLAPACK$ILP64")  # numpy 2's wheels, numpy 1's, and Apple's Accelerate
@@ -118,12 +119,7 @@ def _libraries() -> list[Any]:
 def scipy_address(library: str, name: str) -> int:
     """Of a routine that ``scipy.linalg.cython_blas`` or ``cython_lapack`` exports. Raises KeyError where it does not."""
     capsule = extension(library, "__pyx_capi__").__pyx_capi__[name]
-    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    found = pointer_of(capsule, name_of(capsule))
-    assert found is not None
-    return int(found)
+    return address_in(capsule)
 
 
 # ---- calls from Python ----

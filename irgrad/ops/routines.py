@@ -14,18 +14,27 @@ _SIGNATURE = re.compile(r"double \(double(, double)*(, int __pyx_skip_dispatch)?
 _ENTRY = re.compile(r"(?:__pyx_fuse_\d+)?(\w+)$")
 
 
+def address_in(capsule: object) -> int:
+    """The pointer that a capsule of Python's C interface holds, whatever its name."""
+    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    found = pointer_of(capsule, name_of(capsule))
+    assert found is not None
+    return int(found)
+
+
 @cache
 def _entries() -> dict[str, int]:
     from scipy.special import cython_special
 
-    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name_of = ctypes.pythonapi.PyCapsule_GetName
     name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     found: dict[str, int] = {}
     for entry, capsule in cython_special.__pyx_capi__.items():
         signature, match = name_of(capsule), _ENTRY.match(entry)
         if match is not None and _SIGNATURE.match(signature.decode()):
-            found.setdefault(match[1], pointer_of(capsule, signature))
+            found.setdefault(match[1], address_in(capsule))
     return found
 
 

@@ -83,7 +83,11 @@ class _Half:
         return self.add("concatenate", half, self.add("conj", mirrored), axis=self.axis)
 
     def add(self, name: str, *operands: Operand, **params: object) -> Node:
-        return self.graph.add_from(self.node, REGISTRY[name], operands, params)
+        return _added(self.graph, self.node, name, *operands, **params)
+
+
+def _added(graph: Graph, place: Node, name: str, *operands: Operand, **params: object) -> Node:
+    return graph.add_from(place, REGISTRY[name], operands, params)
 
 
 def _part(graph: Graph, place: Node, x: Operand, axis: int, start: int, count: int, step: int = 1) -> Node:
@@ -95,7 +99,7 @@ def _part(graph: Graph, place: Node, x: Operand, axis: int, start: int, count: i
         "step": tuple(step if k == axis else 1 for k in range(len(shape))),
         "drop": (),
     }
-    return graph.add_from(place, REGISTRY["slice"], (x,), params)
+    return _added(graph, place, "slice", x, **params)
 
 
 class _RealParts:
@@ -157,4 +161,4 @@ class _RealParts:
         return self.add(place, "add", mean, self.add(place, "mul", static_literal(0.0, (part,)), part))
 
     def add(self, place: Node, name: str, *operands: Operand, **params: object) -> Node:
-        return self.graph.add_from(place, REGISTRY[name], operands, params)
+        return _added(self.graph, place, name, *operands, **params)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from irgrad.codegen.lowered import HostRow, Lowered, Ref
+from irgrad.codegen.lowered import Lowered, Ref
 from irgrad.codegen.program import REF_BITS
 
 OFTEN = 4  # uses from which a template has a function
@@ -41,14 +41,6 @@ def bind(
     return bound
 
 
-def pointers(row: Any) -> list[Ref | str]:
-    """What a row refers to: of a host row its operands and its result."""
-    if isinstance(row, HostRow):
-        return [operand[0] for operand in row.operands if isinstance(operand, tuple)] + [row.result[0]]
-    found: list[Ref | str] = row.pointers
-    return found
-
-
 def _interpreted(
     lowered: Lowered, slots: Sequence[int], buffers: Sequence[int], starts: Sequence[tuple[int, ...]], symbols: Mapping[str, int]
 ) -> Bound:
@@ -61,12 +53,12 @@ def _interpreted(
             offset += sum([start * stride for start, stride in zip(starts[k], strides, strict=True)])
         return (slots if kind == "slot" else buffers)[index] + (offset << REF_BITS)
 
-    rows = [[reference(ref) for ref in pointers(row)] for row in lowered.rows]
+    rows = [[reference(ref) for ref in row.refs()] for row in lowered.rows]
     return rows, [None if export.ref is None else reference(export.ref) for export in lowered.exports]
 
 
 def _compiled(lowered: Lowered) -> Any:
-    rows = "".join(f"[{', '.join(map(text_of, pointers(row)))}], " for row in lowered.rows)
+    rows = "".join(f"[{', '.join(map(text_of, row.refs()))}], " for row in lowered.rows)
     exports = "".join(f"{'None' if export.ref is None else text_of(export.ref)}, " for export in lowered.exports)
     space: dict[str, Any] = {}
     exec(compile(f"def bound(S, B, T, Y):\n    return ({rows}), ({exports})\n", "<irgrad binding>", "exec"), space)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from irgrad.codegen.lowered import Lowered, Row
 from irgrad.codegen.program import REF_BITS
-from irgrad.runtime.binding import pointers, text_of
+from irgrad.runtime.binding import text_of
 from irgrad.runtime.memory import Buffer, Place, rounded
 
 OFTEN = 4  # uses worked out before there is a function
@@ -95,7 +95,7 @@ class _Text:
     def bind(self, rows: list[Row]) -> None:
         """References of literals, buffers and rows."""
         lines, lowered = self.lines, self.lowered
-        refs = [ref for row in rows for ref in pointers(row)] + [export.ref for export in lowered.exports if export.ref is not None]
+        refs = [ref for row in rows for ref in row.refs()] + [export.ref for export in lowered.exports if export.ref is not None]
         used = "".join(map(text_of, refs))
         count = len(self.strides)
         names = {f"S[{k}]": f"p{k}.ref" for k in range(count)}
@@ -119,7 +119,7 @@ class _Text:
             ]  # fmt: skip
             names[f"B[{k}]"] = f"m{k}"
         self.references = names
-        rows_text = "".join(f"[{', '.join(map(self.reference, pointers(row)))}], " for row in rows)
+        rows_text = "".join(f"[{', '.join(map(self.reference, row.refs()))}], " for row in rows)
         lines.append(f"rows = ({rows_text})")
 
     def reference(self, ref: Any) -> str:

@@ -37,9 +37,8 @@ class Results:
             row: self.builder(node, described) for row, (node, described) in program.leaves.items()
         }
         kinds = {node.form[1][0] if self.is_alone(node, described) else "" for node, described in program.leaves.values()}
-        self.kind = (
-            kinds.pop() if len(kinds) == 1 else ""
-        )  # of what every path has for its one result: "array", "scalar" (numpy's) or another
+        # of what every path has for its one result: "array", "scalar" (numpy's) or another
+        self.kind = kinds.pop() if len(kinds) == 1 else ""
 
     def is_alone(self, node: Any, described: Sequence[Any]) -> bool:
         """Has a path one result, which is computed, and no structure around it?"""

@@ -136,10 +136,10 @@ class Function:
         value = self.names.get(name)
         if value is not None:
             return value
-        if name in self.assigned and name not in self.bound:
+        if (name in self.assigned or name in self.kept) and name not in self.bound:
             raise InternalError(f"{self.definition.name} reads {name} before it is computed: a fault of irgrad, please report it")
         if name in self.kept:
-            kind = self.kinds.setdefault(name, "bool")  # given a value in what was left out: the kind that every other one holds
+            kind = self.kinds[name]
             found = [self.w.load(LLVM.get(kind, POINTER), place) for place in self._memory(name, kind)]
             return Pointer(kind[:-1], found[0]) if kind[-1] == "*" else Number(kind, *found)
         if name in self.assigned or name in self.targets:

@@ -70,13 +70,14 @@ def vectorised(function: Function, statement: ast.For, start: Value, stop: Value
     if function.module.may_have_vectors and is_possible() and name not in (*function.kept, *function.loop_names, *function.assigned):
         w, names, count = function.w, function.names, function.w.count
         bits, lanes = vector.width(), vector.width() // 32
-        extent = int(stop.text) - int(start.text) if w.is_constant(start) and w.is_constant(stop) else lanes
+        is_known = w.is_constant(start) and w.is_constant(stop)
+        extent = int(stop.text) - int(start.text) if is_known else lanes
+        is_long, is_chain = len(statement.body) >= LONG and not is_known, _is_chain(statement)
         while lanes // 2 >= max(extent, FEWEST):
             lanes //= 2
         while lanes >= FEWEST:
             try:
-                is_long = len(statement.body) >= LONG and not (w.is_constant(start) and w.is_constant(stop))
-                loop = _Loop(function, statement, start, stop, LaneWriter(w, lanes, bits, is_long, _is_chain(statement)))
+                loop = _Loop(function, statement, start, stop, LaneWriter(w, lanes, bits, is_long, is_chain))
                 made = loop.lines()
             except Wider:
                 w.count = count

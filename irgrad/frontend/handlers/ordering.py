@@ -62,6 +62,14 @@ def mirrored(trace: Trace, x: Any) -> Any:
     return apply(trace, "neg", np.negative, x) if dtype_of(x).kind in "fc" else apply(trace, "invert", np.invert, x)
 
 
+def ordered(trace: Trace, name: str, x: Any, axis: int, descending: bool) -> Any:
+    """`sort` or `argsort` along an axis."""
+    if not descending:
+        return call(trace, name, x, axis=axis)
+    made = call(trace, name, mirrored(trace, x), axis=axis)
+    return made if name == "argsort" else mirrored(trace, made)
+
+
 def _sorter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @handles(function)
     def sorter(
@@ -69,10 +77,7 @@ def _sorter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         refuse(name, order=order)
         x, at = _along(trace, name, a, axis)
-        if not is_descending(name, descending):
-            return call(trace, name, x, axis=at)
-        made = call(trace, name, mirrored(trace, x), axis=at)
-        return made if name == "argsort" else mirrored(trace, made)
+        return ordered(trace, name, x, at, is_descending(name, descending))
 
     return sorter
 

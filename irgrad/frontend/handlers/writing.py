@@ -38,7 +38,7 @@ from irgrad.frontend.handlers.core import (
     unwrap,
 )
 from irgrad.frontend.handlers.indexing import BASIC, PLANS, Plan, basic_plan, expand, item_of, key_of, locate, remember, without_bools
-from irgrad.frontend.handlers.ordering import check_kth, is_descending, mirrored
+from irgrad.frontend.handlers.ordering import check_kth, is_descending, ordered
 from irgrad.frontend.handlers.shaping import flattened, size_of
 from irgrad.frontend.storage import advance, identity, present, resolve, resolve_tree, slice_of, update_all, write
 from irgrad.frontend.trace import Trace, here
@@ -174,7 +174,7 @@ def _assign_part(trace: Trace, x: Tracer, name: str, value: Any) -> None:
         raise AttributeError(f"attribute {name!r} of {kind!r} objects is not writable")  # noqa: TRY004  (numpy's error)
     if x.dtype.kind != "c":
         if name == "imag":
-            np.zeros(1).imag = 0.0  # type: ignore[misc]  # raises
+            np.zeros(1).imag = 0.0  # type: ignore[misc]  # numpy's own error, whose text is each version's
         _set(trace, x, ..., value)
         return
     op = REGISTRY[name]
@@ -444,9 +444,7 @@ def sort(
 ) -> None:
     if order is not None:
         unsupported("ndarray.sort(order=)", "leave order out")
-    turned = is_descending("sort", descending)
-    made = call(trace, "sort", mirrored(trace, x) if turned else x, axis=axis_index(axis, len(x.shape)))
-    write(trace, x, None, mirrored(trace, made) if turned else made)
+    write(trace, x, None, ordered(trace, "sort", x, axis_index(axis, len(x.shape)), is_descending("sort", descending)))
 
 
 @writes(method="partition")
