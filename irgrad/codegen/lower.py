@@ -19,7 +19,6 @@ from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row, Streamed
 from irgrad.codegen.nest import Nest, NestText, Reduction
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
-from irgrad.config import CONFIG
 from irgrad.errors import InternalError
 from irgrad.ir.aval import dtype_name
 from irgrad.ir.graph import Graph, Literal, Node, Operand
@@ -50,10 +49,12 @@ class _Lowering:
         written: list[set[beside.Home]] = []
         for cluster in self.plan.clusters:
             if cluster.kind == "host":
+                self.check_operands(cluster.inside[0])
                 rows.append(self.host_row(cluster.inside[0]))
             elif cluster.kind in ("scalar", "nest"):
                 rows += split.rows(self, cluster) or filter(None, [self.write(cluster)])
             else:
+                self.check_operands(cluster.inside[0])
                 rows.append(library.row(self, cluster.inside[0], cluster.kind))
             written += [beside.written(cluster, self.homes)] * (len(rows) - len(written))
         exports = [self.export(output) for output in self.graph.outputs]
@@ -111,14 +112,20 @@ class _Lowering:
         return Ref(self.home(view.root), view.offset * size, terms)
 
     def check_read(self, view: View) -> None:
-        """Raise InternalError, where such checks are on, for memory that no kernel so far writes."""
-        if CONFIG.check and view.root.index not in self.homes:
+        """Raise InternalError for memory that no kernel so far writes: clusters, or nodes of one, in a wrong order."""
+        if view.root.index not in self.homes:
             raise InternalError(f"a kernel of {self.graph.name} reads {view.root} from memory before it is there")
+
+    def check_operands(self, node: Node) -> None:
+        for operand in node.operands:
+            if isinstance(operand, Node):
+                self.check_read(self.view(operand))
 
     def export(self, output: Operand) -> Export:
         if isinstance(output, Literal):
             return Export(None, (), output.aval.dtype.type(output.value))
         view = self.view(output)
+        self.check_read(view)
         return Export(self.ref(view), view.strides)
 
     def host_row(self, node: Node) -> HostRow:
@@ -153,6 +160,7 @@ class _Writer:
         self.inside: dict[int, str] = {}
         self.inside_loads: dict[Any, str] = {}
         self.by_row: set[int] = set()  # what is in variables for a whole row: totals and code once a row
+        self.adding: set[int] = set()  # totals that the loop at hand adds to, and those over all rows
         self.count = 0
         self.sizes: list[int] = []
         self.flops = 0
@@ -480,6 +488,7 @@ class _Writer:
         """The text of an operand inside the nest: a variable, a literal, or a load through an access."""
         if isinstance(operand, Literal):
             return literal(operand.value, dtype)
+        self.check_total(operand)
         known = self.inside.get(operand.index) or staged.row_name(self, operand)
         if known is not None:
             return known
@@ -500,6 +509,13 @@ class _Writer:
             nest.body.append(f"{name} = load({nest.accesses[number].pointer}, @{number}@)")
         return name
 
+    def check_total(self, operand: Node) -> None:
+        """Raise InternalError for a total that is read, through views or not, by a loop that still adds to it."""
+        view = self.plan.views.get(operand.index)
+        root = operand if view is None else view.root
+        if root.index in self.adding:
+            raise InternalError(f"a kernel of {self.lowering.graph.name} reads the total {root} before it is complete")
+
     def update(self, nest: Nest, node: Node) -> None:
         assert node.op is not None
         value = self.operand(nest, node.operands[1], node.aval.dtype)
@@ -517,6 +533,7 @@ class _Writer:
         value = self.operand(nest, operand, operand.aval.dtype)
         value = folded(node, value, operand.aval.dtype)
         initial, combine = fold(node, operand.aval.dtype)
+        self.adding.add(node.index)
         if node.index in self.cluster.by_column:
             staged.across(self, nest, node, value, initial, combine)
             return

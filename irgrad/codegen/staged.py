@@ -41,6 +41,7 @@ def stages(writer: _Writer, nest: Nest) -> None:
     for number, loop in enumerate(cluster.loops):
         if number:
             nest.stages.append(Stage())
+        writer.adding &= cluster.by_column  # the totals of the loop before are complete
         if not cluster.unrolled:  # else every element has its variables
             writer.inside = {k: name for k, name in writer.inside.items() if k in writer.by_row}
             writer.inside_loads = {}
@@ -72,12 +73,15 @@ def row_operand(writer: _Writer, nest: Nest, node: Node, operand: Operand, dtype
     """The text of an operand of code once a row."""
     if isinstance(operand, Literal):
         return literal(operand.value, dtype)
+    writer.check_total(operand)
     known = row_name(writer, operand)
     if known is not None:
         return known
     if operand.aval.size == 1:
         return str(writer.names(operand, dtype).reshape(-1)[0])
-    number = row_access(writer, nest, node, writer.lowering.view(operand), operand)
+    view = writer.lowering.view(operand)
+    writer.lowering.check_read(view)
+    number = row_access(writer, nest, node, view, operand)
     name = writer.fresh()
     nest.stages[-1].row.append(f"{name} = load({nest.accesses[number].pointer}, @{number}@)")
     return name

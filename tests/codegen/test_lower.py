@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import textwrap
 
+import pytest
+
 import irgrad.ops  # noqa: F401  (declares the primitives)
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import HostRow, Lowered, Ref, Row
+from irgrad.errors import InternalError
 from irgrad.ir.parser import parse
-from irgrad.ir.plan import contiguous
+from irgrad.ir.plan import Plan, contiguous
 from irgrad.passes.cluster import cluster
 from irgrad.passes.legalize import legalize
 
 
-def lowered(text: str) -> Lowered:
+def planned(text: str) -> Plan:
     graph = parse(text)
     legalize(graph)
-    return lower(cluster(graph, [contiguous(node.aval.shape) for node in graph.inputs]))
+    return cluster(graph, [contiguous(node.aval.shape) for node in graph.inputs])
+
+
+def lowered(text: str) -> Lowered:
+    return lower(planned(text))
 
 
 def row(made: Lowered, number: int = 0) -> Row:
@@ -174,3 +181,45 @@ def test_equal_templates_have_equal_text() -> None:
         for n, m in ((9, 20), (30, 40), (12, 31))
     }
     assert len(sources) == 1
+
+
+CENTRED = """
+graph f(x: f64[300,{n}]) -> (f64[300,{n}])
+primal
+  %0: f64[300] = reduce_sum[axes=(1,)] %x
+  %1: f64[300,1] = reshape[shape=(300,1)] %0
+  %2: f64[300,{n}] = sub %x %1
+return %2
+"""
+
+
+@pytest.mark.parametrize("size", [4, 200])
+def test_a_total_that_is_read_by_the_loop_that_adds_to_it_is_an_error(size: int) -> None:
+    text = CENTRED.format(n=size)
+    assert lower(planned(text)).rows
+    made = planned(text)
+    (nest,) = made.clusters
+    last = nest.inside[-1]
+    total = next(node for node in nest.inside if node.op is not None and node.op.name == "reduce_sum")
+    assert nest.stage[last.index] > nest.stage[total.index]
+    nest.stage = dict.fromkeys(nest.stage, 0)
+    nest.loops = [set().union(*nest.loops)]
+    with pytest.raises(InternalError, match=r"reads the total .* before it is complete"):
+        lower(made)
+
+
+def test_memory_that_is_read_before_it_is_written_is_an_error() -> None:
+    text = """
+    graph f(x: f64[40,30], y: f64[30,20]) -> (f64[40,20])
+    primal
+      %0: f64[40,30] = tanh %x
+      %1: f64[40,20] = dot %0 %y
+      %2: f64[40,20] = exp %1
+    return %2
+    """
+    assert len(lower(planned(text)).rows) == 3
+    for order in ([1, 0, 2], [0, 2, 1]):
+        made = planned(text)
+        made.clusters[:] = [made.clusters[k] for k in order]
+        with pytest.raises(InternalError, match="from memory before it is there"):
+            lower(made)
