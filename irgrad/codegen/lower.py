@@ -100,6 +100,11 @@ class _Lowering:
         self.buffers.append(size * node.aval.dtype.itemsize)
         self.plan.views[node.index] = View(node, strides)
 
+    def row_bytes(self, cluster: Cluster) -> int:
+        """Bytes of what a nest keeps for one row."""
+        elements, _ = staged.row_layout(cluster.space or (), cluster.reduced or (), cluster.panel)
+        return sum(elements * node.aval.dtype.itemsize for node in cluster.inside if node.index in cluster.row_buffers)
+
     def view(self, node: Node) -> View:
         known = self.plan.views.get(node.index)
         if known is None:

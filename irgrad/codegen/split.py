@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LEAST = 80_000  # nanoseconds that a row must be expected to take: to wake a thread costs up to 30,000
 CHUNK = 40_000  # nanoseconds of a chunk, until there are
 MOST = 32  # chunks
+FEW = 8  # chunks that may each have memory for a row, where that of all does not fit into a cache
 UNIT = 128  # elements of the innermost loop that stay together: blocks of sums, vectors, lines of the cache
 NEAR, FAR = 0.01, 0.06  # nanoseconds a byte in and out of the cache of a core, which has about
 CACHE = 1 << 20  # bytes
@@ -159,6 +160,8 @@ def divide(row: Row, nanoseconds: float, place: int, steps: list[int], unit: int
 def rows(lowering: _Lowering, cluster: Cluster) -> list[Row] | None:
     """The rows of a large nest in chunks, None where it is small or cannot be split."""
     count = wanted(cost(cluster, lowering.plan)) if cluster.kind == "nest" else 1
+    if cluster.row_buffers:
+        count = min(count, max(FEW, CACHE // lowering.row_bytes(cluster)))
     names = [node.op.name for node in cluster.inside if node.op is not None]
     if count < 2 or "iota" in names or names.count("slice_add") > 1:  # additions to regions of one buffer overlap
         return None

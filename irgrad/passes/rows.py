@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from irgrad.passes.cluster import _Clustering
 
 WHOLE = 1 << 14  # elements up to which a nest without rows (a total over everything) has several loops: it stays in the cache
-LONG = 1 << 16  # elements of a row beyond which nothing is won
+LONG = 1 << 16  # elements of a row, and
+HUGE = 1 << 22  # of one of at least
+MANY = 3  # rows, which threads can share, beyond which nothing is won
 SHORT = 17  # elements of a row below which costly code once a row is better done in vectors of rows
 FEW = 16  # elements of a row that need no loop, where
 STATEMENTS = 320  # all elements of a row together have at most this many operations
 NARROW, WIDE = 32, 256  # columns that go through the stages of a nest together, so many that
 CACHE = 1 << 20  # bytes hold what is read and written of them
+RUN = 16  # elements side by side from which a row may be in several places
 DEEP = 1 << 13  # elements of a column beyond which nothing is won
 RECOMPUTED = 4  # operations, and
 RELOADED = 2  # loads, up to which a value is computed again
@@ -46,6 +49,11 @@ def has_columns(space: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
     """Is the last axis, of more than a few elements, one that is not reduced?"""
     wide = [axis for axis, n in enumerate(space) if n != 1]
     return bool(wide) and wide[-1] not in reduced and space[wide[-1]] >= FEW
+
+
+def stretch(space: tuple[int, ...], reduced: tuple[int, ...]) -> int:
+    """The first of the axes behind the last one that is not reduced: along these, elements of a row are side by side."""
+    return 1 + max((axis for axis, n in enumerate(space) if n != 1 and axis not in reduced), default=-1)
 
 
 def is_trailing(space: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
@@ -73,10 +81,13 @@ def panel_of(space: tuple[int, ...], reduced: tuple[int, ...], arrays: int) -> i
 
 
 def is_by_rows(strides: tuple[int, ...], space: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
-    """Does an access walk memory along the rows?"""
+    """Does an access walk memory along the rows, or along stretches of them (those of all images in one channel)?"""
     inner = [abs(s) for axis, s in enumerate(strides) if s and space[axis] != 1 and axis in reduced]
     outer = [abs(s) for axis, s in enumerate(strides) if s and space[axis] != 1 and axis not in reduced]
-    return not inner or not outer or max(inner) <= min(outer)
+    if not inner or not outer or max(inner) <= min(outer):
+        return True
+    behind = stretch(space, reduced)
+    return math.prod(space[behind:]) >= RUN and all(abs(s) <= min(outer) for s in strides[behind:])
 
 
 def is_short(space: tuple[int, ...], reduced: tuple[int, ...], statements: int) -> bool:
@@ -118,8 +129,9 @@ class Rows:
         length = math.prod(space[axis] for axis in reduced)
         if has_columns(space, reduced):
             return 0 < length <= DEEP and all(is_by_columns(strides, space) for strides in self.clustering.strides[number])
-        limit = WHOLE if math.prod(kept_extents(space, reduced)) == 1 else LONG
-        if not 0 < length <= limit or not is_trailing(space, reduced):
+        rows = math.prod(kept_extents(space, reduced))
+        limit = WHOLE if rows == 1 else LONG if rows < MANY else HUGE
+        if not 0 < length <= limit or not (is_trailing(space, reduced) or math.prod(space[stretch(space, reduced) :]) >= RUN):
             return False
         return all(is_by_rows(strides, space, reduced) for strides in self.clustering.strides[number])
 
@@ -211,7 +223,8 @@ class Rows:
         c = self.clustering
         operands = [operand for operand in node.operands if isinstance(operand, Node)]
         at = [c.place[self.root(o).index][0] for o in operands if not self.root(o).is_input and c.place[self.root(o).index][1] == "inside"]
-        if not at or not has_text(node):
+        same = node.op is not None and node.op.name == "reshape"  # of a few rows, else memory that is seen in another way
+        if not at or not (has_text(node) or same):
             return None
         number = max(at)
         found = c.clusters[number]
@@ -222,7 +235,7 @@ class Rows:
         kept = kept_extents(found.space, found.reduced)
         if [n for n in node.aval.shape if n != 1] != [n for n in kept if n != 1]:
             return None
-        if not found.unrolled and not is_cheap(node) and math.prod(found.space[axis] for axis in found.reduced) < SHORT:
+        if not (found.unrolled or is_cheap(node) or same) and math.prod(found.space[axis] for axis in found.reduced) < SHORT:
             return None
         stage = -1
         for operand in operands:
@@ -268,6 +281,12 @@ class Rows:
         return True
 
 
+def is_of_row(operand: Node, cluster: Cluster) -> bool:
+    """Is a value one number for each row of a nest?"""
+    extra = len(cluster.space or ()) - operand.aval.ndim
+    return all(n == 1 or axis + extra not in (cluster.reduced or ()) for axis, n in enumerate(operand.aval.shape))
+
+
 def plan_stages(cluster: Cluster, stored: set[int]) -> None:
     """Fill in which values each loop computes, and which are kept for the length of a row."""
     inside = {node.index: node for node in cluster.inside}
@@ -283,17 +302,22 @@ def plan_stages(cluster: Cluster, stored: set[int]) -> None:
             return False
         return operand.op is not None and operand.op.name not in REDUCTIONS
 
-    def price(node: Node, stage: int, leaves: set[int]) -> int:
-        """Operations to compute a value of an earlier stage again; its loads go into `leaves`."""
+    def is_kept(operand: Node, node: Node) -> bool:
+        """Does the stage of a node that reads a costly value of an earlier one find it kept?"""
+        return cluster.stage[operand.index] < cluster.stage[node.index] and not is_cheap(operand)
+
+    def price(node: Node, stage: int, leaves: set[int], known: set[int]) -> int:
+        """Operations, but those `known`, to compute a value of an earlier stage again; its loads go into `leaves`."""
         if not is_cheap(node):
             return RECOMPUTED + 1
+        known.add(node.index)
         total = 1
         for operand in node.operands:
-            if isinstance(operand, Node) and not (operand.index in inside and not is_element(operand)) and operand.aval.size != 1:
-                if not is_element(operand) or operand.index in stored or operand.index in cluster.row_buffers:
+            if isinstance(operand, Node) and not (operand.index in inside and not is_element(operand)) and not is_of_row(operand, cluster):
+                if not is_element(operand) or operand.index in stored or operand.index in cluster.row_buffers or is_kept(operand, node):
                     leaves.add(operand.index)
-                elif operand.index not in cluster.loops[stage]:
-                    total += price(operand, stage, leaves)
+                elif operand.index not in cluster.loops[stage] and operand.index not in known:
+                    total += price(operand, stage, leaves, known)
         return total
 
     def visit(node: Node, stage: int) -> None:
@@ -303,7 +327,7 @@ def plan_stages(cluster: Cluster, stored: set[int]) -> None:
             if node.index in stored or node.index in cluster.row_buffers:
                 return
             leaves: set[int] = set()
-            if price(node, stage, leaves) > RECOMPUTED or len(leaves) > RELOADED:
+            if price(node, stage, leaves, set()) > RECOMPUTED or len(leaves) > RELOADED:
                 cluster.row_buffers.add(node.index)
                 return
         cluster.loops[stage].add(node.index)

@@ -13,6 +13,7 @@ from irgrad.codegen.lower import lower
 from irgrad.config import CONFIG
 from irgrad.ir.graph import Node
 from irgrad.ir.plan import Plan, is_view
+from irgrad.test_util import check_grads
 from tests.support.passes import plan
 
 Function = Callable[..., Any]
@@ -51,6 +52,24 @@ def distances(x: Any, y: Any) -> Any:
     return np.sum((x[:, None] - y[None]) ** 2, axis=-1)
 
 
+def normalised(axes: tuple[int, ...]) -> Function:
+    """Values with mean 0 and variance 1 over some axes, scaled and shifted."""
+
+    def norm(x: Any, g: Any, b: Any) -> Any:
+        mean, variance = np.mean(x, axis=axes, keepdims=True), np.var(x, axis=axes, keepdims=True)
+        return (x - mean) / np.sqrt(variance + 1e-5) * g + b
+
+    return norm
+
+
+IMAGES, CHANNELS = RNG.normal(size=(6, 5, 4, 8)), RNG.normal(size=(5, 1, 1))
+NORMS: dict[str, tuple[Function, tuple[Any, ...]]] = {
+    "batch norm": (normalised((0, 2, 3)), (IMAGES, CHANNELS, CHANNELS)),
+    "batch norm of three channels": (normalised((0, 2, 3)), (IMAGES[:, :3], CHANNELS[:3], CHANNELS[:3])),
+    "batch norm of signals": (normalised((0, 2)), (T, T[0, :, :1], T[0, :, :1])),
+    "layer norm over two axes": (normalised((-2, -1)), (IMAGES, IMAGES[0, 0], IMAGES[0, 0])),
+    "standardised columns": (normalised((0,)), (T, T[0], T[0])),
+}
 ONE_NEST: dict[str, tuple[Function, tuple[Any, ...]]] = {
     "broadcasts": (lambda x, a, b: np.tanh(x * a + b), (X, X[0], X[:, :1])),
     "transposes": (lambda x, y: np.sin(x.T) * y.T, (X, Y)),
@@ -76,6 +95,7 @@ ONE_NEST: dict[str, tuple[Function, tuple[Any, ...]]] = {
         f"sum along {axes}": (lambda x, y, axes=axes: np.sum(np.exp(x) * y, axis=axes, keepdims=True), (T, U))
         for axes in (0, 1, 2, (0, 1), (0, 2), (1, 2), None)
     },
+    **NORMS,
     "sum of a transpose": (lambda x: np.sum(np.exp(x.T), axis=0), (X,)),
 }
 
@@ -89,7 +109,7 @@ def test_one_nest_without_memory(name: str) -> None:
 
 
 ONE_NEST_DERIVED = ["broadcasts", "masks", "choices", "clipped", "several results", "sum of products", "products of rows", "softmax",
-                    "root mean square", "deviation", "totals of rows"]  # fmt: skip
+                    "root mean square", "deviation", "totals of rows", *NORMS]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ONE_NEST_DERIVED)
@@ -98,6 +118,29 @@ def test_one_nest_for_the_gradient_too(name: str) -> None:
     made = plan(irgrad.grad(loss(f), tuple(range(len(arguments)))), *arguments)
     assert kinds(made) == ["nest"]
     assert kept(made) == 0
+
+
+def test_a_row_of_a_norm_is_kept_once() -> None:
+    """Of the gradient's values that cost more than a load, one is read by two loops; the others are computed again."""
+    for name in NORMS:
+        f, arguments = NORMS[name]
+        made = plan(irgrad.grad(loss(f), (0, 1, 2)), *arguments)
+        assert [len(each.row_buffers) for each in made.clusters] == [0 if name == "standardised columns" else 1]
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4, 8), (4, 3, 7, 7), (20, 2, 33), (3, 1, 40), (1, 4, 5, 5), (5, 3, 2, 2)], ids=str)
+@pytest.mark.parametrize("layout", ["C", "F", "steps"])
+def test_values_of_norms_over_several_axes(shape: tuple[int, ...], layout: str, rng: np.random.Generator) -> None:
+    x = np.asarray(rng.normal(size=shape), order="F" if layout == "F" else "C")
+    x = np.repeat(x, 2, axis=-1)[..., ::2] if layout == "steps" else x
+    axes = tuple(axis for axis in range(x.ndim) if axis != 1)
+    f = normalised(axes)
+    g, b = rng.normal(size=(2, shape[1], *[1] * (x.ndim - 2)))
+    np.testing.assert_allclose(irgrad.jit(f).compile(x, g, b)(x, g, b), f(x, g, b), rtol=1e-12, atol=1e-13)
+    check_grads(loss(f), (0, 1, 2), modes=["fwd", "rev"], order=2)(x, g, b)
+    gradient = irgrad.grad(loss(f), (0, 1, 2))
+    for got, want in zip(irgrad.jit(gradient).compile(x, g, b)(x, g, b), gradient(x, g, b), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-11)
 
 
 def test_a_total_of_everything_is_one_of_each_row_first() -> None:
