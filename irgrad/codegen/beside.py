@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from irgrad.codegen import split
 from irgrad.codegen.lowered import HostRow, Ref, Row
-from irgrad.ir.plan import Cluster
+from irgrad.ir.plan import Cluster, Plan
 
 ENOUGH = split.LEAST / 2  # nanoseconds of a row that is worth another thread
 NEAR = 16  # rows further on that are looked at
@@ -27,9 +27,10 @@ PART_OF = f"""def kernel(p, n):
 """
 
 
-def written(cluster: Cluster, homes: Mapping[int, Home]) -> set[Home]:
+def written(cluster: Cluster, plan: Plan, homes: Mapping[int, Home]) -> set[Home]:
     """The homes of what the rows of a cluster write, but for memory that is theirs alone."""
-    return {homes[node.index] for node in (*cluster.before, *cluster.inside, *cluster.after) if node.index in homes}
+    roots = [plan.views[node.index].root if node.index in plan.parts else node for node in cluster.nodes]
+    return {homes[root.index] for root in roots if root.index in homes}
 
 
 def grouped(rows: Sequence[Row | HostRow], written: Sequence[set[Home]], work: int | None, buffers: list[int]) -> list[Row | HostRow]:

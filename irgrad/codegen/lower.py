@@ -18,6 +18,7 @@ from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row, Streamed
 from irgrad.codegen.nest import Nest, NestText, Reduction
+from irgrad.codegen.regions import regions
 from irgrad.codegen.scalar import ROUTINE, conversion, expand, literal, lone, operand_dtypes, plus, times
 from irgrad.errors import InternalError
 from irgrad.ir.aval import dtype_name
@@ -56,7 +57,7 @@ class _Lowering:
             else:
                 self.check_operands(cluster.inside[0])
                 rows.append(library.row(self, cluster.inside[0], cluster.kind))
-            written += [beside.written(cluster, self.homes)] * (len(rows) - len(written))
+            written += [beside.written(cluster, self.plan, self.homes)] * (len(rows) - len(written))
         exports = [self.export(output) for output in self.graph.outputs]
         counts = {"clusters": len(rows), "nodes": len(self.graph)}
         rows = beside.grouped(streams.keep_what_is_read(rows), written, self.work, self.buffers)
@@ -156,7 +157,8 @@ class _Writer:
         self.plan = lowering.plan
         self.cluster = cluster
         self.pointers: dict[Any, str] = {}
-        self.scopes: dict[tuple[str, int], int] = {}  # pointers into one home may overlap, others never
+        self.regions = regions(lowering, cluster)
+        self.scopes: dict[Ref | tuple[str, int], int] = {}  # pointers into one home may overlap, but for regions, others never
         self.table: list[Ref | str] = []
         self.head: list[str] = []
         self.lines: list[str] = []
@@ -209,7 +211,7 @@ class _Writer:
         if known is None:
             known = self.pointers[key] = f"p{len(self.table)}"
             if self.cluster.inside:
-                scope = self.scopes.setdefault(ref.home, len(self.scopes))
+                scope = self.scopes.setdefault(ref if ref in self.regions else ref.home, len(self.scopes))
                 self.head.append(f"{known} = scoped_{dtype_name(dtype)}(p, {len(self.table)}, {scope}, {{scopes}})")
             else:
                 self.head.append(f"{known} = pointer_{dtype_name(dtype)}(p, {len(self.table)})")

@@ -289,7 +289,8 @@ def _private(writer: _Writer, cluster: Cluster, row: Row, steps: list[int]) -> l
     for name in sorted(set(re.findall(r"store\((p\d+),", row.source))):
         pointer = int(name[1:])
         ref = row.pointers[pointer]
-        if sum(isinstance(other, Ref) and isinstance(ref, Ref) and other.home == ref.home for other in row.pointers) > 1:
+        homes = [other.home for other in row.pointers if isinstance(other, Ref)]
+        if isinstance(ref, Ref) and ref not in writer.regions and homes.count(ref.home) > 1:
             return None  # read or written through another pointer too
         if steps[pointer]:
             continue

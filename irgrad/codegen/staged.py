@@ -90,7 +90,7 @@ def row_operand(writer: _Writer, nest: Nest, node: Node, operand: Operand, dtype
 def row_name(writer: _Writer, operand: Node) -> str | None:
     """The variable that holds a value of the row, read as it is or through views."""
     view = writer.plan.views.get(operand.index)
-    root = operand if view is None else view.root
+    root = operand if view is None or operand.index in writer.plan.parts else view.root
     by_row = writer.cluster.by_row if writer.cluster.panel else writer.by_row
     return writer.inside.get(root.index) if root.index in by_row else None
 

@@ -51,7 +51,7 @@ def _large(writer: _Writer, nest: Nest, text: NestText) -> dict[str, int]:
         ref = writer.table[int(pointer[1:])]
         assert isinstance(ref, Ref)
         alone = sum(access.pointer == pointer for access in nest.accesses) == 1 and pointer not in writer.scalars
-        homes = sum(isinstance(other, Ref) and other.home == ref.home for other in writer.table)
+        homes = 1 if ref in writer.regions else sum(isinstance(other, Ref) and other.home == ref.home for other in writer.table)
         large = ref.home in results and ref.home[0] == "buffer" and lowering.buffers[ref.home[1]] >= STREAM
         if large and alone and homes == 1 and dtypes[pointer] in WORDS and text.axes[-1][2][number] == 1:
             found[pointer] = number

@@ -75,6 +75,7 @@ class Plan:
     views: dict[int, View]  # of inputs, views and every node once it is given memory
     stored: set[int]  # nodes that need memory of their own
     updates: dict[int, Node]  # buffers changed in place: node -> the node or input whose memory it takes over
+    parts: set[int] = field(default_factory=set)  # nodes that live in the memory of a concatenation, each in a region of its own
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

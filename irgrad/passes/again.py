@@ -39,7 +39,7 @@ class Again:
     def is_wanted(self, node: Node, made: Cluster) -> bool:
         """Is the value stored only for nests over the same space, all of which may compute it?"""
         c = self.c
-        if node.aval.size < LARGE or c.graph.is_output(node) or node.index in self.changed or node.index in made.by_row:
+        if node.aval.size < LARGE or c.graph.is_output(node) or node.index in self.changed | c.parts or node.index in made.by_row:
             return False
         chain: list[Node] = []
         leaves: dict[int, Node] = {}

@@ -30,6 +30,7 @@ from irgrad.passes.forms import (
     is_scalar_form,
     multiplications,
 )
+from irgrad.passes.parts import place_parts
 from irgrad.passes.rows import SHORT, Rows, has_columns, is_short, is_total, panel_of, plan_stages, spread
 from irgrad.passes.totals import Totals
 
@@ -51,6 +52,8 @@ class _Clustering:
         self.place: dict[int, tuple[int, str]] = {}  # node -> cluster number, section
         self.stored: set[int] = set()
         self.updates: dict[int, Node] = {}
+        self.parts: set[int] = set()  # what lives in the memory of a concatenation
+        self.joined: dict[int, list[Node]] = {}  # concatenations, each with what lives in its memory
         self.position: dict[int, float] = {node.index: number for number, node in enumerate(graph.nodes())}
         self.order: dict[int, int] = {}
         self.scalars: dict[int, bool] = {}
@@ -62,6 +65,7 @@ class _Clustering:
         self.totals = Totals(self)
 
     def run(self) -> Plan:
+        place_parts(self)
         self.legalize_memory()
         nodes = self.graph.nodes()
         for number, node in enumerate(nodes):
@@ -76,7 +80,7 @@ class _Clustering:
         for made in self.clusters:
             if made.kind == "nest":
                 self.finish(made)
-        return Plan(self.graph, [c for c in self.clusters if c.nodes], self.views, self.stored, self.updates)
+        return Plan(self.graph, [c for c in self.clusters if c.nodes], self.views, self.stored, self.updates, self.parts)
 
     # -- memory: views, copies, updates -----------------------------------------------------------------------------
 
@@ -103,10 +107,10 @@ class _Clustering:
             elif (node.op.name in STRIDED or node.op.name in LAPACK or node.op.name in LOOPS) and not self.is_scalar(node):
                 self.regular_operands(node)
 
-    def as_full(self, node: Node, literal: Literal) -> Node:
+    def as_full(self, node: Node, literal: Literal, position: int = 0) -> Node:
         shape = literal.aval.shape
         made = self.graph.add(REGISTRY["full"], (literal,), {"shape": shape, "dtype": dtype_name(node.aval.dtype)}, before=node)
-        self.graph.set_operand(node, 0, made)
+        self.graph.set_operand(node, position, made)
         return made
 
     def view(self, node: Node) -> View:
@@ -257,6 +261,9 @@ class _Clustering:
     def assign(self, node: Node) -> None:
         op = node.op
         assert op is not None
+        if node.index in self.joined:
+            self.join_parts(node)
+            return
         by_row = self.rows.once_a_row(node) if node.aval.size > 1 or not self.is_scalar(node) else None
         if by_row is not None:
             self.enter(by_row[0], node, "row", None, None, 1, by_row[1])
@@ -288,6 +295,16 @@ class _Clustering:
         else:
             self.alone(node, op.name if has_own_kernel(node) else "host")
 
+    def join_parts(self, node: Node) -> None:
+        """A concatenation is there when its parts are: straight-line code reads it behind that of the parts."""
+        latest = max((self.place[part.index] for part in self.joined[node.index]), default=(-1, "own"))
+        number = latest[0]
+        apart = any(self.place[part.index] in ((number, "inside"), (number, "own")) for part in self.joined[node.index])
+        self.place[node.index] = (number, "own" if apart or number < 0 else "joined")
+        for part in self.joined[node.index]:
+            if part.index not in self.joined:
+                self.stored.add(part.index)
+
     def alone(self, node: Node, kind: str) -> None:
         first = 0
         for operand in node.operands:
@@ -317,6 +334,8 @@ class _Clustering:
         number, section = self.place[root.index]
         if section == "own":
             return number + 1
+        if section == "joined":
+            return number if want == "scalar" else number + 1
         if root.index in self.updates:
             return number if want == "scalar" and section != "inside" else number + 1
         if (through_view and root.aval.size != 1) or want == "own":  # one number is the same through every view

@@ -1,7 +1,7 @@
 """Legalization: what has no kernel form becomes what has one. The last rewrite before clustering.
 
 Operands of operations that are no elementwise loop get the dtype that the operation computes in, so that kernels convert in one
-place; concatenations and pads of more than a few elements become updates of one buffer; an update that reads the memory it
+place; pads of more than a few elements become updates of one buffer; an update that reads the memory it
 changes gets a copy of what it reads; systems get the LU factor that their kernels read; a Euclidean norm becomes sum and root; rows
 that are gathered for a sum alone are added up as they are read.
 """
@@ -43,7 +43,7 @@ def legalize(graph: Graph) -> PassResult:
         if FACTORED.get(op.name) == len(node.operands) and has_own_kernel(node):
             _factorise(graph, node)
             result.count("factorise")
-        elif op.name == "concatenate" and not is_scalar_form(node):
+        elif op.name == "concatenate" and not is_scalar_form(node) and not has_kernel_dtypes(node):
             _as_updates(graph, node)
             result.count("concatenate")
         elif op.name == "norm2" and has_kernel_dtypes(node):

@@ -26,7 +26,7 @@ V, W = RNG.normal(size=(2, 90))
 def kept(made: Plan) -> int:
     """Bytes of the values that have memory and are no results."""
     results = {made.views[o.index].root.index if o.index in made.views else o.index for o in made.graph.outputs if isinstance(o, Node)}
-    return sum(made.graph[index].aval.nbytes for index in made.stored - results if index not in made.updates)
+    return sum(made.graph[index].aval.nbytes for index in made.stored - results if index not in made.updates and index not in made.parts)
 
 
 def kinds(made: Plan) -> list[str]:

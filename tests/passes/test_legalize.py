@@ -34,7 +34,7 @@ def test_operands_get_the_dtype_of_the_result() -> None:
     )
 
 
-def test_concatenation_becomes_updates() -> None:
+def test_concatenation_of_one_dtype() -> None:
     check(
         legalize,
         """
@@ -48,9 +48,27 @@ def test_concatenation_becomes_updates() -> None:
         primal
           %0: f64[2,0] = convert[dtype='float64'] %y
           %1: f64[2,4] = convert[dtype='float64'] %z
-          %2: f64[2,7] = empty[dtype='float64', shape=(2, 7)]
-          %3: f64[2,7] = slice_update[count=(2, 3), drop=(), start=(0, 0), step=(1, 1)] %2 %x
-          %4: f64[2,7] = slice_update[count=(2, 4), drop=(), start=(0, 3), step=(1, 1)] %3 %1
+          %2: f64[2,7] = concatenate[axis=1] %x %0 %1
+        return %2
+        """,
+    )
+
+
+def test_concatenation_without_a_kernel_becomes_updates() -> None:
+    check(
+        legalize,
+        """
+        graph f(x: f16[2,3], y: f16[2,4]) -> (f16[2,7])
+        primal
+          %0: f16[2,7] = concatenate[axis=1] %x %y
+        return %0
+        """,
+        """
+        graph f(x: f16[2,3], y: f16[2,4]) -> (f16[2,7])
+        primal
+          %2: f16[2,7] = empty[dtype='float16', shape=(2, 7)]
+          %3: f16[2,7] = slice_update[count=(2, 3), drop=(), start=(0, 0), step=(1, 1)] %2 %x
+          %4: f16[2,7] = slice_update[count=(2, 4), drop=(), start=(0, 3), step=(1, 1)] %3 %y
         return %4
         """,
     )
