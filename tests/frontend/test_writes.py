@@ -507,3 +507,20 @@ def test_forward(f: Any, x: Any) -> None:
     want = (f(x + 1e-6 * t) - f(x - 1e-6 * t)) / 2e-6
     _, got = irgrad.make_jvp(f)(x)(t)
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ufunc", [np.add, np.subtract, np.multiply, np.maximum, np.divide])
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.float32])
+@pytest.mark.parametrize("value", [0.5, 3, np.array([0.5, 2.7]), np.array([300, 1])], ids=str)
+def test_at_casts_results_to_the_dtype_of_the_array(ufunc: Any, dtype: Any, value: Any) -> None:
+    """As numpy does, without a rule of casting: each of two sums of 0.5 to a whole number is rounded."""
+
+    def program(x: Any) -> Any:
+        made = x.astype(dtype)
+        ufunc.at(made, [0, 1, 0][: 2 if np.ndim(value) else 3], value)
+        return made
+
+    x = np.array([3.0, -6.0, 7.0])
+    expected = program(x)
+    for got in (irgrad.jit(program).compile(x)(x), irgrad.jit(program)(x)):
+        np.testing.assert_array_equal(got, expected, strict=True)

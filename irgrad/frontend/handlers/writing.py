@@ -48,6 +48,7 @@ from irgrad.ir.primitive import PART, REGISTRY
 INDEXING["present"] = present
 _SLICE_UPDATE = REGISTRY["slice_update"]
 _float64 = np.float64
+_KINDS = "buifc"
 _WIDE = (np.dtype(np.float64), np.dtype(np.int64))
 
 # ---- items ----
@@ -460,7 +461,11 @@ def add_at(trace: Trace, ufunc: Any, x: Any, index: Any, value: Any) -> None:
     """``np.add.at`` and ``np.subtract.at``."""
     if type(x) is not Tracer:
         made_outside(f"{ufunc.__name__}.at into")
-    content = stored(trace, resolve_tree(trace, value), x.dtype)
+    value = resolve_tree(trace, value)
+    if _KINDS.find(dtype_of(value).kind) > _KINDS.find(x.dtype.kind):  # each sum is rounded
+        ufunc_at(trace, ufunc, x, index, value)
+        return
+    content = stored(trace, value, x.dtype)
     if ufunc is np.subtract:
         content = apply(trace, "neg", np.negative, content)
     items = [item_of(trace, item) for item in (resolve_tree(trace, index) if type(index) is tuple else (resolve_tree(trace, index),))]
@@ -473,7 +478,10 @@ def add_at(trace: Trace, ufunc: Any, x: Any, index: Any, value: Any) -> None:
 
 
 def ufunc_at(trace: Trace, ufunc: Any, x: Any, index: Any, *values: Any) -> None:
-    """``ufunc.at`` of other ufuncs: a place that is named k times changes k times, in k rounds of places that differ."""
+    """``ufunc.at`` of other ufuncs: a place that is named k times changes k times, in k rounds of places that differ.
+
+    As in numpy, results are cast to the dtype of `x` whatever they are.
+    """
     name = f"{ufunc.__name__}.at"
     if type(x) is not Tracer:
         made_outside(f"{name} into")
@@ -491,16 +499,8 @@ def ufunc_at(trace: Trace, ufunc: Any, x: Any, index: Any, *values: Any) -> None
     for chosen in _rounds(places.ravel()):
         at = trace.lift(places.ravel()[chosen])
         now = call(trace, "gather", reshape(trace, resolve(trace, x), (x.size,)), at)
-        made = _applied(ufunc, x, now, [call(trace, "gather", other, trace.lift(chosen)) for other in others])
+        made = UFUNCS[ufunc](now, *[call(trace, "gather", other, trace.lift(chosen)) for other in others])
         put(trace, x, places.ravel()[chosen], cast(trace, made, x.dtype))
-
-
-def _applied(ufunc: Any, x: Tracer, now: Any, others: list[Any]) -> Any:
-    """The changed entries. Raises TypeError where `x` cannot hold them."""
-    made = UFUNCS[ufunc](now, *others)
-    if not np.can_cast(dtype_of(made), x.dtype, "same_kind"):
-        raise TypeError(f"Cannot cast ufunc '{ufunc.__name__}' output from {dtype_of(made)!r} to {x.dtype!r} with casting rule 'same_kind'")
-    return made
 
 
 def _rounds_traced(trace: Trace, ufunc: Any, x: Tracer, places: Any, others: list[Any]) -> None:
@@ -516,7 +516,7 @@ def _rounds_traced(trace: Trace, ufunc: Any, x: Tracer, places: Any, others: lis
     for k in range(int(PUBLIC[np.max](rank)) + 1):
         mine = PUBLIC[np.equal](rank, k)
         now = call(trace, "gather", held, places)
-        made = PUBLIC[np.where](mine, cast(trace, _applied(ufunc, x, now, others), x.dtype), now)
+        made = PUBLIC[np.where](mine, cast(trace, UFUNCS[ufunc](now, *others), x.dtype), now)
         held = call(trace, "scatter_update", held, made, PUBLIC[np.where](mine, places, x.size))
     write(trace, x, None, reshape(trace, held[: x.size], x.shape))
 
