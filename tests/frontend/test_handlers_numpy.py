@@ -296,6 +296,12 @@ case("dsplit", lambda np, x: np.dsplit(x, 2), T)
 case("unstack", lambda np, x: np.unstack(x, axis=1), M)
 for _axis in (None, 0, -1, (0, 2)):
     case("flip", lambda np, x, a=_axis: np.flip(x, a), T)
+case(
+    "whole floats",
+    lambda np, x: (np.rot90(x, 3.0), np.tril(x, 1.0), np.triu(x, -1.0), np.roll(x, 1.5), np.roll(x, (1.0, 2), (0, 1)), np.repeat(x, 2.0)),
+    M,
+)
+case("norms along floats", lambda np, x: np.linalg.norm(x, axis=1.0), M)
 case("flips", lambda np, x: (np.flipud(x), np.fliplr(x), np.rot90(x), np.rot90(x, 2), np.rot90(x, 3), np.rot90(x, 4)), M)
 case("flip empty", lambda np, x: np.flip(x), E0)
 for _s, _a in ((1, None), (-2, 1), ((1, 2), (0, 1)), (5, 0), (2, (0, 1)), (0, 0)):

@@ -40,6 +40,7 @@ for _x in (F, N, C.astype(np.complex64), B):
 case("dot method", lambda np, x: x.dot(x.T), M)
 case("dot mixed", lambda np, x: np.dot(np.array([1.0, 2.0, 3.0]), x), M)
 for _x, _y in ((V, V), (M, M), (C, C), (M, C), (N, N)):
+    case("vecdot along", lambda np, x, y: (np.vecdot(x, y, axis=0), np.linalg.vecdot(x, y, axis=0)), _x, _y)
     case("vdot", lambda np, x, y: (np.vdot(x, y), np.inner(x, y), np.vecdot(x, y), np.outer(x, y)), _x, _y)
 case("kron", lambda np, x, y: (np.kron(x, y), np.kron(x, y[:2]), np.kron(y, x)), M, V)
 case("cross", lambda np, x, y: (np.cross(x, y), np.cross(x, y[0]), np.linalg.cross(x, y), np.cross(x, y, axisc=0)), Q, Q.T)

@@ -29,6 +29,7 @@ from irgrad.frontend.handlers.core import (
     take_slice,
     transpose,
     unwrap,
+    whole,
 )
 from irgrad.frontend.handlers.creation import band
 from irgrad.frontend.handlers.reduction import sum_
@@ -84,7 +85,7 @@ def rot90(trace: Trace, m: Any, k: Any = 1, axes: Any = (0, 1)) -> Any:
     first, second = (axis_index(a, ndim) for a in axes)
     if first == second:
         raise ValueError("Axes must be different.")
-    turns = operator.index(k) % 4
+    turns = whole(k) % 4
     if turns == 0:
         return alias(x)
     if turns == 2:
@@ -102,7 +103,7 @@ def roll(trace: Trace, a: Any, shift: Any, axis: Any = None) -> Any:
     shape = shape_of(x)
     if axis is None:
         flat = reshape(trace, x, (size_of(shape),))
-        total = sum(operator.index(s) for s in shift) if isinstance(shift, (tuple, list)) else operator.index(shift)
+        total = sum(int(s) for s in shift) if isinstance(shift, (tuple, list)) else int(shift)
         return fresh(trace, reshape(trace, _rolled(trace, flat, total, 0), shape))
     axes = axis if isinstance(axis, (list, tuple)) else (axis,)
     shifts = shift if isinstance(shift, (list, tuple)) else (shift,)
@@ -142,7 +143,7 @@ def repeat(trace: Trace, a: Any, repeats: Any, axis: Any = None) -> Any:
     shape = shape_of(x)
     at = axis_index(axis, len(shape))
     if np.ndim(form_of(repeats)) == 0 or (np.size(form_of(repeats)) == 1 and shape[at] != 1):
-        count = operator.index(repeats if np.ndim(form_of(repeats)) == 0 else repeats[0])
+        count = whole(repeats if np.ndim(form_of(repeats)) == 0 else repeats[0])
         if count < 0:
             raise ValueError("repeats may not contain negative values.")
         grown = (*shape[: at + 1], 1, *shape[at + 1 :])

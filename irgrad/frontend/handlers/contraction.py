@@ -30,7 +30,7 @@ from irgrad.frontend.handlers.core import (
 from irgrad.frontend.handlers.decided import DECISIONS, Decisions
 from irgrad.frontend.handlers.reduction import accumulator, reduce
 from irgrad.frontend.handlers.shaping import flattened, size_of
-from irgrad.frontend.handlers.ufuncs import composes
+from irgrad.frontend.handlers.ufuncs import Ufunc, composes, enter
 from irgrad.frontend.installed import warned
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
@@ -137,7 +137,19 @@ if hasattr(np, "matvec"):
         return reshape(trace, made, (*shape_of(made)[:-2], shape_of(made)[-1]))
 
 
-@composes(np.vecdot)
+class _Along(Ufunc):
+    """A ufunc of vectors along the last axis, or the one that is named."""
+
+    __slots__ = ()
+
+    def record(self, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        kwargs = dict(kwargs)
+        axis = kwargs.pop("axis", -1)
+        if axis != -1:
+            args = (*[PUBLIC[np.moveaxis](x, axis, -1) for x in args[: self.ufunc.nin]], *args[self.ufunc.nin :])
+        return super().record(trace, args, kwargs)
+
+
 def vecdot(trace: Trace, a: Any, b: Any) -> Any:
     x, y = operand(trace, a), operand(trace, b)
     _last_two("vecdot", x, y)
@@ -146,6 +158,9 @@ def vecdot(trace: Trace, a: Any, b: Any) -> Any:
         return call(trace, "dot", x, y)
     made = multiply(trace, x, y)
     return cast(trace, reduce(trace, "reduce_sum", cast(trace, made, accumulator(dtype_of(made))), -1, False), dtype_of(made))
+
+
+enter(np.vecdot, _Along(np.vecdot, None, vecdot))
 
 
 @handles(np.linalg.matmul)

@@ -524,6 +524,17 @@ def axis_index(axis: Any, ndim: int) -> int:
     return index % ndim if ndim else 0
 
 
+def whole(number: Any) -> int:
+    """An integer; a float without a fraction is one where numpy's function takes it for one.
+
+    Raises TypeError for anything else.
+    """
+    value = unwrap(number)
+    if isinstance(value, (float, np.floating)) and value == np.floor(value) and np.isfinite(value):
+        return int(number)
+    return operator.index(number)
+
+
 def exact_axis(axis: Any) -> Any:
     """An axis argument of a function of numpy's that takes no bool and no list for one, where others do.
 

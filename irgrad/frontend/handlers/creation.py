@@ -35,6 +35,7 @@ from irgrad.frontend.handlers.core import (
     transpose,
     unsupported,
     unwrap,
+    whole,
 )
 from irgrad.frontend.storage import laid_out
 from irgrad.frontend.trace import Trace
@@ -413,7 +414,7 @@ def identity(trace: Trace, n: Any, dtype: Any = None, *, like: Any = None) -> An
 @handles(np.tri, creates=True)
 def tri(trace: Trace, N: Any, M: Any = None, k: Any = 0, dtype: Any = float, *, like: Any = None) -> Any:
     n = operator.index(N)
-    mask = band(trace, n, n if M is None else operator.index(M), operator.index(k), "less_equal", np.less_equal)
+    mask = band(trace, n, n if M is None else operator.index(M), whole(k), "less_equal", np.less_equal)
     return cast(trace, mask, dtype)
 
 
@@ -425,7 +426,7 @@ def _triangle(function: Callable[..., Any], name: str, fn: np.ufunc, shift: int)
         if len(shape) == 1:
             x = broadcast(trace, x, shape * 2)
             shape = shape * 2
-        mask = band(trace, shape[-2], shape[-1], operator.index(k) + shift, name, fn)
+        mask = band(trace, shape[-2], shape[-1], whole(k) + shift, name, fn)
         return apply(trace, "where", np.where, mask, x, dtype_of(x).type(0))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,9 @@ def norm(trace: Trace, x: Any, ord: Any = None, axis: Any = None, keepdims: bool
     shape = shape_of(x)
     if axis is None and (ord is None or (ord in ("f", "fro") and len(shape) == 2) or (ord == 2 and len(shape) == 1)):
         return _euclidean(trace, x, tuple(range(len(shape))), keepdims)
-    axes = axis_tuple(axis if axis is None or isinstance(axis, (tuple, list)) else operator.index(axis), len(shape))
+    if isinstance(axis, list):
+        raise TypeError("'axis' must be None, an integer or a tuple of integers")
+    axes = axis_tuple(axis if axis is None or isinstance(axis, tuple) else int(axis), len(shape))
     if len(axes) == 1:
         return _vector_norm(trace, x, ord, axes, keepdims)
     if len(axes) == 2:
