@@ -36,6 +36,9 @@ class Writer:
     def whole(self, bits: int) -> Any:
         return ll.IntType(bits)
 
+    def double(self) -> Any:
+        return ll.DoubleType()
+
     def intrinsic(self, name: str, *operands: Any) -> Any:
         """A call of ``llvm.name`` on operands of one type."""
         type_ = operands[0].type
@@ -279,6 +282,7 @@ def names() -> dict[str, Any]:
     found.update({name: _binary(getattr(formulas, name)) for name in ("shift_left", "shift_right", "floor_divide", "remainder")})
     found.update({name: _library(name, 1) for name in REAL})
     found.update({name: _library(name, 2) for name in REAL_PAIRS})
+    found.update({f"special_{name}": _library(name, 1) for name in polynomial.SPECIAL})
     found.update({f"lone_{name}": _lone(name) for name in LONE})
     found.update({name: _llvm_intrinsic(name) for name in INSTRUCTIONS})
     functions = _complex_functions()

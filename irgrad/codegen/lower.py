@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import beside, library, split, staged, streams
+from irgrad.codegen import beside, library, polynomial, split, staged, streams
 from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row, Streamed
@@ -302,8 +302,12 @@ class _Writer:
         self.loads = {k: v for k, v in self.loads.items() if self.lowering.home(self.plan.views[k].root) != home}
 
     def text(self, node: Node, operands: list[str]) -> str:
-        """The scalar text of a node; a routine of scipy is called by the address that the pointer table has for it."""
-        return ROUTINE.sub(lambda call: f"call_real{len(operands)}({self.routine(call[1])}, ", expand(node, operands))
+        """The scalar text of a node; a routine of scipy is written out, or called by the address that the pointer table has for it."""
+
+        def called(call: re.Match[str]) -> str:
+            return call[0] if polynomial.is_written(call[1]) else f"call_real{len(operands)}({self.routine(call[1])}, "
+
+        return ROUTINE.sub(called, expand(node, operands))
 
     def routine(self, name: str) -> str:
         known = self.pointers.get(name)

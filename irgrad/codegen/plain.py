@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import written
+from irgrad.codegen import polynomial, written
 from irgrad.codegen.scalar import LONE
 
 
@@ -182,6 +182,7 @@ def names() -> dict[str, Any]:
         found["c_" + name] = getattr(np, "arc" + name[1:])
     for name in LONE:
         found["lone_" + name] = found[name]
+    found.update({f"special_{name}": _special(name) for name in polynomial.SPECIAL})
     found["c_pow"] = lambda z, w, one: np.power(z, w)
     found.update({"library_pow": np.power, "zeta": _hurwitz_zeta})
     for name in (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from irgrad.codegen import processor
+from irgrad.codegen import gammas, normals, processor
 
 LOG2_E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fefa3800p-1"), float.fromhex("0x1.ef35793c76730p-45")
@@ -91,10 +91,23 @@ def tanh(builder: Any, x: Any) -> Any:
 
 
 WRITTEN = {"tanh": tanh}
+# of scipy's: with operands of float32, computed in float64 as scipy does
+SPECIAL: dict[str, Any] = {**gammas.FUNCTIONS, **normals.FUNCTIONS}
+
+
+def is_written(name: str, single: bool = False) -> bool:
+    """Is a function written out here?"""
+    return (name in SPECIAL or (name in WRITTEN and not single)) and is_fast()
 
 
 def written(writer: Any, name: str, args: Any) -> Any:
     """The value of a function that is written out here, None for the others."""
-    if name not in WRITTEN or str(args[0].type) != "double" or not is_fast():
+    type_ = args[0].type
+    single = str(getattr(type_, "element", type_)) == "float"
+    if not is_written(name, single):
         return None
-    return WRITTEN[name](writer, *args)
+    if name in WRITTEN:
+        return WRITTEN[name](writer, *args)
+    if not single:
+        return SPECIAL[name](writer, *args)
+    return writer.fptrunc(SPECIAL[name](writer, *[writer.fpext(x, writer.double()) for x in args]), type_)

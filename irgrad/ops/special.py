@@ -12,6 +12,7 @@ Slopes where a formula has no finite value: x log y and its kin are flat at 0 lo
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +44,12 @@ def routine(name: str, arity: int = 1) -> dict[str, str]:
 
 def real(text: str) -> dict[str, str]:
     return {"f": text}
+
+
+def in_double(text: str) -> dict[str, str]:
+    """The same in float64 for operands of float32 too, as scipy computes: what is in between may be out of range, or cancel."""
+    wide = re.sub(r"(\{\d\})", r"as_float64(\1)", text)
+    return {"f": text, "float32": f"as_float32({wide})"}
 
 
 def function(name: str, *rules: Rule | None, emit: Mapping[str, str] | None = None, traits: Trait = NONE) -> Primitive:
@@ -326,8 +333,12 @@ def exprel_slope(b: Builder, x: Any) -> Any:
 expi = function("expi", lambda b, ct, out, x: b.mul(ct, b.div(b.exp(x), x)))
 exp1 = function("exp1", lambda b, ct, out, x: b.neg(b.mul(ct, b.div(b.exp(b.neg(x)), x))))
 expn = function("expn", no_rule("expn", 0, "the order is a whole number"), _expn_rule)
-exprel = function("exprel", lambda b, ct, out, x: b.mul(ct, exprel_slope(b, x)))
-exp10 = function("exp10", lambda b, ct, out, x: b.mul(ct, b.mul(LN10, out)))
+exprel = function(
+    "exprel",
+    lambda b, ct, out, x: b.mul(ct, exprel_slope(b, x)),
+    emit=in_double("select(fabs({0}) < 1.0e-16, 1.0, select({0} > 717.0, inf, expm1({0}) / {0}))"),
+)
+exp10 = function("exp10", lambda b, ct, out, x: b.mul(ct, b.mul(LN10, out)), emit=real("pow(10.0, {0})"))
 
 # ---- logistic functions; the tails have full relative accuracy ----
 
@@ -385,17 +396,36 @@ def _relative_log(b: Builder, x: Any, y: Any) -> Any:
 
 
 entr = function(
-    "entr", lambda b, ct, out, x: _flat_where(b, b.equal(x, 0.0), b.neg(b.mul(ct, b.add(b.log(nonzero(b, x)), 1.0))))
-)  # fmt: skip
+    "entr",
+    lambda b, ct, out, x: _flat_where(b, b.equal(x, 0.0), b.neg(b.mul(ct, b.add(b.log(nonzero(b, x)), 1.0)))),
+    emit=real("select({0} == 0.0, 0.0, select({0} < 0.0, -inf, -{0} * log({0})))"),
+)
+
+
+def _entropy(inside: str, at_zero: str) -> dict[str, str]:
+    """Text of a function of two positive numbers, which is infinite elsewhere but where the first is 0."""
+    outside = f"select(({{0}} == 0.0) & ({{1}} >= 0.0), {at_zero}, select(({{0}} != {{0}}) | ({{1}} != {{1}}), nan, inf))"
+    return in_double(f"select(({{0}} > 0.0) & ({{1}} > 0.0), {inside}, {outside})")
+
+
+# near 1 the ratio's logarithm, and where the ratio overflows or is subnormal that of its parts
+_RATIO = "({0} / {1})"
+_IS_SAFE = f"({_RATIO} > 1.2e-38) & ({_RATIO} < inf)"
+_REL_ENTR = f"{{0}} * select(({_RATIO} > 0.5) & ({_RATIO} < 2.0), log1p(({{0}} - {{1}}) / {{1}}), " + (
+    f"log(select({_IS_SAFE}, {_RATIO}, {{0}})) - select({_IS_SAFE}, 0.0, log({{1}})))"
+)
+
 rel_entr = function(
     "rel_entr",
     lambda b, ct, out, x, y: _flat_where(b, b.equal(x, 0.0), b.mul(ct, b.add(_relative_log(b, x, y), 1.0))),
     lambda b, ct, out, x, y: b.neg(b.mul(ct, _safe_ratio(b, x, y, y))),
+    emit=_entropy(_REL_ENTR, "0.0"),
 )
 kl_div = function(
     "kl_div",
     lambda b, ct, out, x, y: b.mul(ct, _relative_log(b, x, y)),
     lambda b, ct, out, x, y: b.mul(ct, b.sub(1.0, _safe_ratio(b, x, y, y))),
+    emit=_entropy("{0} * log({0} / {1}) - {0} + {1}", "{1}"),
 )
 
 # ---- robust losses ----
@@ -417,9 +447,14 @@ huber = function(
     "huber",
     lambda b, ct, out, delta, r: b.mul(ct, b.maximum(b.sub(b.abs(r), delta), 0.0)),
     lambda b, ct, out, delta, r: b.mul(ct, b.clip(r, b.neg(delta), delta)),
+    emit=in_double("select({0} < 0.0, inf, select(fabs({1}) <= {0}, 0.5 * {1} * {1}, {0} * (fabs({1}) - 0.5 * {0})))"),
 )
 pseudo_huber = function(
     "pseudo_huber",
     _pseudo_huber_by_delta,
     lambda b, ct, out, delta, r: _flat_where(b, b.equal(delta, 0.0), b.mul(ct, b.div(r, _pseudo_huber_root(b, delta, r)))),
+    emit=in_double(
+        "select({0} < 0.0, inf, select(({0} == 0.0) | ({1} == 0.0), 0.0, {0} * {0} * select(fabs({1} / {0}) < 1.0e18, "
+        "({1} / {0}) * ({1} / {0}) / (1.0 + sqrt(1.0 + ({1} / {0}) * ({1} / {0}))), fabs({1} / {0}))))"
+    ),
 )

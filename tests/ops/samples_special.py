@@ -166,7 +166,8 @@ SAMPLES: dict[str, list[Sample]] = {
 BAD: list[tuple[str, Bad]] = []
 
 # what kernel text calls
-NAMES: dict[str, Any] = {"erf": special.erf, "erfc": special.erfc, "log1p": np.log1p, "hurwitz_zeta": special.zeta, "inf": INF}
+NAMES: dict[str, Any] = {"erf": special.erf, "erfc": special.erfc, "log1p": np.log1p, "hurwitz_zeta": special.zeta, "inf": INF,
+                         "nan": np.nan, "as_float32": np.float32, "as_float64": np.float64}  # fmt: skip
 NAMES |= {f"special_{name}": getattr(special, name) for name in SAMPLES if isinstance(getattr(special, name, None), np.ufunc)}
 
 SLOPES: list[tuple[str, tuple[Any, ...], dict[str, Any], int, Any]] = [

@@ -159,7 +159,7 @@ def test_kernel_text_computes_what_numpy_does(name: str) -> None:
         arrays = np.broadcast_arrays(*sample.operands)
         if not all(x.dtype == arrays[-1].dtype for x in arrays[1:]) or isinstance(sample.operands[0], (int, float)):
             continue
-        text = op.emit if isinstance(op.emit, str) else (op.emit or {}).get(arrays[0].dtype.kind)
+        text = op.emit if isinstance(op.emit, str) else (op.emit or {}).get(arrays[0].dtype.name, (op.emit or {}).get(arrays[0].dtype.kind))
         if text is None:
             continue
         expected = np.ravel(evaluate(op, sample))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
-from irgrad.codegen import formulas, vector, written
+from irgrad.codegen import formulas, polynomial, vector, written
 from irgrad.codegen.llvm.kinds import (
     COMPLEX,
     FLOATS,
@@ -322,6 +322,7 @@ def calls() -> dict[str, Call]:
     found |= {name: partial(_extreme, how) for name, how in formulas.EXTREMES.items()}
     found |= {name: partial(_formula, getattr(formulas, name)) for name in ("shift_left", "shift_right", "floor_divide", "remainder")}
     found |= {name: partial(_function, name) for name in (*written.REAL, *written.REAL_PAIRS)}
+    found |= {f"special_{name}": partial(_function, name) for name in polynomial.SPECIAL}
     found |= {f"lone_{name}": partial(_scalar_function, name) for name in LONE}
     found |= {name: partial(_instruction, name) for name in written.INSTRUCTIONS}
     found |= {name: partial(_class, name) for name in ("isnan", "isinf", "isfinite")}

@@ -327,9 +327,9 @@ class LaneWriter(Writer):
         if not any(map(is_varying, operands)):
             return super().libm(name, *operands)
         type_ = self.of(operands[0])
-        if type_.element is DOUBLE and name in polynomial.WRITTEN and polynomial.is_fast():
+        if polynomial.is_written(name, type_.element is not DOUBLE):
             if not self.is_chain:
-                found: Value = polynomial.WRITTEN[name](self, *[Many(type_, self.many(o)) for o in operands])
+                found: Value = polynomial.written(self, name, [Many(type_, self.many(o)) for o in operands])
                 return found
             return self._called(self._written(name, type_, len(operands)), type_, operands, KEEPS)
         symbol = self.module.vector_function(name, type_.element, len(operands), self.lanes)
@@ -342,11 +342,11 @@ class LaneWriter(Writer):
 
         Elsewhere it stands in the loop: a call is 5 to 10 % of it.
         """
-        symbol = f"irgrad_{name}{self.lanes}"
+        symbol = f"irgrad_{name}{'' if type_.element is DOUBLE else 'f'}{self.lanes}"
         if symbol not in self.module.defined:
             w = LaneWriter(Writer(self.module), self.lanes, self.bits)
             w.begin("0")
-            made = polynomial.WRITTEN[name](w, *[Many(type_, f"%x{k}") for k in range(arity)])
+            made = polynomial.written(w, name, [Many(type_, f"%x{k}") for k in range(arity)])
             given = ", ".join(f"{type_.name} %x{k}" for k in range(arity))
             head = f"define internal {KEEPS}{type_.name} @{symbol}({given}) noinline {PURE}{self.module.width()} {{"
             self.module.defined[symbol] = "\n".join([head, *w.before, *w.lines, f"  ret {type_.name} {made.name}", "}"])

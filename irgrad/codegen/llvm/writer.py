@@ -130,6 +130,9 @@ class Writer:
     def whole(self, bits: int) -> Type:
         return WHOLE[bits]
 
+    def double(self) -> Type:
+        return DOUBLE
+
     def is_constant(self, x: Value) -> bool:
         return x.text[0] != "%"
 
@@ -153,11 +156,27 @@ class Writer:
         """A function of libm, in its vector form, or written out."""
         from irgrad.codegen import polynomial
 
+        type_ = operands[0].type
+        if name in polynomial.SPECIAL:
+            return self.call(self._long(name, type_, len(operands)), type_, operands)
         value = polynomial.written(self, name, operands)
         if value is not None:
             return value
-        type_ = operands[0].type
         return self.call(self.module.function_of_libm(name, type_, len(operands)), type_, operands)
+
+    def _long(self, name: str, type_: Type, arity: int) -> str:
+        """The symbol of a function of the module that has the arithmetic of a long function."""
+        from irgrad.codegen import polynomial
+        from irgrad.codegen.llvm.module import PURE
+
+        symbol = f"irgrad_{name}{'' if type_ is DOUBLE else 'f'}"
+        if symbol not in self.module.defined:
+            w = Writer(self.module)
+            given = [Value(type_, f"%x{k}") for k in range(arity)]
+            made = polynomial.written(w, name, given)
+            head = f"define internal {type_.name} @{symbol}({', '.join(f'{x.type.name} {x.text}' for x in given)}) noinline {PURE} {{"
+            self.module.defined[symbol] = "\n".join([head, *w.lines, f"  ret {type_.name} {made.text}", "}"])
+        return f"@{symbol}"
 
     def scalar_libm(self, name: str, *operands: Value) -> Value:
         """A function of libm, called for each number."""
