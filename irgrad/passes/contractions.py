@@ -2,8 +2,9 @@
 
 Every term is the same product of two numbers, added up by BLAS in place of a loop nest, which has no blocks for the caches. An axis of
 the product is one of the stack (both operands have it, and the result), of the rows, of the columns, or summed (both have it). Where
-one of rows and columns is missing, loops are as fast. The sum of an outer product along one axis is its product with ones, which
-`passes/products.py` orders by cost: a sum, and a number times a vector.
+one of rows and columns is missing, loops are as fast, but for a vector and a matrix that is a product itself: ``(u[:, None] * w *
+v).sum(1)`` is ``outer(u, w) @ v``, which `passes/products.py` orders by cost, and the matrix is not needed. The sum of an outer product
+along one axis is its product with ones.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 
 from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.primitive import REGISTRY
-from irgrad.passes.products import DTYPES
+from irgrad.passes.products import DTYPES, SHARE, best_order, factors_of, is_product, is_turn, lengths, passed, price
+from irgrad.passes.products import WORTH as SAVED
 from irgrad.passes.result import PassResult, has_fuel
 
 WORTH = 2048  # multiplications from which BLAS is worth its call
@@ -34,6 +36,9 @@ def contractions(graph: Graph) -> PassResult:
         elif found is None and _is_outer_sum(graph, node) and has_fuel():
             _times_ones(graph, node)
             result.count("outer product")
+        elif found is None and _is_saved(graph, node) and has_fuel():
+            _times_vector(graph, node)
+            result.count("matrix and vector")
     return result
 
 
@@ -93,6 +98,70 @@ def _is_outer_sum(graph: Graph, node: Node) -> bool:
     rows, columns = terms.aval.shape
     shapes = {(1,) * (2 - operand.aval.ndim) + operand.aval.shape for operand in terms.operands}
     return shapes == {(rows, 1), (1, columns)}
+
+
+def _matrix_and_vector(graph: Graph, node: Node) -> tuple[Node, Node] | None:
+    """The matrix and the vector whose product the sum along one axis of their elementwise product is."""
+    if node.op is None or node.op.name != "reduce_sum" or node.aval.dtype.name not in DTYPES or node.params["axes"] not in ((0,), (1,)):
+        return None
+    terms = _terms(graph, node)
+    if terms is None or terms.aval.ndim != 2 or min(terms.aval.shape) < LEAST:
+        return None
+    rows, columns = terms.aval.shape
+    wanted = ((columns,), (1, columns)) if node.params["axes"] == (1,) else ((rows, 1),)
+    for matrix, vector in (terms.operands, terms.operands[::-1]):
+        if isinstance(matrix, Node) and isinstance(vector, Node) and matrix.aval.shape == terms.aval.shape and vector.aval.shape in wanted:
+            return matrix, vector
+    return None
+
+
+def _is_saved(graph: Graph, node: Node) -> bool:
+    """Does nobody need the matrix, which is a product, when its sums with vectors are products in another order?"""
+    found = _matrix_and_vector(graph, node)
+    if found is None:
+        return False
+    matrix: Node | None = found[0]
+    while matrix is not None and factors_of(matrix) is None:
+        matrix = passed(matrix)
+    if matrix is None or not _is_contracted(graph, matrix):
+        return False
+    along = lengths(matrix)
+    alone = best_order(along)[0] + price(along[0], along[-1], 1)
+    cost = max(best_order((*along, 1))[0], best_order((1, *along))[0])  # the vector may be on either side
+    return cost < SHARE * alone and alone - cost > SAVED
+
+
+def _is_contracted(graph: Graph, matrix: Node) -> bool:
+    """Do only products, and sums that can be products, read a matrix, perhaps through transposes, factors and signs?"""
+    if graph.is_output(matrix):
+        return False
+    for user, _ in graph.users(matrix):
+        if is_product(user):
+            continue
+        if is_turn(user) or passed(user) is matrix:
+            if not _is_contracted(graph, user):
+                return False
+            continue
+        sums = [each for each, _ in graph.users(user)]
+        if graph.is_output(user) or len(sums) != 1 or not any(o is matrix for o in _matrix_and_vector(graph, sums[0]) or ()):
+            return False
+    return True
+
+
+def _times_vector(graph: Graph, node: Node) -> None:
+    """The sum as a product."""
+    found = _matrix_and_vector(graph, node)
+    assert found is not None
+    matrix, vector = found
+    (terms,) = node.operands
+    assert isinstance(terms, Node)
+    axis = node.params["axes"][0]
+    shape = (matrix.aval.shape[axis],)
+    source = vector.operands[0] if vector.op is not None and vector.op.name == "reshape" else None
+    flat = source if isinstance(source, Node) and source.aval.shape == shape else _shaped(graph, node, vector, shape)
+    graph.replace_uses(node, graph.add_from(node, REGISTRY["dot"], (matrix, flat) if axis else (flat, matrix), {}))
+    graph.remove(node)
+    graph.remove(terms)
 
 
 def _times_ones(graph: Graph, node: Node) -> None:

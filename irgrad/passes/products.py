@@ -9,6 +9,7 @@ The order for a chain is the classical dynamic program over its extents; work is
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 from irgrad.ir.graph import Graph, Literal, Node, Operand
@@ -58,6 +59,65 @@ def factor_of(value: Operand) -> tuple[Node, Operand, str] | None:
     return None
 
 
+def factors_of(value: Operand) -> tuple[Node, Node] | None:
+    """The two factors of a matrix that is a product, or an outer product."""
+    if not isinstance(value, Node) or value.op is None or value.aval.ndim != 2:
+        return None
+    x, y = value.operands[:2] if len(value.operands) == 2 else (None, None)
+    if is_product(value):
+        return (x, y) if x.aval.ndim == y.aval.ndim == 2 else None  # type: ignore[return-value, union-attr]
+    if value.op.name != "mul" or value.aval.dtype.name not in DTYPES or is_scalar_form(value) or min(value.aval.shape) < 2:
+        return None
+    rows, columns = value.aval.shape
+    for column, row in ((x, y), (y, x)):
+        if not isinstance(column, Node) or not isinstance(row, Node) or {column.aval.dtype, row.aval.dtype} != {value.aval.dtype}:
+            return None
+        if column.aval.shape == (rows, 1) and row.aval.shape in ((columns,), (1, columns)):
+            return column, row
+    return None
+
+
+def is_outer(value: Operand) -> bool:
+    """Is it an outer product, or the transpose of one?"""
+    while isinstance(value, Node) and is_turn(value):
+        value = value.operands[0]
+    return isinstance(value, Node) and value.op is not None and value.op.name == "mul" and factors_of(value) is not None
+
+
+def lengths(value: Node) -> tuple[int, ...]:
+    """The extents along a product of matrices, with those of outer products among them."""
+    parts = factors_of(value)
+    assert parts is not None
+    found: tuple[int, ...] = (value.aval.shape[0],)
+    for part in parts:
+        found += (1, part.aval.shape[1]) if is_outer(part) else (part.aval.shape[-1] if part.aval.ndim == 2 or part is parts[1] else 1,)
+    return found
+
+
+def is_turn(node: Node) -> bool:
+    """Is it the transpose of a matrix?"""
+    return node.op is not None and node.op.name == "transpose" and node.params["axes"] == (1, 0)
+
+
+def is_negative(node: Node) -> bool:
+    """Does a node change the sign of real numbers, which are a value of the graph?"""
+    return node.op is not None and node.op.name == "neg" and node.aval.dtype.name in REAL and isinstance(node.operands[0], Node)
+
+
+def passed(node: Node) -> Node | None:
+    """What a transpose, a factor or a sign is one of, that a chain goes through."""
+    if is_turn(node) or is_negative(node):
+        source = node.operands[0]
+        return source if isinstance(source, Node) else None
+    found = None if node.op is None or is_scalar_form(node) else factor_of(node)
+    return None if found is None else found[0]
+
+
+def is_moderate(factor: Operand) -> bool:
+    """Is it a number that changes nothing about what is finite?"""
+    return isinstance(factor, Literal) and 1e-6 < abs(float(factor.value)) < 1e6
+
+
 def is_changed(operands: list[Node], first: float, last: float, updates: list[Node], position: dict[int, float]) -> bool:
     """Is memory of the operands changed in place between two places of the program?"""
     roots = {id(root(operand)) for operand in operands}
@@ -97,6 +157,16 @@ def price(rows: int, inner: int, columns: int) -> int:
     return rows * inner * columns + MOVED * (rows * inner + inner * columns + rows * columns)
 
 
+@dataclass(slots=True)
+class _Use:
+    """Who reads a matrix, as which operand, whether turned, and each value on the way with what reads it, but for transposes."""
+
+    user: Node
+    place: int
+    turned: bool
+    way: list[tuple[Node, Node]]
+
+
 class _Chain:
     """The matrices of one product, the order they were written in, and a factor on the way."""
 
@@ -106,6 +176,7 @@ class _Chain:
         self.how = ""
         self.negative = False
         self.cost = 0
+        self.scaled: dict[int, tuple[Node, Operand]] = {}  # vectors that are scaled beforehand: by what, and the node that says how
 
     def add(self, node: Node, turned: bool, as_row: bool = False) -> Tree:
         self.leaves.append((node, turned, as_row))
@@ -124,8 +195,8 @@ class _Products:
         for node in self.graph.nodes():
             self.turn(node)
         for node in self.graph.nodes():
-            if self.matrix(node) is not None and (self.graph.num_users(node) > 1 or self.graph.is_output(node)):
-                self.share(node)
+            if factors_of(node) is not None:
+                self.share(node, self.uses(node))
         for node in reversed(self.graph.nodes()):
             if node in self.graph and (self.graph.is_output(node) or self.graph.num_users(node)):
                 self.rewrite(node)
@@ -157,61 +228,46 @@ class _Products:
 
     # -- chains --
 
-    def matrix(self, value: Operand) -> tuple[Node, Node] | None:
-        """The two factors of a matrix that is a product, or an outer product."""
-        if not isinstance(value, Node) or value.op is None or value.aval.ndim != 2:
-            return None
-        x, y = value.operands[:2] if len(value.operands) == 2 else (None, None)
-        if is_product(value):
-            return (x, y) if x.aval.ndim == y.aval.ndim == 2 else None  # type: ignore[return-value, union-attr]
-        if value.op.name != "mul" or value.aval.dtype.name not in DTYPES or is_scalar_form(value) or min(value.aval.shape) < 2:
-            return None
-        rows, columns = value.aval.shape
-        for column, row in ((x, y), (y, x)):
-            if not isinstance(column, Node) or not isinstance(row, Node) or {column.aval.dtype, row.aval.dtype} != {value.aval.dtype}:
-                return None
-            if column.aval.shape == (rows, 1) and row.aval.shape in ((columns,), (1, columns)):
-                return column, row
-        return None
-
-    def uses(self, node: Node) -> list[tuple[Node, int, bool]]:
-        """Who reads a matrix as it is or turned."""
-        found: list[tuple[Node, int, bool]] = []
+    def uses(self, node: Node, turned: bool = False) -> list[_Use]:
+        """Who reads a matrix as it is or turned, with factors or signs on the way or without."""
+        found: list[_Use] = []
         for user, place in self.graph.users(node):
-            if user.op is not None and user.op.name == "transpose" and user.params["axes"] == (1, 0) and not self.graph.is_output(user):
-                found += [(other, k, True) for other, k in self.graph.users(user)]
+            if self.graph.is_output(user) or passed(user) is not node:
+                found.append(_Use(user, place, turned, [(node, user)]))
+            elif is_turn(user):
+                found += [_Use(u.user, u.place, u.turned, [(node, u.way[0][1]), *u.way[1:]]) for u in self.uses(user, not turned)]
             else:
-                found.append((user, place, False))
+                found += [_Use(u.user, u.place, u.turned, [(node, user), *u.way]) for u in self.uses(user, turned)]
         return found
 
-    def share(self, node: Node) -> None:
+    def share(self, node: Node, uses: list[_Use]) -> None:
         """Decide which users of a product that has several go without it."""
-        parts = self.matrix(node)
-        assert parts is not None
-        rows, columns = node.aval.shape
-        inner = parts[0].aval.shape[1]
-        found: list[tuple[Node, int, int]] = []
+        if len(uses) < 2 and not self.graph.is_output(node):
+            return
+        along = lengths(node)
+        found: list[tuple[_Use, int, int]] = []
         is_all = not self.graph.is_output(node)
-        for user, place, turned in self.uses(node):
+        for use in uses:
+            user, place = use.user, use.place
             if not is_product(user) or place > 1 or user.operands[0] is user.operands[1]:
                 is_all = False
                 continue
             left, right = (o.aval.shape for o in user.operands)
             ends = [left[0] if len(left) == 2 else 1, left[-1], right[1] if len(right) == 2 else 1]
-            own = (columns, inner, rows) if turned else (rows, inner, columns)
-            extents = (*own[:2], *ends[1:]) if place == 0 else (*ends[:2], *own[1:])
-            found.append((user, price(ends[0], ends[1], ends[2]), best_order(extents)[0]))
-        kept = price(rows, inner, columns) + sum(min(alone, cheap) for _, alone, cheap in found)
+            own = along[::-1] if use.turned else along
+            extents = (*own[:-1], *ends[1:]) if place == 0 else (*ends[:2], *own[1:])
+            found.append((use, price(ends[0], ends[1], ends[2]), best_order(extents)[0]))
+        kept = best_order(along)[0] + sum(min(alone, cheap) for _, alone, cheap in found)
         gone = sum(cheap for _, _, cheap in found)
-        for user, alone, cheap in found:
+        for use, alone, cheap in found:
             if (is_all and gone < kept) or cheap < SHARE * alone:
-                self.shared.add((node.index, user.index))
+                self.shared |= {(value.index, reader.index) for value, reader in use.way}
 
     def grow(self, chain: _Chain, value: Operand, user: Node, last: Node, turned: bool = False) -> Tree:
         """Add a factor of a product, for the node `last`, to a chain; its order as written."""
         assert isinstance(value, Node)
         node, views = value, []
-        while node.op is not None and node.op.name == "transpose" and node.params["axes"] == (1, 0):
+        while is_turn(node):
             views.append(node)
             node, turned = node.operands[0], not turned  # type: ignore[assignment]
         alone = not any(self.graph.is_output(view) or self.graph.num_users(view) > 1 for view in views)
@@ -231,7 +287,7 @@ class _Products:
 
     def inner(self, chain: _Chain, node: Node, user: Node, last: Node, turned: bool) -> Tree | None:
         """The order as written of a value that the chain takes in; None for a leaf."""
-        parts = self.matrix(node)
+        parts = factors_of(node)
         if parts is not None:
             chain.cost += price(node.aval.shape[0], parts[0].aval.shape[1], node.aval.shape[1])
             trees = [self.part(chain, part, node, user, last, turned) for part in (reversed(parts) if turned else parts)]
@@ -243,17 +299,34 @@ class _Products:
             chain.cost += MOVED * node.aval.size
             return self.grow(chain, node.operands[0], node, last, turned)
         found = factor_of(node)
-        if found is None or chain.how:
+        if found is None:
             return None
-        scaled, chain.factor, chain.how = found
+        scaled, factor, how = found
+        if chain.how:
+            return self.into_vector(chain, node, scaled, factor, last, turned) if is_moderate(factor) else None
+        chain.factor, chain.how = factor, how
         chain.cost += MOVED * node.aval.size
         return ("scaled", self.grow(chain, scaled, node, last, turned))
+
+    def into_vector(self, chain: _Chain, node: Node, scaled: Node, factor: Operand, last: Node, turned: bool) -> Tree | None:
+        """Scale a vector of a product in place of all of it; None where it has none."""
+        first, cost, negative = len(chain.leaves), chain.cost, chain.negative
+        tree = self.grow(chain, scaled, node, last, turned)
+        for place in range(first, len(chain.leaves)):
+            if place not in chain.scaled and chain.leaves[place][0].aval.size == max(chain.leaves[place][0].aval.shape):
+                chain.scaled[place] = (node, factor)
+                chain.cost += MOVED * node.aval.size
+                return tree
+        del chain.leaves[first:]
+        chain.cost, chain.negative = cost, negative
+        chain.scaled = {place: how for place, how in chain.scaled.items() if place < first}
+        return None
 
     def part(self, chain: _Chain, part: Node, node: Node, user: Node, last: Node, turned: bool) -> Tree:
         """A factor of a product within the chain. What several chains would compute again is none of theirs."""
         if part.aval.ndim == 1:
             return chain.add(part, turned, True)
-        return chain.add(part, turned) if self.is_shared(node, user) else self.grow(chain, part, node, last, turned)
+        return chain.add(part, turned) if self.is_shared(node, user) and not is_outer(part) else self.grow(chain, part, node, last, turned)
 
     # -- rewriting --
 
@@ -263,17 +336,11 @@ class _Products:
         if outer is None:
             return
         dot, how, factor, negative = outer
-        chain = _Chain()
-        chain.factor, chain.how, chain.negative = factor, how, negative
-        trees = [self.grow(chain, operand, dot, node) for operand in dot.operands]
-        chain.cost += price(*_extents(dot))
-        written: Tree = (trees[0], trees[1])
-        if how:
-            written = ("scaled", written)
-        cost, order = best_order(self.extents(chain))
-        gain = chain.cost - cost
-        if gain > WORTH and cost < SHARE * chain.cost and has_fuel():
-            self.make(node, chain, order, written)
+        chain, written = self.chain(dot, node, how, factor, negative)
+        if how and self.is_better(self.chain(dot, dot, "", None, False)[0]) and not self.is_better(chain):
+            return  # the product takes in a factor between its matrices instead, and only one
+        if self.is_better(chain) and has_fuel():
+            self.make(node, chain, best_order(self.extents(chain))[1], written)
             self.result.count("chain")
         elif (how or negative) and self.is_apart(node) and has_fuel():
             chain = _Chain()
@@ -281,6 +348,20 @@ class _Products:
             chain.factor, chain.how, chain.negative = factor, how, negative
             self.make(node, chain, (0, 1), None)
             self.result.count("factor")
+
+    def chain(self, dot: Node, node: Node, how: str, factor: Operand | None, negative: bool) -> tuple[_Chain, Tree]:
+        """The matrices of a product, with factor and sign behind it, and its order as written."""
+        chain = _Chain()
+        chain.factor, chain.how, chain.negative = factor, how, negative
+        trees = [self.grow(chain, operand, dot, node) for operand in dot.operands]
+        chain.cost += price(*_extents(dot))
+        written: Tree = (trees[0], trees[1])
+        return chain, ("scaled", written) if how else written
+
+    def is_better(self, chain: _Chain) -> bool:
+        """Is there an order that costs clearly less than that as written?"""
+        cost, _ = best_order(self.extents(chain))
+        return chain.cost - cost > WORTH and cost < SHARE * chain.cost
 
     def outer(self, node: Node) -> tuple[Node, str, Operand | None, bool] | None:
         """The product at the end of a chain, with factor and sign behind it."""
@@ -325,8 +406,13 @@ class _Products:
         """Put a `product` in the place of a node."""
         graph = self.graph
         operands: list[Operand] = []
-        for leaf in chain.leaves:
-            operands.append(self.leaf(node, *leaf))
+        for place, leaf in enumerate(chain.leaves):
+            made = self.leaf(node, *leaf)
+            if place in chain.scaled:
+                how, factor = chain.scaled[place]
+                assert how.op is not None
+                made = graph.add_from(node, how.op, (made, factor), {})
+            operands.append(made)
         if chain.factor is not None:
             operands.append(chain.factor)
         params = {"order": order, "written": written, "factor": chain.how, "negative": chain.negative}
