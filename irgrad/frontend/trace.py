@@ -36,12 +36,21 @@ class Trace:
     defers = False  # are large values computed later?
     what = ""  # of the trace of a body: the loop that it belongs to
     parent: Trace | None = None  # of the trace of a body: the one around it, if any
+    # what most traces leave as it is: an eager gradient of a number makes a trace at every call
+    open = True
+    inside = False  # within a public function of irgrad: its inner calls are at the caller's site
+    marks = 0  # differentiations in progress
+    near = False  # arguments may share memory, or all of them are to be traced
+    full = False  # all arrays are traced, also where no derivative depends on them
+    needs_full = False  # a full eager trace, closed: would another one have met plain arrays that are written into?
+    suspended = ""  # the loop whose body is being traced: nothing may be written here
+    saving = 0  # reverse-mode differentiations in progress
+    course = 0  # a hash of what has been decided by values of an eager trace
+    raw = False  # derivative rules record: operands are values, not handles
+    substitution: Any = None  # runs copies of the user's functions, in which numpy's names are traced ones
 
     def __init__(self) -> None:
         self.tape: list[Tracer] = []
-        self.open = True
-        self.inside = False  # within a public function of irgrad: its inner calls are at the caller's site
-        self.marks = 0  # differentiations in progress
         self.storages: dict[int, Any] = {}  # memory that was written, by the index of its first handle and of its versions
         self.written_arguments: set[int] = set()
         self.given: list[Any] = []  # the caller's objects behind the inputs that are arguments
@@ -49,15 +58,8 @@ class Trace:
         self.shared: dict[int, int] = {}  # differentiated arguments -> the memory that others are in as well (-1: each by itself)
         self.fixed: set[int] = set()  # views that numpy makes read-only
         self.choices: dict[int, tuple[Any, Any, Any]] = {}  # numbers selected among several types: condition, candidates
-        self.near = False  # arguments may share memory, or all of them are to be traced
-        self.full = False  # all arrays are traced, also where no derivative depends on them
         self.buffers: set[int] = set()  # arrays that an eager trace traces in any case: they may be written into
         self.views: dict[int, bool] = {}  # reshapes of such memory: do they share it?
-        self.suspended = ""  # the loop whose body is being traced: nothing may be written here
-        self.saving = 0  # reverse-mode differentiations in progress
-        self.course = 0  # a hash of what has been decided by values of an eager trace
-        self.raw = False  # derivative rules record: operands are values, not handles
-        self.substitution: Any = None  # runs copies of the user's functions, in which numpy's names are traced ones
 
     def apply(self, op: Primitive, fn: Callable[..., Any], *args: Any) -> Tracer:
         """Record the elementwise `op` on values and literals; `fn` computes the result."""
@@ -146,7 +148,6 @@ class EagerTrace(Trace):
     def __init__(self) -> None:
         super().__init__()
         self.frozen: list[Any] = []  # plain arrays that rules will read
-        self.needs_full = False  # a full trace, closed: would another one have met plain arrays that are written into?
 
     def freeze(self, array: Any) -> None:
         """Let nobody write into a plain operand until the trace ends: the derivative needs the bits that it had."""

@@ -42,7 +42,7 @@ class _Kept:
 
     def __init__(self, arrays: Sequence[Any], first: bool) -> None:
         self.first = first
-        self.complete = first or not arrays or sum([leaf.nbytes for leaf in arrays]) <= _CHEAP
+        self.complete = first or not arrays or (arrays[0].nbytes if len(arrays) == 1 else sum([a.nbytes for a in arrays])) <= _CHEAP
         self.arrays = [(leaf, leaf.tobytes()) for leaf in arrays if leaf.flags.writeable] if self.complete else []
         self.state = np.random.get_state(legacy=False) if first else None
 

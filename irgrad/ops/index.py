@@ -85,7 +85,11 @@ def _slice_update(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, 
 
 
 def _slice_add_in_place(buffer: Any, x: Any, *, start: Axes, count: Axes, step: Axes, drop: Axes, dynamic: int | None = None) -> Any:
-    buffer[region(start, count, step, drop)] += x
+    part = buffer[region(start, count, step, drop)]
+    if type(part) is np.ndarray:
+        np.add(part, x, out=part, casting="same_kind")
+    else:
+        buffer[region(start, count, step, drop)] = part + x
     return buffer
 
 

@@ -135,8 +135,8 @@ def nonzero(b: Builder, x: Any) -> Any:
 
 
 def expand(b: Builder, y: Any, x: Any, axes: Axes) -> Any:
-    """A reduction's result, so that it broadcasts against `x`: with extents of 1 at `axes` unless those lead."""
-    return y if axes == tuple(range(len(axes))) else b.reshape(y, shape=kept(b.shape(x), axes))
+    """A reduction's result, so that it broadcasts against `x`: with extents of 1 at `axes`, which are sorted, unless those lead."""
+    return y if not axes or axes[-1] == len(axes) - 1 else b.reshape(y, shape=kept(b.shape(x), axes))
 
 
 def axis_slice(b: Builder, x: Any, axis: int, start: int, count: int, step: int = 1) -> Any:

@@ -17,6 +17,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -430,6 +431,19 @@ class _ConcreteReverse(_Reverse):
             if self.carried is not None:
                 self.carry(i)
 
+    def visit(self, kind: Any, node: Any, ct: Any, values: Sequence[Any], out: Any) -> None:
+        op: Primitive = node.op
+        rules: Any = op.vjp
+        if type(rules) is not FunctionType or (self.masks and node.index in self.masks):
+            super().visit(kind, node, ct, values, out)
+            return
+        for k in self.wanted(kind, node, values):
+            c = rules(self.b, k, ct, out, *values, **node.params)
+            if c is not None:
+                self.accept(op, rules, node.operands[k].index, values[k], c, None, out, values, node.params)
+        if self.carried is not None:
+            self.carry(node.index)
+
     def carry(self, index: int) -> None:
         assert self.carried is not None
         (target, change), self.carried = self.carried, None
@@ -495,23 +509,32 @@ def fit_concrete(c: Any, value: Any) -> Any:
 
 def sum_to(c: Any, shape: tuple[int, ...]) -> Any:
     """Sum a numpy value over broadcast axes down to `shape`."""
-    c = np.asarray(c)
-    extra = c.ndim - len(shape)
-    if extra < 0 or any(a != n and n != 1 for a, n in zip(c.shape[extra:], shape, strict=True)):
+    if type(c) is not _ndarray:
+        c = np.asarray(c)
+    axes = _summed_axes(c.shape, shape)
+    if axes is None:
         return np.broadcast_to(c, shape)  # a rule may answer with a smaller value, as 0.0 from where
-    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 and c.shape[extra + i] != 1)
-    return np.asarray(c.sum(axis=axes)).reshape(shape)[()]
+    total = np.add.reduce(c, axis=axes)
+    return total if total.shape == shape else total.reshape(shape)
+
+
+@functools.lru_cache(maxsize=4096)
+def _summed_axes(have: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The axes to sum over from a shape to one that broadcasts to it; None where `shape` does not."""
+    extra = len(have) - len(shape)
+    if extra < 0 or any(a != n and n != 1 for a, n in zip(have[extra:], shape, strict=True)):
+        return None
+    return tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 and have[extra + i] != 1)
 
 
 def fit(b: Builder, c: Any, value: Any) -> Any:
     """`c` summed to the shape of `value` and cast to its dtype, through a builder."""
     shape, have = b.shape(value), b.shape(c)
     if have != shape:
-        extra = len(have) - len(shape)
-        if extra < 0 or any(a != n and n != 1 for a, n in zip(have[extra:], shape, strict=True)):
+        axes = _summed_axes(have, shape)
+        if axes is None:
             c = b.broadcast_to(c, shape=shape)
         else:
-            axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 and have[extra + i] != 1)
             if axes:
                 c = b.reduce_sum(c, axes=axes)
             if b.shape(c) != shape:

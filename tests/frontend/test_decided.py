@@ -158,3 +158,81 @@ def test_writes_end_the_shortcut() -> None:
         up[k] += step
         down[k] -= step
         assert slope[k] == pytest.approx((fun(up) - fun(down)) / (2 * step), rel=1e-7)
+
+
+PLAIN = {
+    "outer": lambda x, y: np.outer(x, y),
+    "dot": lambda x, y: np.dot(x, y) * np.dot(y, x),
+    "einsum": lambda x, y: np.einsum("i,j->ij", x, y),
+    "cross": lambda x, y: np.cross(x[:3], y[:3]),
+    "joined": lambda x, y: np.concatenate([x, y, y]),
+    "the same twice": lambda x, y: np.concatenate([y, x, y]) * np.concatenate([x, y, y]),
+    "systems": lambda x, y: np.linalg.solve(A0 * x, y),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_arrays_are_read_at_each_call(name: str) -> None:
+    def total(x: Any, y: Any) -> Any:
+        return np.sum(PLAIN[name](x, y) ** 2 * np.arange(1.0, 2.0)[0])
+
+    gradient, compiled = irgrad.grad(total), irgrad.jit(irgrad.grad(total))
+    forget()
+    gradient(x0, x0 * 0.5)
+    assert kept() > 0
+    for scale in (0.5, -2.0, 3.0):
+        y = x0[::-1] * scale
+        repeated = [gradient(x0, y), gradient(x0, y)]
+        want = compiled(x0, y)
+        forget()
+        fresh = gradient(x0, y)
+        for found in repeated:
+            np.testing.assert_array_equal(found, fresh)
+        np.testing.assert_allclose(fresh, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:the traced function writes into its argument")
+def test_a_plain_array_of_a_kept_call_may_be_written_later() -> None:
+    def total(x: Any, y: Any) -> Any:
+        before = np.sum(np.outer(x, y))
+        y[0] = 10.0
+        return before + np.dot(x, y)
+
+    y = np.array([1.0, 2.0, 3.0, 4.0])
+    for _ in range(3):
+        np.testing.assert_allclose(irgrad.grad(total)(x0, y), 10.0 + np.array([10.0, 2.0, 3.0, 4.0]))
+    np.testing.assert_array_equal(y, [1.0, 2.0, 3.0, 4.0])
+
+
+FEWER = {
+    "cross": lambda x: np.cross(x.reshape(2, 3), x.reshape(2, 3)[::-1] ** 2),
+    "cross, first axis": lambda x: np.cross(x.reshape(3, 2), x.reshape(3, 2)[::-1] ** 2, axis=0),
+    "diag": lambda x: np.diag(x) @ np.diag(x**2) + np.diag(x[1:] ** 2, 1) + np.diag(x[1:] ** 3, -1),
+    "triangles": lambda x: np.triu(np.outer(x, x**2), 1) + np.tril(np.outer(x, x), -1) + np.tril(x),
+    "linspace": lambda x: np.linspace(x[0], x[1] ** 2, 7) + np.linspace(1.0, x[2] ** 2, 7) + np.linspace(x[3] ** 3, 0.0, 7),
+    "repairs": lambda x: np.nan_to_num(x**2 / np.array([1.0, 0.0, 1.0, 1.0, 1.0, 1.0])) + np.nan_to_num(x**3),
+    "picks": lambda x: x[[1, 0, 0]] ** 2 + x[np.array([2, 2, 5])] ** 3 + x[np.arange(6) < 3] ** 2,
+    "rolled": lambda x: np.roll(x, 2) * np.roll(x**2, -1) + np.flipud(x) ** 2 + np.roll(x, 0),
+    "spread": lambda x: np.std(x.reshape(2, 3) ** 2, axis=1) + np.std(x),
+    "degrees": lambda x: np.deg2rad(x**2) + np.degrees(x) + np.fabs(x),
+}
+
+
+@pytest.mark.parametrize("name", FEWER)
+@pytest.mark.filterwarnings("ignore")
+def test_what_eager_traces_record_otherwise_has_the_same_derivatives(name: str) -> None:
+    def total(x: Any) -> Any:
+        made = FEWER[name](x)
+        return np.sum(made * np.cos(np.arange(made.size) + 1.0).reshape(made.shape))
+
+    x = np.array([0.7, 1.3, -0.4, 0.9, 2.1, -1.2])
+    with np.errstate(all="ignore"):
+        value, slope = irgrad.value_and_grad(total)(x)
+        assert value == total(x)
+        compiled = irgrad.jit(irgrad.value_and_grad(total), compile_after=1)(x)
+        assert compiled[0] == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(slope, compiled[1], rtol=1e-11, atol=1e-12)
+        second = [irgrad.grad(lambda y: np.sum(irgrad.grad(total)(y) * np.arange(1.0, 7.0)))(x) for _ in range(2)]
+        want = irgrad.jit(irgrad.grad(lambda y: np.sum(irgrad.grad(total)(y) * np.arange(1.0, 7.0))), compile_after=1)(x)
+        for found in second:
+            np.testing.assert_allclose(found, want, rtol=1e-10, atol=1e-11)

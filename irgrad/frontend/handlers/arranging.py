@@ -37,6 +37,7 @@ from irgrad.frontend.handlers.shaping import along, flattened, size_of, swapaxes
 from irgrad.frontend.storage import follow, is_view, laid_out
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
+from irgrad.ir.aval import dtype_name
 from irgrad.ir.primitive import PART
 
 # ---- order along axes ----
@@ -104,7 +105,8 @@ def roll(trace: Trace, a: Any, shift: Any, axis: Any = None) -> Any:
     if axis is None:
         flat = reshape(trace, x, (size_of(shape),))
         total = sum(int(s) for s in shift) if isinstance(shift, (tuple, list)) else int(shift)
-        return fresh(trace, reshape(trace, _rolled(trace, flat, total, 0), shape))
+        made = _rolled(trace, flat, total, 0)
+        return made if len(shape) == 1 and made is not x else fresh(trace, reshape(trace, made, shape))
     axes = axis if isinstance(axis, (list, tuple)) else (axis,)
     shifts = shift if isinstance(shift, (list, tuple)) else (shift,)
     for s, i in np.broadcast(np.asarray(unwrap(shifts)), np.asarray(axes)):
@@ -238,6 +240,10 @@ def diag(trace: Trace, v: Any, k: Any = 0) -> Any:
     if len(shape) != 1:
         raise ValueError("Input must be 1- or 2-d.")
     n = shape[0] + abs(shift)
+    if not trace.is_graph and shape[0]:  # written at once: a kernel rather selects
+        zeros = call(trace, "zeros", shape=(n * n,), dtype=dtype_name(dtype_of(x)))
+        first = shift if shift >= 0 else -shift * n
+        return reshape(trace, call(trace, "slice_update", zeros, x, start=(first,), count=shape, step=(n + 1,), drop=()), (n, n))
     zero = dtype_of(x).type(0)
     row = call(trace, "pad", x, zero, low=(max(shift, 0),), high=(max(-shift, 0),)) if shift else x
     return apply(trace, "where", np.where, band(trace, n, n, shift, "equal", np.equal), row, zero)

@@ -19,6 +19,7 @@ from irgrad.frontend.handlers.core import (
     cast,
     dtype_of,
     handles,
+    join,
     operand,
     refuse,
     reshape,
@@ -198,7 +199,8 @@ def inner(trace: Trace, a: Any, b: Any, /) -> Any:
 def outer(trace: Trace, a: Any, b: Any, out: Any = None) -> Any:
     refuse("outer", out=out)
     x, y = as_array(trace, a), as_array(trace, b)
-    return multiply(trace, reshape(trace, x, (size_of(shape_of(x)), 1)), reshape(trace, y, (1, size_of(shape_of(y)))))
+    row = (size_of(shape_of(y)),) if not trace.is_graph else (1, size_of(shape_of(y)))
+    return multiply(trace, reshape(trace, x, (size_of(shape_of(x)), 1)), reshape(trace, y, row))
 
 
 @handles(np.linalg.outer)
@@ -263,13 +265,16 @@ def cross(trace: Trace, a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc:
     x, y = as_array(trace, a), as_array(trace, b)
     if not shape_of(x) or not shape_of(y):
         raise ValueError("At least one array has zero dimension")
-    moved = PUBLIC[np.moveaxis]
-    x, y = moved(x, axis_index(axisa, len(shape_of(x))), -1), moved(y, axis_index(axisb, len(shape_of(y))), -1)
+    x, y = _last(trace, x, axis_index(axisa, len(shape_of(x)))), _last(trace, y, axis_index(axisb, len(shape_of(y))))
     sizes = (shape_of(x)[-1], shape_of(y)[-1])
     if not {*sizes} <= {2, 3}:
         raise ValueError("incompatible dimensions for cross product (dimension must be 2 or 3)")
     if sizes != (3, 3):
         warned(np.cross, (1.0,) * sizes[0], (1.0,) * sizes[1])  # an error from numpy 2.5 on
+    if sizes == (3, 3) and not trace.is_graph:
+        (a1, a2), (b1, b2) = _turned(trace, x), _turned(trace, y)
+        made = apply(trace, "sub", np.subtract, multiply(trace, a1, b2), multiply(trace, a2, b1))
+        return made if axisc == -1 else PUBLIC[np.moveaxis](made, -1, axisc)
     xs, ys = _components(trace, x), _components(trace, y)
 
     def minor(i: int, j: int) -> Any:
@@ -279,7 +284,20 @@ def cross(trace: Trace, a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc:
         made = minor(0, 1)
         return made if shape_of(made) else reshape(trace, made, ())
     made = PUBLIC[np.stack]([minor(1, 2), minor(2, 0), minor(0, 1)], axis=-1)
-    return moved(made, -1, axisc)
+    return PUBLIC[np.moveaxis](made, -1, axisc)
+
+
+def _last(trace: Trace, x: Any, axis: int) -> Any:
+    """`x` with one axis as its last."""
+    rest = [i for i in range(len(shape_of(x))) if i != axis]
+    return transpose(trace, x, (*rest, axis))
+
+
+def _turned(trace: Trace, x: Any) -> tuple[Any, Any]:
+    """Three components from the second one on, and from the third one on: fewer operations than with each by itself."""
+    last = len(shape_of(x)) - 1
+    twice = join(trace, [x, x], last)
+    return take_slice(trace, twice, last, 1, 3), take_slice(trace, twice, last, 2, 3)
 
 
 def _components(trace: Trace, x: Any) -> list[Any]:

@@ -22,7 +22,7 @@ from irgrad.frontend.context import current
 from irgrad.frontend.deferral import postpone
 from irgrad.frontend.documented import PLAIN, described
 from irgrad.frontend.graph_trace import GraphTrace
-from irgrad.frontend.handlers.decided import DECIDED, DECISIONS, ONLY_RECORDED, Decisions
+from irgrad.frontend.handlers.decided import DECIDED, DECISIONS, ONLY_RECORDED, PLAIN_TOO, Decisions
 from irgrad.frontend.storage import identity, resolve_tree, write
 from irgrad.frontend.trace import Trace, describe, here
 from irgrad.frontend.tracer import FUNCTIONS, METHODS, Tracer, is_deferred
@@ -171,7 +171,7 @@ def handles(*functions: Any, method: str | None = None, creates: bool = False, b
     def register(impl: Handler) -> Handler:
         for function in functions:
             if function in DECIDED:
-                DECISIONS[impl] = Decisions(function not in ONLY_RECORDED)
+                DECISIONS[impl] = Decisions(function not in ONLY_RECORDED, function in PLAIN_TOO)
             FUNCTIONS[function] = _protocol_entry(function, impl)
             PUBLIC[function] = public = _public_entry(function, impl, creates, buffers)
             if function is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -37,9 +38,12 @@ from irgrad.frontend.handlers.core import (
     unwrap,
     whole,
 )
+from irgrad.frontend.handlers.decided import form_array
 from irgrad.frontend.storage import laid_out
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer, is_deferred
+
+_SMALL = 2048  # entries of masks and numbers that eager traces keep
 
 
 def _wanted(dtype: Any) -> np.dtype[Any] | None:
@@ -287,6 +291,9 @@ def linspace(
     target = found if dtype is None else np.dtype(dtype)
     pieces = count - 1 if endpoint else count
     first, last = cast(trace, first, found), cast(trace, last, found)
+    between_numbers = endpoint and not retstep and not shape_of(first) and not shape_of(last)
+    if not trace.is_graph and between_numbers and 1 < count <= _SMALL and target == found == np.float64:
+        return _between(trace, first, last, count)
     delta = apply(trace, "sub", np.subtract, last, first)
     ndim = len(shape_of(delta))
     places = reshape(trace, iota(trace, count, found), (count,) + (1,) * ndim)
@@ -308,6 +315,28 @@ def linspace(
         made = apply(trace, "floor", np.floor, made)
     made = cast(trace, made, target)
     return (made, step) if retstep else made
+
+
+def _between(trace: Trace, first: Any, last: Any, count: int) -> Any:
+    """numpy's values; the derivatives are shares of both ends."""
+    of_first, of_last = _shares(count)
+    made = np.linspace(unwrap(first), unwrap(last), count)
+    return apply(
+        trace,
+        "add",
+        lambda *_: made,
+        apply(trace, "mul", np.multiply, first, of_first) if type(first) is Tracer else 0.0,
+        apply(trace, "mul", np.multiply, last, of_last) if type(last) is Tracer else 0.0,
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _shares(count: int) -> tuple[Any, Any]:
+    """Of both ends, in what is evenly spaced between them."""
+    last = np.linspace(0.0, 1.0, count)
+    first = 1.0 - last
+    first.flags.writeable = last.flags.writeable = False
+    return first, last
 
 
 @handles(np.logspace, creates=True)
@@ -397,6 +426,11 @@ def band(trace: Trace, n: int, m: int, k: int, name: str, fn: np.ufunc) -> Any:
     return apply(trace, name, fn, apply(trace, "sub", np.subtract, columns, rows), k)
 
 
+@functools.lru_cache(maxsize=256)
+def _small_band(n: int, m: int, k: int, fn: np.ufunc) -> Any:
+    return form_array(fn(np.arange(m) - np.arange(n)[:, None], k))
+
+
 @handles(np.eye, creates=True, buffers=True)
 def eye(
     trace: Trace, N: Any, M: Any = None, k: Any = 0, dtype: Any = float, order: Any = "C", *, device: Any = None, like: Any = None
@@ -426,7 +460,8 @@ def _triangle(function: Callable[..., Any], name: str, fn: np.ufunc, shift: int)
         if len(shape) == 1:
             x = broadcast(trace, x, shape * 2)
             shape = shape * 2
-        mask = band(trace, shape[-2], shape[-1], whole(k) + shift, name, fn)
+        n, m, k = shape[-2], shape[-1], whole(k) + shift
+        mask = band(trace, n, m, k, name, fn) if trace.is_graph or n * m > _SMALL else _small_band(n, m, k, fn)
         return apply(trace, "where", np.where, mask, x, dtype_of(x).type(0))
 
 

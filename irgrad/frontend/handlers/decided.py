@@ -3,7 +3,8 @@
 A handler turns a call into a few recorded operations, and most go by the forms of the traced arguments, their order in memory included,
 and by the other arguments alone: a second call with the same ones records the same operations. `Decisions` keeps these as steps over the
 arguments; a repeated call computes and records them without the handler. Only pure operations on the arguments, on each other and on
-numbers are kept, and only where computing them again gave the very bits, type and strides that the handler's did.
+numbers are kept, and only where computing them again gave the very bits, type and strides that the handler's did. Eager traces keep those
+on plain arrays of floats as well, where the handler does not look into them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Decision(NamedTuple):
 class Decisions:
     """Those of one handler: None for a call that is not to be repeated."""
 
-    def __init__(self, is_eager: bool = True) -> None:
+    def __init__(self, is_eager: bool = True, takes_plain: bool = False) -> None:
+        self.takes_plain = takes_plain
         self.recorded: dict[Any, Decision | None] = {}
         self.eager: dict[Any, Decision | None] | None = {} if is_eager else None  # None: the handler looks at values there
 
@@ -55,11 +57,12 @@ class Decisions:
         key: list[Any] = []
         leaves: list[Any] = []
         floats: list[float] = []
-        if known is None or trace.defers or not _describe(args, key, leaves, floats):
+        plain: list[Any] | None = [] if self.takes_plain and known is self.eager else None
+        if known is None or trace.defers or not _describe(args, key, leaves, floats, plain):
             return impl(trace, *args, **kwargs)
         if kwargs:
             key += kwargs
-            if not _describe(kwargs.values(), key, leaves, floats):
+            if not _describe(kwargs.values(), key, leaves, floats, plain):
                 return impl(trace, *args, **kwargs)
         for leaf in leaves:
             if leaf._trace is not trace:
@@ -68,6 +71,9 @@ class Decisions:
             key.append(leaves[0].index == leaves[1].index)
         elif len(leaves) > 2:
             key += _places([leaf.index for leaf in leaves])
+        if plain:
+            key += _places([id(array) for array in plain])
+            leaves += plain
         if floats:
             if known is self.recorded and _are_searched(trace):
                 return impl(trace, *args, **kwargs)
@@ -78,6 +84,10 @@ class Decisions:
         if decision is None:
             return impl(trace, *args, **kwargs)
         if decision is not self:
+            if plain and trace.marks and not trace.raw and isinstance(trace, EagerTrace):
+                for array in plain:
+                    if array.flags.writeable:
+                        trace.freeze(array)
             try:
                 return _play(trace, decision, leaves)
             except (ValueError, IndexError, TypeError, ArithmeticError):
@@ -101,8 +111,11 @@ def _are_searched(trace: Any) -> bool:
     return trace.finder is not None and bool(trace.finder.searches(trace.sites.top))
 
 
-def _describe(values: Iterable[Any], key: list[Any], leaves: list[Any], floats: list[float]) -> bool:
-    """Extend a key by arguments; False for those that a handler may look into. Collects tracers, and floats, which may be literals."""
+def _describe(values: Iterable[Any], key: list[Any], leaves: list[Any], floats: list[float], plain: list[Any] | None) -> bool:
+    """Extend a key by arguments; False for those that a handler may look into.
+
+    Collects tracers, floats, which may be literals, and plain arrays, where there is a list for them.
+    """
     for value in values:
         kind = type(value)
         if kind is Tracer:
@@ -122,11 +135,14 @@ def _describe(values: Iterable[Any], key: list[Any], leaves: list[Any], floats: 
             key += (kind, value)
         elif kind is list or kind is tuple:
             key += (kind, len(value))
-            if not _describe(value, key, leaves, floats):
+            if not _describe(value, key, leaves, floats, plain):
                 return False
         elif kind is float:  # handlers choose constants by value: zeros
             key += (kind, value.hex())
             floats.append(value)
+        elif kind is _ndarray and plain is not None and value.dtype.kind in "fc":
+            key += (kind, value.shape, value.dtype, value.strides)
+            plain.append(value)
         elif isinstance(value, np.dtype):
             key += (kind, value)
         else:
@@ -160,14 +176,14 @@ def _play(trace: Trace, decision: Decision, leaves: list[Any]) -> Tracer:
 
 def _decision(tape: Sequence[Tracer], leaves: Sequence[Any], made: Any, has_fixed: bool) -> Decision | None:
     """What a call recorded, in terms of its arguments; None where that is not all it did."""
-    result = next((k for k, t in enumerate(tape) if t is made), None)
+    result = next((k for k, t in enumerate(tape) if t is made or _is_alias(made, t)), None)
     if result is None or any(t.op is None or t.op.traits & (GUARD | PART) or not t.op.traits & PURE or t.op.name == "opaque" for t in tape):
         return None
     if has_fixed and tape[result].op.traits & VIEW:  # type: ignore[union-attr]
         return None  # a view that is read-only
     plain = {id(o): o for t in tape for o in t.operands if type(o) is not Tracer}
     constants = [o for o in plain.values() if not any(o is leaf for leaf in leaves)]
-    if any(type(c) is not Static and type(c) not in _NUMBERS for c in constants):
+    if not all(_is_kept(c) for c in constants):
         return None
     known = [*leaves, *constants]
     values = [k.value if type(k) in (Tracer, Static) else k for k in known]
@@ -186,6 +202,28 @@ def _decision(tape: Sequence[Tracer], leaves: Sequence[Any], made: Any, has_fixe
     return Decision(tuple(constants), tuple(steps), result)
 
 
+_FORMS: dict[int, Any] = {}  # by id
+
+
+def form_array(array: Any) -> Any:
+    """A small array that a handler made for arguments of one form, whatever their values: kept with the decision. It becomes read-only."""
+    array.flags.writeable = False
+    if len(_FORMS) < _LIMIT and array.nbytes <= _LIMIT:
+        _FORMS[id(array)] = array
+    return array
+
+
+def _is_kept(constant: Any) -> bool:
+    """Does a constant belong to the form of a call? The handler made it, from the numbers in the key if from any."""
+    if type(constant) is _ndarray:
+        return _FORMS.get(id(constant)) is constant
+    return type(constant) is Static or type(constant) in _NUMBERS or isinstance(constant, np.generic)
+
+
+def _is_alias(made: Any, t: Tracer) -> bool:
+    return type(made) is Tracer and made.index == t.index and made._trace is t._trace and made.form is t.form
+
+
 def _is_same(a: Any, b: Any) -> bool:
     if type(a) is not type(b) or not isinstance(a, (np.ndarray, np.generic)):
         return False
@@ -195,9 +233,11 @@ def _is_same(a: Any, b: Any) -> bool:
 _NAMES = (
     "sum prod mean std var max min dot matmul vdot inner outer tensordot einsum cross kron trace transpose reshape ravel squeeze "
     "expand_dims moveaxis swapaxes concatenate stack vstack hstack column_stack dstack array cumsum cumprod repeat tile roll flip "
-    "diff broadcast_to zeros ones full eye atleast_1d atleast_2d ptp append tril triu "
-    "zeros_like ones_like full_like linalg.solve linalg.inv linalg.det linalg.cholesky"
+    "diff broadcast_to zeros ones full eye atleast_1d atleast_2d ptp append tril triu flipud fliplr rot90 rollaxis diag "
+    "clip zeros_like ones_like full_like linalg.solve linalg.inv linalg.det linalg.cholesky"
 )
+_TAKING_PLAIN = "dot matmul vdot inner outer tensordot einsum cross kron concatenate stack vstack hstack column_stack append linalg.solve"
 DECIDED = frozenset(operator.attrgetter(name)(np) for name in _NAMES.split())  # whose handlers go by forms, whatever the values are
+PLAIN_TOO = frozenset(operator.attrgetter(name)(np) for name in _TAKING_PLAIN.split())  # the values of plain arrays included
 ONLY_RECORDED = frozenset((np.std,))
 DECISIONS: dict[Any, Decisions] = {}  # handler -> its decisions

@@ -17,6 +17,7 @@ from irgrad.frontend.handlers.core import (
     call,
     cast,
     dtype_of,
+    find_tracer,
     form_of,
     handles,
     handles_method,
@@ -278,13 +279,16 @@ def nan_to_num(trace: Trace, x: Any, copy: bool = True, nan: Any = 0.0, posinf: 
 
 
 def _repair(trace: Trace, x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
+    if not trace.is_graph and find_tracer((nan, posinf, neginf)) is None:  # the values are known
+        repaired = np.nan_to_num(unwrap(x), True, nan, posinf, neginf)
+        return apply(trace, "where", lambda *_: repaired, np.isfinite(unwrap(x)), x, repaired)
     info = np.finfo(dtype_of(x))
     high = operand(trace, float(info.max) if posinf is None else posinf)
     low = operand(trace, float(info.min) if neginf is None else neginf)
-    made = apply(trace, "where", np.where, apply(trace, "equal", np.equal, x, -np.inf), low, x)
-    made = apply(trace, "where", np.where, apply(trace, "equal", np.equal, x, np.inf), high, made)
+    made = apply(trace, "where", scalar_where, apply(trace, "greater", np.greater, x, 0), high, low)
+    made = apply(trace, "where", scalar_where, apply(trace, "isnan", np.isnan, x), operand(trace, nan), made)
     made = cast(trace, made, info.dtype)
-    return apply(trace, "where", scalar_where, apply(trace, "isnan", np.isnan, x), operand(trace, nan), made)
+    return apply(trace, "where", scalar_where, apply(trace, "isfinite", np.isfinite, x), x, made)  # one mask: 0 times inf passes none
 
 
 @handles(np.sinc)

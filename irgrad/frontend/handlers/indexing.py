@@ -44,6 +44,7 @@ _SLICE = REGISTRY["slice"]
 _LIMIT = 4096
 _USER = 2  # frames from `GraphTrace.locate` to the user's
 BASIC = (int, slice, type(None), EllipsisType)
+_ARRAYS = (np.ndarray, Tracer, list)
 
 # ---- reading ----
 
@@ -236,6 +237,12 @@ def basic_plan(shape: Shape, items: list[Any]) -> Plan:
 
 
 def _general(trace: Trace, x: Tracer, index: Any) -> Any:
+    if type(index) in _ARRAYS and x.shape:  # one array on the first axis, or one mask of it
+        item = item_of(trace, index)
+        if type(item) is not bool and len(shape_of(item)) == 1:
+            _check_mask(item, x.shape[:1], 0)
+            return call(trace, "gather", x, _positions(trace, item))
+        index = item
     items = [item_of(trace, item) for item in (index if type(index) is tuple else (index,))]
     x, items = without_bools(trace, x, expand(tuple(items), len(x.shape)))
     if all(type(item) in BASIC for item in items):

@@ -32,6 +32,7 @@ from irgrad.frontend.handlers.core import (
     transpose,
     unwrap,
 )
+from irgrad.frontend.handlers.decided import DECISIONS
 from irgrad.frontend.trace import Trace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import real_dtype
@@ -272,9 +273,10 @@ def std(
 ) -> Any:
     x = operand(trace, a)
     narrow = dtype is None and dtype_of(x) == np.float16
-    made = var(
-        trace, x, axis, np.float32 if narrow else dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction
-    )  # fmt: skip
+    given = {"keepdims": keepdims, "where": where, "mean": mean, "correction": correction}
+    options = {name: value for name, value in given.items() if value is not NO_VALUE}
+    args = (x, axis, np.float32 if narrow else dtype, out, ddof)
+    made = var(trace, *args, **options) if trace.storages else DECISIONS[var].run(trace, var, args, options)
     if dtype_of(made).kind == "f" and (trace.is_graph or not np.all(np.greater(unwrap(made), 0))):  # slope 0 where everything is equal
         positive = apply(trace, "greater", np.greater, made, 0)
         made = apply(trace, "where", scalar_where, positive, apply(trace, "sqrt", np.sqrt, made), made)

@@ -6,6 +6,7 @@ A literal exponent chooses the algorithm: 2 is `square`, another whole number up
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -259,9 +260,14 @@ def composes(ufunc: np.ufunc) -> Callable[[Callable[..., Any]], Callable[..., An
 
 def in_loop(trace: Trace, ufunc: np.ufunc, *operands: Any) -> list[Any]:
     """The operands in the dtypes of numpy's own loop, so that a composition has numpy's result dtype."""
-    weak = tuple([_weak_type(weak_of(x)) for x in operands])
-    loop = ufunc.resolve_dtypes((*weak, *(None,) * ufunc.nout))
-    return [cast(trace, x, dtype) for x, dtype in zip(operands, loop[: ufunc.nin], strict=True)]
+    loop = _loop_of(ufunc, tuple([_weak_type(weak_of(x)) for x in operands]))
+    return [cast(trace, x, dtype) for x, dtype in zip(operands, loop, strict=True)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _loop_of(ufunc: np.ufunc, weak: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The dtypes that numpy converts operands to."""
+    return ufunc.resolve_dtypes((*weak, *(None,) * ufunc.nout))[: ufunc.nin]
 
 
 def _weak_type(key: Any) -> Any:
