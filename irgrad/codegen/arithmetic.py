@@ -91,6 +91,17 @@ def _lone(name: str) -> Any:
     return unary
 
 
+@intrinsic
+def power_below(typing_context: Any, x: Any, exponent: Any, above: Any) -> Any:
+    """x**exponent from x**(exponent + 1)."""
+    real = types.float32 if all(o == types.float32 for o in (x, exponent, above)) else types.float64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return formulas.power_below(Writer(builder), *args)
+
+    return real(real, real, real), codegen
+
+
 def _libm_signature(name: str, operands: tuple[Any, ...], lone: bool = False) -> Any:
     real = types.float32 if all(o == types.float32 for o in operands) else types.float64
 
@@ -272,7 +283,7 @@ def names() -> dict[str, Any]:
     """The names of this module that kernel source may use."""
     found: dict[str, Any] = {
         "sign": sign, "signbit": signbit, "isnan": math.isnan, "isinf": math.isinf, "isfinite": math.isfinite,
-        "square": square, "real": real, "imag": imag, "conj": conj, "complex_of": complex_of,
+        "square": square, "power_below": power_below, "real": real, "imag": imag, "conj": conj, "complex_of": complex_of,
         "divide_complex": _of_complex(formulas.divide_complex, 2, False),
         "reciprocal_complex": _of_complex(formulas.reciprocal_complex, 1, False),
         "c_sign": _of_complex(formulas.sign_complex, 1, True), "math": math, "inf": math.inf, "nan": math.nan,

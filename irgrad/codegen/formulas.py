@@ -50,6 +50,22 @@ def sign(w: Any, kind: str, x: Any) -> Any:
     return signed if kind == SIGNED else w.select(w.fcmp_unordered("uno", x, x), x, signed)
 
 
+def has_digits(w: Any, x: Any) -> Any:
+    """Is a float neither zero, subnormal, infinite nor nan?"""
+    size, least = w.intrinsic("fabs", x), 2.0 ** (-126 if str(getattr(x.type, "element", x.type)) == "float" else -1022)
+    return w.and_(w.fcmp_ordered(">=", size, x.type(least)), w.fcmp_ordered("<", size, x.type(math.inf)))
+
+
+def quotient_power(w: Any, x: Any, exponent: Any, above: Any) -> Any:
+    """x**exponent, where `above` is x**(exponent + 1) and `has_digits`, or the exponent is 0."""
+    return w.select(w.fcmp_ordered("==", exponent, x.type(0.0)), x.type(1.0), w.fdiv(above, x))
+
+
+def power_below(w: Any, x: Any, exponent: Any, above: Any) -> Any:
+    """x**exponent, where `above` is x**(exponent + 1), or the exponent is 0."""
+    return w.select(has_digits(w, above), quotient_power(w, x, exponent, above), w.libm("pow", x, exponent))
+
+
 # ---- division and shifts ----
 
 

@@ -183,6 +183,7 @@ def names() -> dict[str, Any]:
     for name in LONE:
         found["lone_" + name] = found[name]
     found.update({f"special_{name}": _special(name) for name in polynomial.SPECIAL})
+    found["power_below"] = lambda x, exponent, above: np.power(x, exponent)
     found["c_pow"] = lambda z, w, one: np.power(z, w)
     found.update({"library_pow": np.power, "zeta": _hurwitz_zeta})
     for name in (

@@ -14,14 +14,16 @@ from irgrad.ops import (
     matrix_functions,
     norms,
     opaque,
+    powers,
     products,
     reduce,
     shape,
+    shares,
     solves,
 )
 
 __all__ = [
     "compare", "control", "convolve", "create", "decompositions", "elementwise",
     "fft", "index", "least_squares", "linalg", "matrix_functions", "norms",
-    "opaque", "products", "reduce", "shape", "solves",
+    "opaque", "powers", "products", "reduce", "shape", "shares", "solves",
 ]  # fmt: skip

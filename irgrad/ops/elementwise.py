@@ -415,30 +415,6 @@ arctan2 = holomorphic(
     lambda b, ct, out, x, y: b.neg(_across(b, ct, x, y, x)),
     emit="atan2({0}, {1})",
 )
-
-
-def _share(b: Builder, x: Any, out: Any) -> Any:
-    """The logarithm of the weight of `x`: x - out, 0 where `x` is inf, and -inf (no weight) where everything is -inf."""
-    infinite = b.isinf(out)
-    return b.where(infinite, b.where(b.equal(x, math.inf), 0.0, -math.inf), b.sub(x, out))
-
-
-logaddexp = holomorphic(
-    "logaddexp",
-    np.logaddexp,
-    lambda b, ct, out, x, y: b.mul(ct, b.exp(_share(b, x, out))),
-    lambda b, ct, out, x, y: b.mul(ct, b.exp(_share(b, y, out))),
-    emit=f"select({{0}} == {{1}}, {{0}} + {LN2!r}, maximum({{0}}, {{1}}) + log1p(exp(-fabs({{0}} - {{1}}))))",
-    traits=COMMUTATIVE,
-)
-logaddexp2 = holomorphic(
-    "logaddexp2",
-    np.logaddexp2,
-    lambda b, ct, out, x, y: b.mul(ct, b.exp2(_share(b, x, out))),
-    lambda b, ct, out, x, y: b.mul(ct, b.exp2(_share(b, y, out))),
-    emit=f"select({{0}} == {{1}}, {{0}} + 1.0, maximum({{0}}, {{1}}) + {1 / LN2!r} * log1p(exp2(-fabs({{0}} - {{1}}))))",
-    traits=COMMUTATIVE,
-)
 copysign = holomorphic(
     "copysign",
     np.copysign,

@@ -320,14 +320,14 @@ def _expn_rule(b: Builder, ct: Any, out: Any, n: Any, x: Any) -> Any:
     return b.neg(b.mul(ct, b.where(first, lowest, b.expn(b.where(first, 1, b.sub(n, 1)), x))))
 
 
-def exprel_slope(b: Builder, x: Any) -> Any:
-    """(exp(x) - exprel(x)) / x; near 0, where that cancels, the series of sum (k+1) x**k / (k+2)!."""
+def exprel_slope(b: Builder, x: Any, out: Any) -> Any:
+    """(exp(x) - out) / x, where `out` is exprel(x); near 0, where that cancels, the series of sum (k+1) x**k / (k+2)!."""
     small = b.less(b.abs(x), 0.5)
     near, far = b.where(small, x, 0.0), b.where(small, 1.0, x)
     series: Any = 0.0
     for k in reversed(range(14)):
         series = b.add(b.mul(series, near), (k + 1) / math.factorial(k + 2))
-    return b.where(small, series, b.div(b.sub(b.exp(far), b.exprel(far)), far))
+    return b.where(small, series, b.div(b.sub(b.exp(far), out), far))
 
 
 expi = function("expi", lambda b, ct, out, x: b.mul(ct, b.div(b.exp(x), x)))
@@ -335,14 +335,18 @@ exp1 = function("exp1", lambda b, ct, out, x: b.neg(b.mul(ct, b.div(b.exp(b.neg(
 expn = function("expn", no_rule("expn", 0, "the order is a whole number"), _expn_rule)
 exprel = function(
     "exprel",
-    lambda b, ct, out, x: b.mul(ct, exprel_slope(b, x)),
+    lambda b, ct, out, x: b.mul(ct, exprel_slope(b, x, out)),
     emit=in_double("select(fabs({0}) < 1.0e-16, 1.0, select({0} > 717.0, inf, expm1({0}) / {0}))"),
 )
 exp10 = function("exp10", lambda b, ct, out, x: b.mul(ct, b.mul(LN10, out)), emit=real("pow(10.0, {0})"))
 
-# ---- logistic functions; the tails have full relative accuracy ----
+# ---- logistic functions; the tails have full relative accuracy. Text for x and for -x has one exponential and one quotient ----
 
-expit = function("expit", lambda b, ct, out, x: b.mul(ct, b.mul(out, b.expit(b.neg(x)))), emit=real("1.0 / (1.0 + exp(-{0}))"))
+expit = function(
+    "expit",
+    lambda b, ct, out, x: b.mul(ct, b.mul(out, b.expit(b.neg(x)))),
+    emit=real("select({0} < 0.0, exp(-fabs({0})), 1.0) * (1.0 / (1.0 + exp(-fabs({0}))))"),
+)
 log_expit = function(
     "log_expit", lambda b, ct, out, x: b.mul(ct, b.expit(b.neg(x))), emit=real("minimum({0}, 0.0) - log1p(exp(-fabs({0})))")
 )

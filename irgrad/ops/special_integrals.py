@@ -170,7 +170,8 @@ lambert = primitive(  # the result is complex: its loop has no kernel text
 def _boxcox_by_lambda(log: str) -> Rule:
     def rule(b: Builder, ct: Any, out: Any, x: Any, lam: Any) -> Any:
         size = getattr(b, log)(x)
-        return b.mul(ct, b.mul(b.mul(size, size), exprel_slope(b, b.mul(lam, size))))
+        at = b.mul(lam, size)
+        return b.mul(ct, b.mul(b.mul(size, size), exprel_slope(b, at, b.exprel(at))))
 
     return rule
 

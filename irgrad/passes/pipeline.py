@@ -12,6 +12,7 @@ from irgrad.ir.graph import Graph
 from irgrad.passes.contractions import contractions
 from irgrad.passes.cse import cse
 from irgrad.passes.dce import dce
+from irgrad.passes.powers import powers
 from irgrad.passes.products import products
 from irgrad.passes.result import PassResult
 from irgrad.passes.simplify import simplify
@@ -24,6 +25,7 @@ PIPELINE: tuple[Pass, ...] = (
     simplify,  # the ones and negations of derivative rules hide equal expressions from cse
     cse,
     simplify,  # merged values make new neighbours
+    powers,  # by what is left, the neighbour is computed in any case
     dce,  # operands that rewriting left behind
     spectra,  # before products look for sums and factors
     contractions,  # by what is left, who else reads a product is known

@@ -182,6 +182,12 @@ SAMPLES: dict[str, list[Sample]] = {
     "hypot": binary((0.3, 1.5), (0.3, 1.5), "fd", extra=((ZEROS, ZEROS),)),
     "logaddexp": binary(dtypes="fd", extra=((np.array([-INF, 800.0]), np.array([1.0, 800.0])),)),
     "logaddexp2": binary(dtypes="fd"),
+    "power_below": [
+        Sample((x, y, x ** (y + 1.0)))
+        for x, y in ((draw((3, 4), 0.5, 2.0), draw((4,), -1.5, 1.5)), (draw((3,), 0.5, 2.0), 0.75), (np.float64(0.5), np.float64(-2.5)))
+    ],
+    "first_share": binary(dtypes="fd", extra=((np.array([-INF, 800.0, INF]), np.array([1.0, 800.0, 1.0])),)),
+    "second_share": binary(dtypes="fd", extra=((np.array([-INF, 800.0, INF]), np.array([1.0, 800.0, 1.0])),)),
     "maximum": binary((0.5, 0.7), (0.71, 0.74), "fdFD", extra=CHOICE_EDGES),
     "minimum": binary((0.5, 0.7), (0.71, 0.74), "fdFD", extra=CHOICE_EDGES),
     "fmax": binary((0.5, 0.7), (0.71, 0.74), "fd", extra=CHOICE_EDGES),

@@ -167,7 +167,8 @@ BAD: list[tuple[str, Bad]] = []
 
 # what kernel text calls
 NAMES: dict[str, Any] = {"erf": special.erf, "erfc": special.erfc, "log1p": np.log1p, "hurwitz_zeta": special.zeta, "inf": INF,
-                         "nan": np.nan, "as_float32": np.float32, "as_float64": np.float64}  # fmt: skip
+                         "nan": np.nan, "as_float32": np.float32, "as_float64": np.float64,
+                         "power_below": lambda x, exponent, above: np.power(x, exponent)}  # fmt: skip
 NAMES |= {f"special_{name}": getattr(special, name) for name in SAMPLES if isinstance(getattr(special, name, None), np.ufunc)}
 
 SLOPES: list[tuple[str, tuple[Any, ...], dict[str, Any], int, Any]] = [

@@ -217,6 +217,11 @@ def _function(name: str, w: Writer, *operands: Number) -> Number:
     return Number(kind, w.libm(name, *values))
 
 
+def _power_below(w: Writer, *operands: Number) -> Number:
+    kind, values = _reals(w, operands)
+    return Number(kind, w.power_below(*values))
+
+
 def _scalar_function(name: str, w: Writer, *operands: Number) -> Number:
     kind, values = _reals(w, operands)
     return Number(kind, w.scalar_libm(name, *values))
@@ -310,7 +315,7 @@ def calls() -> dict[str, Call]:
         "size": _size, "put": _put, "half_at": _half_at, "byte_at": _byte_at, "stack": _stack, "load": _load,
         "store": _store, "call_kernel": _call_kernel, "call_blas": _call_blas, "select": _select, "add_any_order": _add_any_order,
         "line": _line, "stream": _stream, "fence": _fence, "count_ones": _count_ones, "sign": _sign, "signbit": _signbit,
-        "square": _square, "real": _real, "imag": _imag, "conj": _conj,
+        "square": _square, "power_below": _power_below, "real": _real, "imag": _imag, "conj": _conj,
         "complex_of": _complex_of, "complex": _complex_of, "abs": _abs, "int": partial(_as, "int64"), "float": partial(_as, "float64"),
         "max": partial(_most, ">"), "min": partial(_most, "<"),
         "divide_complex": partial(_of_complex, formulas.divide_complex, False),

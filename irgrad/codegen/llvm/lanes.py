@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from irgrad.codegen import polynomial
+from irgrad.codegen import formulas, polynomial
 from irgrad.codegen.llvm.kinds import Number, Unsupported
 from irgrad.codegen.llvm.module import PURE
 from irgrad.codegen.llvm.writer import DOUBLE, I1, I32, I64, POINTER, RELATIONS, Type, Value, Writer, pair_of
@@ -152,12 +152,13 @@ class LaneWriter(Writer):
         self._same: dict[str, Value] = {}
         self._known: dict[str, Value] = {}
         self._loads: dict[str, tuple[str, Value]] = {}
+        self._negated: dict[str, Value] = {}  # what a vector is the negative of
         self.turn = Value(I64, "0")
         self.mask = ""
 
     def begin(self, first: str, mask: str = "") -> None:
         """Write the next copy of the body, of all lanes or of those in a mask."""
-        self.lines, self.stored, self._known, self._loads = [], [], {}, {}
+        self.lines, self.stored, self._known, self._loads, self._negated = [], [], {}, {}, {}
         self.turn, self.mask = Value(I64, first), mask
 
     # -- what is written where --
@@ -297,7 +298,11 @@ class LaneWriter(Writer):
         return self.each(f"select {chosen}, {type_.name} {self.many(a)}, {type_.name} {self.many(b)}", type_)
 
     def fneg(self, x: Value) -> Value:
-        return self.each(f"fneg {self.of(x).name} {self.many(x)}", self.of(x)) if is_varying(x) else super().fneg(x)
+        if not is_varying(x):
+            return super().fneg(x)
+        made = self.each(f"fneg {self.of(x).name} {self.many(x)}", self.of(x))
+        self._negated[made.name] = x
+        return made
 
     def not_(self, x: Value) -> Value:
         element = self.of(x).element
@@ -313,6 +318,8 @@ class LaneWriter(Writer):
     def intrinsic(self, name: str, *operands: Value) -> Value:
         if not any(map(is_varying, operands)):
             return super().intrinsic(name, *operands)
+        if name == "fabs":  # of x and of -x it is one value
+            operands = (self._negated.get(operands[0].name, operands[0]),)  # type: ignore[attr-defined]
         if name not in INTRINSICS:
             raise Unsupported(f"{name} of vectors")
         type_ = self.of(operands[0])
@@ -351,6 +358,28 @@ class LaneWriter(Writer):
             head = f"define internal {KEEPS}{type_.name} @{symbol}({given}) noinline {PURE}{self.module.width()} {{"
             self.module.defined[symbol] = "\n".join([head, *w.before, *w.lines, f"  ret {type_.name} {made.name}", "}"])
         return f"@{symbol}"
+
+    def power_below(self, x: Value, exponent: Value, above: Value) -> Value:
+        """By a function of the module that calls pow for vectors of which an element has no quotient."""
+        operands = (x, exponent, above)
+        if not any(map(is_varying, operands)):
+            return super().power_below(*operands)
+        type_ = self.of(above)
+        power = self.module.vector_function("pow", type_.element, 2, self.lanes)
+        if not power:
+            raise Unsupported("pow of vectors")
+        symbol = f"irgrad_power_below{'' if type_.element is DOUBLE else 'f'}{self.lanes}"
+        if symbol not in self.module.defined:
+            w = LaneWriter(Writer(self.module), self.lanes, self.bits)
+            w.begin("0")
+            given = [Many(type_, f"%x{k}") for k in range(3)]
+            good = formulas.has_digits(w, given[2])
+            made = formulas.quotient_power(w, *given)
+            head = f"define internal {KEEPS}{type_.name} @{symbol}({', '.join(f'{type_.name} {o.name}' for o in given)}) noinline {PURE}"
+            self.module.define_guarded(
+                symbol, head, [*w.before, *w.lines], made.name, good.name, self.lanes, type_.name, (power, "%x0", "%x1")
+            )
+        return self._called(f"@{symbol}", type_, operands, KEEPS)
 
     def scalar_libm(self, name: str, *operands: Value) -> Value:
         if any(map(is_varying, operands)):

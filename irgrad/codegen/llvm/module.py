@@ -74,6 +74,21 @@ class Module:
         self.declare(symbol, f"{type_.name} {symbol}({', '.join([type_.name] * arity)})", PURE)
         return symbol
 
+    def define_guarded(
+        self, symbol: str, head: str, lines: list[str], made: str, good: str, lanes: int, type_: str, call: tuple[str, str, str]
+    ) -> None:
+        """A function of vectors that answers `made`, but where a lane is not `good` what a call gives there."""
+        masks = f"<{lanes} x i1>"
+        every = f"@llvm.vector.reduce.and.v{lanes}i1"
+        self.declare(every, f"i1 {every}({masks})")
+        rest = f"call {type_} {call[0]}({type_} {call[1]}, {type_} {call[2]})"
+        self.defined[symbol] = "\n".join([
+            f"{head}{self.width()} {{", *lines, f"  %all = call i1 {every}({masks} {good})", "  br i1 %all, label %done, label %rest",
+            "rest:",
+            f"  %p = {rest}", f"  %o = select {masks} {good}, {type_} {made}, {type_} %p", f"  ret {type_} %o",
+            "done:", f"  ret {type_} {made}", "}",
+        ])  # fmt: skip
+
     # -- memory past the caches --
 
     def stream(self, width: int) -> str:

@@ -178,6 +178,12 @@ class Writer:
             self.module.defined[symbol] = "\n".join([head, *w.lines, f"  ret {type_.name} {made.text}", "}"])
         return f"@{symbol}"
 
+    def power_below(self, x: Value, exponent: Value, above: Value) -> Value:
+        from irgrad.codegen import formulas
+
+        made: Value = formulas.power_below(self, x, exponent, above)
+        return made
+
     def scalar_libm(self, name: str, *operands: Value) -> Value:
         """A function of libm, called for each number."""
         type_ = operands[0].type
