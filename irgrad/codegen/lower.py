@@ -44,6 +44,9 @@ class _Lowering:
         self.buffers: list[int] = []
         self.work: int | None = None  # the buffer that rows use one after the other as work space
         self.changed: set[int] = set()
+        self.missing: dict[int, set[int]] = {}  # parts that no kernel has written so far, by the whole that has their memory
+        for node in (node for cluster in plan.clusters if plan.parts for node in cluster.nodes if node.index in plan.parts):
+            self.missing.setdefault(plan.views[node.index].root.index, set()).add(node.index)
 
     def run(self) -> Lowered:
         rows: list[Row | HostRow] = []
@@ -117,21 +120,29 @@ class _Lowering:
         terms = tuple((k, tuple(s * size for s in strides)) for k, strides in view.terms)
         return Ref(self.home(view.root), view.offset * size, terms)
 
-    def check_read(self, view: View) -> None:
+    def wrote(self, node: Node) -> None:
+        """A kernel has written a value."""
+        if node.index in self.plan.parts:
+            self.missing[self.plan.views[node.index].root.index].discard(node.index)
+
+    def check_read(self, operand: Node, view: View) -> None:
         """Raise InternalError for memory that no kernel so far writes: clusters, or nodes of one, in a wrong order."""
-        if view.root.index not in self.homes:
+        missing = self.missing.get(view.root.index, ())
+        if view.root.index not in self.homes or (missing and (operand.index in missing or operand.index not in self.plan.parts)):
             raise InternalError(f"a kernel of {self.graph.name} reads {view.root} from memory before it is there")
 
     def check_operands(self, node: Node) -> None:
+        """Check what a row of one operation reads."""
         for operand in node.operands:
             if isinstance(operand, Node):
-                self.check_read(self.view(operand))
+                self.check_read(operand, self.view(operand))
+        self.wrote(node)
 
     def export(self, output: Operand) -> Export:
         if isinstance(output, Literal):
             return Export(None, (), output.aval.dtype.type(output.value))
         view = self.view(output)
-        self.check_read(view)
+        self.check_read(output, view)
         return Export(self.ref(view), view.strides)
 
     def host_row(self, node: Node) -> HostRow:
@@ -250,7 +261,7 @@ class _Writer:
 
     def load_all(self, operand: Node) -> Names:
         view = self.lowering.view(operand)
-        self.lowering.check_read(view)
+        self.lowering.check_read(operand, view)
         pointer = self.root_pointer(view, operand.aval.dtype)
         made = np.empty(operand.aval.shape, object)
         for index in np.ndindex(*operand.aval.shape):
@@ -275,6 +286,7 @@ class _Writer:
             self.store_all(node, made)
 
     def store_all(self, node: Node, made: Names) -> None:
+        self.lowering.wrote(node)
         view = self.lowering.view(node)
         pointer = self.root_pointer(view, node.aval.dtype)
         for index in np.ndindex(*node.aval.shape):
@@ -486,6 +498,7 @@ class _Writer:
         self.inside[node.index] = name
         at = len(nest.stages) - 1
         if self.cluster.stage[node.index] == at and (node.index in self.plan.stored or node.index in self.cluster.row_buffers):
+            self.lowering.wrote(node)
             number = self.access(nest, self.lowering.view(node), node.aval.dtype)
             nest.body.append(f"store({nest.accesses[number].pointer}, @{number}@, {name})")
 
@@ -507,7 +520,7 @@ class _Writer:
         if value is not None:
             return str(value.reshape(-1)[0])
         view = self.lowering.view(operand)
-        self.lowering.check_read(view)
+        self.lowering.check_read(operand, view)
         shape = operand.aval.shape
         if operand.aval.size == 1:
             return str(self.names(operand, dtype).reshape(-1)[0])
@@ -552,6 +565,7 @@ class _Writer:
         name = f"a{nest.num_reductions}"
         out = None
         if node.aval.size != 1 and node.index in self.plan.stored:
+            self.lowering.wrote(node)
             out = nest.access(self.pointer(self.lowering.view(node), node.aval.dtype), staged.strides_of_total(node, len(nest.space)))
         nest.reductions.append(Reduction(name, kind, dtype_name(node.aval.dtype), initial, value, combine, out))
         if not nest.panel:  # where the total of a column is in memory

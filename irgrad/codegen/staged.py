@@ -65,6 +65,7 @@ def once_a_row(writer: _Writer, nest: Nest, node: Node) -> None:
     if not nest.panel:
         writer.by_row.add(node.index)
     if node.index in writer.plan.stored and node.aval.size != 1:
+        writer.lowering.wrote(node)
         number = row_access(writer, nest, node, writer.lowering.view(node), node)
         nest.stages[-1].row.append(f"store({nest.accesses[number].pointer}, @{number}@, {name})")
 
@@ -80,7 +81,7 @@ def row_operand(writer: _Writer, nest: Nest, node: Node, operand: Operand, dtype
     if operand.aval.size == 1:
         return str(writer.names(operand, dtype).reshape(-1)[0])
     view = writer.lowering.view(operand)
-    writer.lowering.check_read(view)
+    writer.lowering.check_read(operand, view)
     number = row_access(writer, nest, node, view, operand)
     name = writer.fresh()
     nest.stages[-1].row.append(f"{name} = load({nest.accesses[number].pointer}, @{number}@)")

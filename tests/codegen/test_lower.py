@@ -223,3 +223,23 @@ def test_memory_that_is_read_before_it_is_written_is_an_error() -> None:
         made.clusters[:] = [made.clusters[k] for k in order]
         with pytest.raises(InternalError, match="from memory before it is there"):
             lower(made)
+
+
+def test_a_whole_that_is_read_before_all_its_parts_are_written_is_an_error() -> None:
+    text = """
+    graph f(x: f64[40,30], y: f64[30,20]) -> (f64[70,20])
+    primal
+      %0: f64[30,20] = tanh %y
+      %1: f64[40,20] = dot %x %y
+      %2: f64[70,20] = concatenate[axis=0] %0 %1
+      %3: f64[70,20] = exp %2
+    return %3
+    """
+    made = planned(text)
+    assert len(made.parts) == 2
+    assert len(lower(made).rows) == 3
+    for k in (0, 1):
+        made = planned(text)
+        made.clusters.append(made.clusters.pop(k))
+        with pytest.raises(InternalError, match="from memory before it is there"):
+            lower(made)
