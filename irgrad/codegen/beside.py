@@ -27,9 +27,10 @@ PART_OF = f"""def kernel(p, n):
 """
 
 
-def written(cluster: Cluster, plan: Plan, homes: Mapping[int, Home]) -> set[Home]:
-    """The homes of what the rows of a cluster write, but for memory that is theirs alone."""
-    roots = [plan.views[node.index].root if node.index in plan.parts else node for node in cluster.nodes]
+def written(clusters: Sequence[Cluster], plan: Plan, homes: Mapping[int, Home]) -> set[Home]:
+    """The homes of what the rows of clusters write, but for memory that is theirs alone."""
+    nodes = [node for cluster in clusters for node in cluster.nodes]
+    roots = [plan.views[node.index].root if node.index in plan.parts else node for node in nodes]
     return {homes[root.index] for root in roots if root.index in homes}
 
 
@@ -78,7 +79,7 @@ def _around(group: list[int], between: list[int], apart: Callable[[int, int], bo
 
 
 def _fits(row: Row | HostRow) -> bool:
-    return isinstance(row, Row) and row.cost >= ENOUGH and row.chunks is None and row.streamed is None
+    return isinstance(row, Row) and row.cost >= ENOUGH and row.is_plain and row.streamed is None
 
 
 def _homes(row: Row | HostRow) -> set[Home]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import beside, library, polynomial, split, staged, streams
+from irgrad.codegen import beside, library, panels, polynomial, split, staged, streams
 from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row, Streamed
@@ -51,20 +52,31 @@ class _Lowering:
     def run(self) -> Lowered:
         rows: list[Row | HostRow] = []
         written: list[set[beside.Home]] = []
-        for cluster in self.plan.clusters:
-            if cluster.kind == "host":
-                self.check_operands(cluster.inside[0])
-                rows.append(self.host_row(cluster.inside[0]))
-            elif cluster.kind in ("scalar", "nest"):
-                rows += split.rows(self, cluster) or filter(None, [self.write(cluster)])
-            else:
-                self.check_operands(cluster.inside[0])
-                rows.append(library.row(self, cluster.inside[0], cluster.kind))
-            written += [beside.written(cluster, self.plan, self.homes)] * (len(rows) - len(written))
+        place = 0
+        while place < len(self.plan.clusters):
+            group = self.plan.groups.get(place)
+            together = panels.rows(self, group) if group is not None else None
+            clusters = self.plan.clusters[place : place + (len(group.clusters) if group is not None else 1)]
+            for cluster in clusters if together is None else ():
+                rows += self.rows(cluster)
+                written += [beside.written([cluster], self.plan, self.homes)] * (len(rows) - len(written))
+            rows += together or ()
+            written += [beside.written(clusters, self.plan, self.homes)] * (len(rows) - len(written))
+            place += len(clusters)
         exports = [self.export(output) for output in self.graph.outputs]
         counts = {"clusters": len(rows), "nodes": len(self.graph)}
         rows = beside.grouped(streams.keep_what_is_read(rows), written, self.work, self.buffers)
         return Lowered(self.graph, rows, share_buffers(rows, self.buffers, exports), exports, frozenset(self.changed), counts)
+
+    def rows(self, cluster: Cluster) -> list[Row | HostRow]:
+        if cluster.kind == "host":
+            self.check_operands(cluster.inside[0])
+            return [self.host_row(cluster.inside[0])]
+        if cluster.kind in ("scalar", "nest"):
+            found: Sequence[Row | None] = split.rows(self, cluster) or [self.write(cluster)]
+            return [row for row in found if row is not None]
+        self.check_operands(cluster.inside[0])
+        return [library.row(self, cluster.inside[0], cluster.kind)]
 
     def writer(self, cluster: Cluster, apart: bool = False) -> _Writer:
         return _Writer(self, cluster, apart)

@@ -31,6 +31,31 @@ class Chunks:
 
 
 @dataclass(slots=True)
+class Part:
+    """A row that runs once for each panel (`irgrad.codegen.panels`), in the first panel of a chunk only, or in the others only.
+
+    `steps` and `own` are bytes by which its pointers move from panel to panel, and from chunk to chunk; `row` has the sizes of a panel,
+    `last` are those of the last one.
+    """
+
+    row: Row
+    when: int
+    steps: list[int]
+    own: list[int]
+    last: list[int]
+
+
+@dataclass(slots=True)
+class Panels:
+    """Rows that go through their arrays together: how many panels there are, how many of them a chunk has, and how many chunks."""
+
+    count: int
+    length: int
+    chunks: int
+    parts: list[Part]
+
+
+@dataclass(slots=True)
 class Streamed:
     """The text of a row for when what it writes to `homes` are results of the program: past the caches (`irgrad.codegen.streams`)."""
 
@@ -51,6 +76,12 @@ class Row:
     streamed: Streamed | None = None
     cost: float = 0.0  # nanoseconds that it is expected to take in one thread, where that is known
     parts: list[Row] | None = None  # rows that have nothing to do with each other (`irgrad.codegen.beside`); this one has their pointers
+    panels: Panels | None = None  # rows that take turns; this one has their pointers
+
+    @property
+    def is_plain(self) -> bool:
+        """Is it a call of its kernel, and nothing else?"""
+        return self.chunks is self.parts is self.panels is None
 
     def refs(self) -> list[Ref | str]:
         """What the row refers to, in the order in which a program has it."""

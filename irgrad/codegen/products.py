@@ -127,6 +127,11 @@ def dot_add(lowering: _Lowering, node: Node) -> Row:
     return _product(lowering, node, 1, signs, "load(o, i * columns + j)")
 
 
+def dot_more(lowering: _Lowering, node: Node) -> Row:
+    """The product added to what there is of the result already: a sum over part of the terms."""
+    return _product(lowering, node, 0, "one_one", "load(o, i * columns + j)")
+
+
 def _product(lowering: _Lowering, node: Node, first: int, factors: str, initial: str) -> Row:
     """The product of the operands from `first` on; `factors` scale it and the result's memory, `initial` is that in loops."""
     xref, xshape, xstrides, _ = operand_of(lowering, node, first)

@@ -48,7 +48,7 @@ SPLIT = """def kernel(p, n):
     put(record, 1, team)
     put(record, 2, p)
     put(record, 3, n)
-    entry = size(team, 0)
+    entry = size(team, 0) if count > 1 else 0
     if entry != 0:
         status = call_kernel(entry, record, count)
         if status >= 0:
@@ -203,7 +203,7 @@ def _parts(lowering: _Lowering, cluster: Cluster) -> tuple[Cluster | None, Clust
 
 
 @dataclass(slots=True)
-class _Private:
+class Private:
     """Memory that each chunk has for itself: of a total, whose parts a row adds up, or of a value kept for one row."""
 
     pointer: int
@@ -227,19 +227,14 @@ def _chunked(lowering: _Lowering, cluster: Cluster, count: int, apart: bool = Fa
     axis, length = chosen
     extent = text.axes[axis][0]
     count = -(-extent // length)
-    dtypes = {int(name[1:]): np.dtype(key[1]) for key, name in writer.pointers.items() if isinstance(key, tuple)}
-    moves: list[set[int]] = [set() for _ in row.pointers]
-    for number, access in enumerate(text.nest.accesses):
-        moves[int(access.pointer[1:])].add(0 if access.local else text.axes[axis][2][number])
-    for name in writer.scalars:
-        moves[int(name[1:])].add(0)
-    if any(len(each) > 1 for each in moves):
+    moves = strides_along(writer, row, text, axis)
+    if moves is None:
         return None if apart else _chunked(lowering, cluster, count, True)
-    steps = [each.pop() * dtypes[j].itemsize * length if each else 0 for j, each in enumerate(moves)]
-    private = _private(writer, cluster, row, steps)
+    steps = [each * length for each in moves]
+    private = private_memory(writer, cluster, row, steps)
     if private is None:
         return None
-    combining: list[Row] = []
+    added: list[Row] = []
     for own in private:
         steps[own.pointer] = own.nbytes
         if own.node.index in cluster.row_buffers:
@@ -249,12 +244,25 @@ def _chunked(lowering: _Lowering, cluster: Cluster, count: int, apart: bool = Fa
         assert isinstance(target, Ref)
         lowering.buffers.append(count * own.nbytes)
         row.pointers[own.pointer] = Ref(("buffer", buffer))
-        combining.append(_combining(own, Ref(("buffer", buffer)), target, count))
+        added.append(combining(own, Ref(("buffer", buffer)), target, count))
     last = list(row.sizes)
     last[text.first + axis] = extent - (count - 1) * length
     row.sizes[text.first + axis] = length
     row.chunks = Chunks(count, steps, last)
-    return [row, *combining]
+    return [row, *added]
+
+
+def strides_along(writer: _Writer, row: Row, text: NestText, axis: int) -> list[int] | None:
+    """Bytes by which each pointer of a nest moves with an axis of its text; None where one moves in two ways."""
+    dtypes = {int(name[1:]): np.dtype(key[1]) for key, name in writer.pointers.items() if isinstance(key, tuple)}
+    moves: list[set[int]] = [set() for _ in row.pointers]
+    for number, access in enumerate(text.nest.accesses):
+        moves[int(access.pointer[1:])].add(0 if access.local else text.axes[axis][2][number])
+    for name in writer.scalars:
+        moves[int(name[1:])].add(0)
+    if any(len(each) > 1 for each in moves):
+        return None
+    return [each.pop() * dtypes[j].itemsize if each else 0 for j, each in enumerate(moves)]
 
 
 def _axis(text: NestText, count: int, has_rows: bool) -> tuple[int, int] | None:
@@ -275,7 +283,7 @@ def _axis(text: NestText, count: int, has_rows: bool) -> tuple[int, int] | None:
     return axis, -(-text.axes[axis][0] // (parts * unit)) * unit
 
 
-def _private(writer: _Writer, cluster: Cluster, row: Row, steps: list[int]) -> list[_Private] | None:
+def private_memory(writer: _Writer, cluster: Cluster, row: Row, steps: list[int]) -> list[Private] | None:
     """The memory that chunks would write to together; None where it is anything but totals and values of a row."""
     lowering = writer.lowering
     owners: dict[str, Node] = {}
@@ -285,7 +293,7 @@ def _private(writer: _Writer, cluster: Cluster, row: Row, steps: list[int]) -> l
             view = lowering.plan.views.get(node.index)
             key = (lowering.ref(view), node.aval.dtype.name) if view is not None else ()
             owners |= {name: node for known, name in writer.pointers.items() if known[:2] == key}
-    found: list[_Private] = []
+    found: list[Private] = []
     for name in sorted(set(re.findall(r"store\((p\d+),", row.source))):
         pointer = int(name[1:])
         ref = row.pointers[pointer]
@@ -298,23 +306,30 @@ def _private(writer: _Writer, cluster: Cluster, row: Row, steps: list[int]) -> l
         if owner is None or not isinstance(ref, Ref) or ref.home[0] != "buffer" or ref.offset or ref.terms:
             return None
         nbytes = lowering.buffers[ref.home[1]] if owner.index in cluster.row_buffers else owner.aval.nbytes
-        found.append(_Private(pointer, owner, -(-nbytes // 64) * 64))
+        found.append(Private(pointer, owner, -(-nbytes // 64) * 64))
     return found
 
 
-def _combining(own: _Private, parts: Ref, target: Ref, count: int) -> Row:
+def combining(own: Private, parts: Ref, target: Ref, count: int) -> Row:
     """The row that combines the totals of the chunks."""
     node = own.node
+    assert node.op is not None
+    initial, combine = fold(node, node.operands[0].aval.dtype)
+    kind = "sum" if node.op.name == "reduce_sum" and node.aval.dtype.kind in "fc" else "fold"
+    total = Reduction("a0", kind, node.aval.dtype.name, initial, "v1", combine)
+    return combined(node, total, own.nbytes, parts, target, count)
+
+
+def combined(node: Node, total: Reduction, nbytes: int, parts: Ref, target: Ref, count: int) -> Row:
+    """The row that combines `count` parts of a value, `nbytes` apart."""
     shape, dtype = node.aval.shape, node.aval.dtype
     nest = Nest((count, *shape), (0,))
-    nest.access("p0", (own.nbytes // dtype.itemsize, *contiguous(shape)))
-    out = nest.access("p1", (0, *contiguous(shape)))
-    initial, combine = fold(node, node.operands[0].aval.dtype)
-    assert node.op is not None
-    kind = "sum" if node.op.name == "reduce_sum" and dtype.kind in "fc" else "fold"
+    nest.access("p0", (nbytes // dtype.itemsize, *contiguous(shape)))
+    total.out = nest.access("p1", (0, *contiguous(shape)))
     nest.body.append("v1 = load(p0, @0@)")
-    nest.reductions.append(Reduction("a0", kind, dtype.name, initial, "v1", combine, out))
+    nest.reductions.append(total)
     lines, sizes = NestText(nest, 0).write()
     head = ["def kernel(p, n):", *[f"    p{k} = scoped_{dtype.name}(p, {k}, {k}, 2)" for k in range(2)]]
     text = "\n".join([*head, *[line if line.startswith("    ") else f"    {line}" for line in lines], "    return 0", ""])
+    assert node.op is not None
     return Row(text, [parts, target], sizes, node.op.name, node.aval.size * count)

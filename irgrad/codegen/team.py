@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import beside, objects, split
+from irgrad.codegen import beside, objects, panels, split
 from irgrad.codegen.compile import LIBRARY, Counts, Kernel, kernel_key
 from irgrad.codegen.llvm.kinds import Unsupported
 from irgrad.codegen.locks import Lock
@@ -420,10 +420,15 @@ TEAM = Team()
 
 
 def shared(row: Row, source: str, counts: int, kernel: Callable[[str], Kernel]) -> tuple[Kernel, list[int], dict[int, Kernel]]:
-    """For a row of chunks or parts: what runs it, its sizes, and the kernels whose addresses are sizes, by place.
+    """For a row of chunks, parts or panels: what runs it, its sizes, and the kernels whose addresses are sizes, by place.
 
     `counts` is an address where jobs of the team are counted, `kernel` gives the kernel of a text.
     """
+    if row.panels is not None:
+        run, one = prepare(panels.PANEL_OF)
+        sizes, places = panels.table(TEAM.address, counts, row.panels)
+        kernels = [kernel(part.row.source) for part in row.panels.parts]
+        return run, sizes, {CALLED: kernels[0], CALLED_CHUNK: one, **dict(zip(places, kernels, strict=True))}
     if row.parts is None:
         run, one = prepare()
         return run, split.table(TEAM.address, counts, row), {CALLED: kernel(source), CALLED_CHUNK: one}

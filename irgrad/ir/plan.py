@@ -66,6 +66,21 @@ class Cluster:
         return [*self.before, *self.inside, *self.after]
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Clusters that go through arrays of `extent` rows together, a panel of rows at a time.
+
+    `totals` are values that are there when all rows are done, by the node's index; `row_bytes` what a panel reads again of each row,
+    `saved` the bytes that are not moved for it.
+    """
+
+    extent: int
+    clusters: list[Cluster]
+    totals: frozenset[int]
+    row_bytes: int
+    saved: int
+
+
 @dataclass
 class Plan:
     """Clusters in execution order, and where each value that has memory lives."""
@@ -76,6 +91,7 @@ class Plan:
     stored: set[int]  # nodes that need memory of their own
     updates: dict[int, Node]  # buffers changed in place: node -> the node or input whose memory it takes over
     parts: set[int] = field(default_factory=set)  # nodes that live in the memory of a concatenation, each in a region of its own
+    groups: dict[int, Group] = field(default_factory=dict)  # by the place of their first cluster
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

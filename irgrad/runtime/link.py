@@ -473,17 +473,17 @@ class Linker:
         source = row.source
         if row.streamed is not None and all(buffers[index] is None for _, index in row.streamed.homes):
             source = row.streamed.source
-        if row.chunks is row.parts is None:
+        if row.is_plain:
             self.emit(source, refs, row.sizes)
         else:
             self.emit_shared(row, source, refs)
 
     def emit_shared(self, row: Row, source: str, refs: list[int]) -> None:
-        """A row whose chunks or parts the team may share."""
+        """A row whose chunks, parts or panels the team may share."""
         if self.silent:
             return
         self.runs.settle()
-        self.parallel_rows += 1
+        self.parallel_rows += row.panels is None or row.panels.chunks > 1
         run, sizes, called = shared(row, source, self.parallel_entries.ctypes.data, self.kernel)
         self.runners += [run, called[CALLED_CHUNK]]
         self.tables.kernel(run, refs, sizes, called)

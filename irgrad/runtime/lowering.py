@@ -14,6 +14,7 @@ from irgrad.ir.template import Instance, Template, template_graph
 from irgrad.passes.accumulate import accumulate
 from irgrad.passes.cluster import cluster
 from irgrad.passes.legalize import legalize
+from irgrad.passes.panels import panels
 from irgrad.passes.pipeline import EXACT, PIPELINE, optimize
 from irgrad.passes.reuse import replaceable, take_over
 from irgrad.passes.windows import windows
@@ -93,6 +94,8 @@ def _lower(
     found = replaceable(plan)
     if taken:
         take_over(plan, taken)
+    if not counts.exact:
+        panels(plan)
     made = lower(plan)
     if not taken:
         made.replaceable = tuple([(slot, graph.outputs.index(node)) for slot, node in found.items()])

@@ -35,7 +35,7 @@ def repeated(
 ) -> Repeated | None:
     """The function of a use whose external values have these strides and whose results, at `positions`, have taken over the memory of the
     slots `taken` out of `may_take`; None where a use is more than plain rows."""
-    rows = [row for row in lowered.rows if isinstance(row, Row) and row.chunks is row.parts is row.streamed is None]
+    rows = [row for row in lowered.rows if isinstance(row, Row) and row.is_plain and row.streamed is None]
     if len(rows) != len(lowered.rows) or any(export.ref is None for export in lowered.exports):
         return None
     text = _Text(lowered, positions, strides)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 
-from irgrad.codegen import loops, shipped, split, team
+from irgrad.codegen import loops, panels, shipped, split, team
 from irgrad.codegen.compile import LIBRARY, kernel_key
 from irgrad.codegen.llvm import machine
 from irgrad.codegen.llvm.binding import LIGHT, Public
 
 OLDEST = {"x86_64": "x86-64", "aarch64": "generic"}  # processors, by LLVM's names
-RUNNERS = (loops.SCAN, loops.WHILE, loops.BRANCH, split.SPLIT, split.CHUNK_OF)
+RUNNERS = (loops.SCAN, loops.WHILE, loops.BRANCH, split.SPLIT, split.CHUNK_OF, panels.PANEL_OF)
 HEAD = "# Object files of irgrad's run-time functions: key, symbol, base64. Written by python -m tests.support.native\n"
 
 
