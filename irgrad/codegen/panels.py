@@ -148,7 +148,7 @@ def _axis(text: NestText, extent: int) -> tuple[int, int] | None:
     """The axis of a nest's text that has the first axis of its space, and how many of its elements are a row."""
     for axis, (length, reduced, strides) in enumerate(text.axes):
         times, rest = divmod(length, extent)
-        if rest or (reduced and text.nest.has_rows):
+        if rest or (reduced and text.nest.has_rows) or text.extents[axis].isdigit():
             continue
         if all(each.strides[0] == times * stride for each, stride in zip(text.nest.accesses, strides, strict=True)):
             return axis, times
@@ -218,7 +218,7 @@ class _Together:
         rows = [own.nbytes for member in self.members for own in member.private if own.node.index in member.cluster.row_buffers]
         private = sum(sums) + sum(rows) + sum(panel for _, panel in self.local.values())
         nanoseconds = sum(member.row.flops for member in self.members) / FLOPS + self.group.saved * MOVED
-        most = max(1, self.group.saved // (PRIVATE * max(private, 1)))
+        most = max(1, int(self.group.saved / (PRIVATE * max(private, 1))))
         wanted = min(split.wanted(nanoseconds), self.count, 1 << (most.bit_length() - 1))
         self.chunk = -(-self.count // wanted)
         self.chunks = -(-self.count // self.chunk)

@@ -270,7 +270,7 @@ def _axis(text: NestText, count: int, has_rows: bool) -> tuple[int, int] | None:
     best: tuple[int, int] | None = None
     last = len(text.axes) - 1
     for axis, (extent, reduced, _) in sorted(enumerate(text.axes), key=lambda each: each[1][1]):
-        if reduced and has_rows:
+        if (reduced and has_rows) or text.extents[axis].isdigit():  # an extent in the text is not for chunks to change
             continue
         unit = UNIT if axis == last else 1
         parts = min(count, extent // unit)
