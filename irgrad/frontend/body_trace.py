@@ -257,7 +257,7 @@ def freeze_body(name: str, trace: BodyTrace, outputs: Sequence[Tracer]) -> Body:
 
     recording = freeze(trace, list(outputs), number)
     indices = [output for output in recording.outputs if type(output) is int]
-    records, indices = with_inputs_first(recording.records, indices, avals)
+    records, indices = with_inputs_first(list(recording.records), indices, avals)
     return interned(Body(name, records, avals, indices, list(trace.depths)))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from irgrad.ir.blocks import Kind, aval_at
 from irgrad.ir.primitive import Joint, NonDiff, Primitive
-from irgrad.ir.recording import INTERNED, Kind, Record
+from irgrad.ir.recording import INTERNED, Record
 from irgrad.ir.value import Static
 
 MAX_KINDS = 2048
@@ -20,8 +21,7 @@ def run_key(records: Sequence[Record], first: int, last: int, externals: dict[in
     """The content of a segment: `ir.template`'s key, with whole literals by value. None if rules of others belong to it."""
     key: list[Any] = []
     literals: dict[Any, int] = {}
-    for i in range(first, last):
-        record = records[i]
+    for record in records[first:last]:
         op, operands = record.op, record.operands
         if op is None:
             key += (-1, record.aval)
@@ -38,7 +38,7 @@ def run_key(records: Sequence[Record], first: int, last: int, externals: dict[in
                 name = externals.get(o)
                 if name is None:
                     name = externals[o] = len(externals)
-                    key.append(records[o].aval)
+                    key.append(aval_at(records, o))
                 key.append(~name)
             elif kind is Static:
                 key.append(_STATIC + INTERNED.static(o.value))

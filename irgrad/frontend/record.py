@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.frontend.alike import OFTEN, Match, learn, shapes_at
+from irgrad.frontend.alike import OFTEN, learn, shapes_at
 from irgrad.frontend.contents import run_key, shared_kind
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.tracer import Tracer
 from irgrad.ir.aval import kind_of
+from irgrad.ir.blocks import Block, Item, Records
 from irgrad.ir.primitive import ELEMENTWISE, GUARD, Primitive
-from irgrad.ir.recording import DYNAMIC, INTERNED, SMALL, TINY, Block, Data, Input, Kind, Record, Recording
+from irgrad.ir.recording import DYNAMIC, INTERNED, SMALL, TINY, Data, Input, Record, Recording
 from irgrad.ir.value import Static
 
 _FLOAT64 = np.dtype(np.float64)
@@ -43,7 +44,11 @@ def freeze(trace: GraphTrace, outputs: list[Any], number_input: Callable[[Tracer
         else:
             results.append((output,))
             kinds.append("constant")
-    return Recording(freezer.records, inputs, results, kinds, freezer.guards, freezer.blocks)
+    return Recording(freezer.finished(), inputs, results, kinds, freezer.guards, freezer.blocks)
+
+
+def _first(block: Block) -> int:
+    return block.first
 
 
 def freezer_of(trace: GraphTrace) -> Freezer:
@@ -57,18 +62,21 @@ def freezer_of(trace: GraphTrace) -> Freezer:
 class Freezer:
     """The records of one trace, with what was looked up before: a long trace repeats few operations at few sites.
 
-    `ready` holds the records of tracers that were replayed (`replay`); replayed values that nobody has are records on the tape.
+    `items` has them, and blocks in the places of those that nobody has asked for (`ir.blocks`). `ready` holds what stands there for tracers
+    that were replayed (`replay`); for replayed values that nobody has it stands on the tape.
     """
 
     def __init__(self, trace: GraphTrace) -> None:
         self.trace = trace
-        self.records: list[Record] = []
-        self.ready: dict[int, Record] = {}
+        self.items: list[Item] = []
+        self.records = Records(self.items)
+        self.is_compact = False  # are there blocks among them?
+        self.ready: dict[int, Item] = {}
         self.inputs: list[Tracer] = []
         self.guards: list[int] = []
         self.blocks: list[Block] = []
-        self.matches: dict[int, Match] = {}  # segments of known shapes, by where they begin
-        self.in_order: list[Match] = []
+        self.matches: dict[int, Block] = {}  # segments of known shapes, by where they begin
+        self.in_order: list[Block] = []
         self.contents: dict[int, tuple[int, Any, list[int]]] = {}  # of others: where they end, content (`run_key`) and values from before
         self.seen: dict[Any, list[Any]] = {}  # content -> itself, and how often it has come by
         self.num_literals = 0
@@ -80,15 +88,15 @@ class Freezer:
     def advance(self, stop: int, derived: bool = False) -> None:
         """Freeze the tape up to `stop`; `derived` says that rules have recorded what is not frozen yet."""
         pause = self.trace.pause
-        while pause is not None and len(self.records) + TURN < stop:
-            self._advance(len(self.records) + TURN, derived)
+        while pause is not None and len(self.items) + TURN < stop:
+            self._advance(len(self.items) + TURN, derived)
             pause()
         self._advance(stop, derived)
 
     def advance_alike(self, stop: int) -> None:
         """`advance` over what the user's function has recorded, a segment at a time, where many may be alike."""
-        trace, tape, records = self.trace, self.trace.tape, self.records
-        at, paused = len(records), len(records)
+        trace, tape = self.trace, self.trace.tape
+        at, paused = len(self.items), len(self.items)
         if stop - at < LEAST:
             self.advance(stop)
             return
@@ -118,7 +126,7 @@ class Freezer:
 
     def match(self, at: int, stop: int, rules: bytearray, base: int) -> int:
         """Freeze the segment that begins at `at`, if it has a shape; returns where it ends, or `at`."""
-        trace, tape, records = self.trace, self.trace.tape, self.records
+        trace, tape = self.trace, self.trace.tape
         tracer = tape[at]
         assert type(tracer) is Tracer
         segment = tracer.segment
@@ -129,11 +137,12 @@ class Freezer:
             tracers = tape[at:end]
             if set(map(type, tracers)) != _TRACERS or tracers[-1].segment != segment:
                 continue
-            made = shape.freeze(tracers, at, self.literal, trace.sites.is_carried)
-            if made is None:
+            match = shape.freeze(tracers, at, self.literal, trace.sites.is_carried)
+            if match is None:
                 continue
-            records += made[0]
-            match = self.matches[at] = Match(at, end, shape, made[1], made[2])
+            self.items += [match] * shape.count
+            self.is_compact = True
+            self.matches[at] = match
             self.in_order.append(match)
             self.guards += [at + k for k in shape.guards]
             return end
@@ -156,10 +165,10 @@ class Freezer:
                 learn(tape[at:end], self.records[at:end], at, content, shared_kind(content))
         self.contents[at] = (end, content, list(externals))
 
-    def stretches(self, start: int, stop: int) -> Iterator[tuple[int, int, Match | None]]:
+    def stretches(self, start: int, stop: int) -> Iterator[tuple[int, int, Block | None]]:
         """Ranges that make up [start, stop): segments of known shapes, and what lies between."""
         at, matches = start, self.in_order
-        for k in range(bisect_left(matches, (start,)), len(matches)):
+        for k in range(bisect_left(matches, start, key=_first), len(matches)):
             match = matches[k]
             if match.last > stop:
                 break
@@ -171,7 +180,7 @@ class Freezer:
             yield at, stop, None
 
     def _advance(self, stop: int, derived: bool, rules: bytearray | None = None, base: int = 0) -> None:
-        trace, records, ready = self.trace, self.records, self.ready
+        trace, records, ready = self.trace, self.items, self.ready
         first = len(records)
         if first >= stop:
             return
@@ -181,7 +190,7 @@ class Freezer:
             rules, base = trace.written.flags(first, stop), first
         scalars, codes, avals, is_carried = self.scalars, self.codes, self.avals, trace.sites.is_carried
         for tracer in tape:
-            if type(tracer) is Record:
+            if type(tracer) is Block or type(tracer) is Record:
                 records.append(tracer)
                 continue
             op = tracer.op
@@ -231,19 +240,25 @@ class Freezer:
 
     def drop(self, tracer: Any) -> None:
         """A cotangent that was replayed has been taken over: its record stands on the tape for it, so that its value is not kept."""
-        record = self.ready.get(tracer.index) if type(tracer) is Tracer else None
-        if record is not None:
-            self.trace.tape[tracer.index] = record  # type: ignore[call-overload]
+        item = self.ready.pop(tracer.index, None) if type(tracer) is Tracer else None
+        if item is not None:
+            self.trace.tape[tracer.index] = item  # type: ignore[call-overload]
 
     def keep(self, tracer: Any) -> None:
         """Undo `drop` for one that a walk has at its end."""
-        if type(tracer) is Tracer and type(self.trace.tape[tracer.index]) is Record:
+        if type(tracer) is Tracer and type(item := self.trace.tape[tracer.index]) is not Tracer:
+            self.ready[tracer.index] = item  # type: ignore[assignment]
             self.trace.tape[tracer.index] = tracer
 
-    def block(self, first: int, last: int, kind: Kind, externals: Sequence[int]) -> None:
+    def block(self, block: Block) -> None:
         """Note what is alike, unless it is known: several walks may come by."""
-        if last > first and (not self.blocks or self.blocks[-1].last <= first):
-            self.blocks.append(Block(first, last, kind, externals))
+        self.is_compact = self.is_compact or block.mould is not None
+        if block.last > block.first and (not self.blocks or self.blocks[-1].last <= block.first):
+            self.blocks.append(block)
+
+    def finished(self) -> Sequence[Record]:
+        """All records: a list, which is quicker, where there are no blocks in their place."""
+        return self.records if self.is_compact else self.items  # type: ignore[return-value]
 
     def input(self, tracer: Tracer) -> Record:
         """The record of an input, which has no number yet."""

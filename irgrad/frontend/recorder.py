@@ -203,7 +203,7 @@ class RecordBuilder(Builder):
         """Values -> the first two segments of loops that use them; none of what an iteration hands on to the next and nobody here uses."""
         depths, sites, freezer = trace.depths, trace.sites, trace.freezer
         users: dict[int, list[int]] = {}
-        stretches = [(start, stop, None)] if freezer is None or len(freezer.records) < stop else freezer.stretches(start, stop)
+        stretches = [(start, stop, None)] if freezer is None or len(freezer.items) < stop else freezer.stretches(start, stop)
         for first, last, match in stretches:
             if match is not None:  # of a loop
                 flags, segment = bytes(active[first - start : last - start]), tape[first].segment

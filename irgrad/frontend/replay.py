@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from irgrad.frontend.alike import Match
+import numpy as np
+
 from irgrad.frontend.contents import run_key, shared_kind
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.record import Freezer
 from irgrad.frontend.replay_text import Emission, Exit, Plan, compile_plan
 from irgrad.frontend.tracer import Tracer
+from irgrad.ir.blocks import Block, Kind
 from irgrad.ir.primitive import GUARD
-from irgrad.ir.recording import DYNAMIC, Data, Kind
+from irgrad.ir.recording import DYNAMIC, Data
 from irgrad.ir.value import Static
 
 REPEATED = 6  # segments of one key from which they are replayed
@@ -48,7 +50,7 @@ class _Known:
     def function(self, light: bool) -> Callable[..., None]:
         found = self.functions.get(light)
         if found is None:
-            found = self.functions[light] = compile_plan(self.plan, light)
+            found = self.functions[light] = compile_plan(self.plan, self.kind, light)
         return found
 
 
@@ -58,9 +60,10 @@ class Run(NamedTuple):
     first: int
     last: int
     key: Any
-    externals: list[int]
+    externals: Sequence[int]
     targets: list[int]
-    content: Any = None  # the part of the key that tells what is recorded here, or its kind
+    content: Any = None  # the part of the key that tells what is recorded here
+    block: Block | None = None  # what is known to be alike
 
 
 class Entry(NamedTuple):
@@ -90,28 +93,28 @@ class Replays:
         self.counts = Counter(run.key for run in self.runs)
         for run in self.runs:
             if run.key is not None and self.counts[run.key] >= REPEATED:
-                kind = run.content if type(run.content) is Kind else shared_kind(run.content)
-                self.freezer.block(run.first, run.last, kind, run.externals)
+                self.freezer.block(run.block or Block(run.first, run.last, shared_kind(run.content), run.externals))
 
-    def segments(self, start: int, stop: int) -> Iterator[tuple[int, int, Match | None]]:
-        records, matches, at = self.records, self.freezer.matches, start
+    def segments(self, start: int, stop: int) -> Iterator[tuple[int, int, Block | None]]:
+        tape, matches, at = self.trace.tape, self.freezer.matches, start
         while at < stop:
-            segment, match = records[at].segment, matches.get(at)
-            if match is not None and (match.last == stop or (match.last < stop and records[match.last].segment != segment)):
+            segment, match = tape[at].segment, matches.get(at)
+            if match is not None and (match.last == stop or (match.last < stop and tape[match.last].segment != segment)):
                 yield at, match.last, match
                 at = match.last
                 continue
             first = at
-            while at < stop and records[at].segment == segment:
+            while at < stop and tape[at].segment == segment:
                 at += 1
             yield first, at, None
 
-    def run(self, first: int, last: int, match: Match | None, keep: set[int]) -> Run:
+    def run(self, first: int, last: int, match: Block | None, keep: set[int]) -> Run:
         if any(first <= k < last for k in keep):
             return Run(first, last, None, [], [])
-        content: Any
+        content: Any = None
+        externals: Sequence[int]
         if match is not None:
-            content, externals = match.shape.content, match.externals
+            externals = match.externals
         else:
             end, content, externals = self.freezer.contents.get(first, (-1, None, []))
             if end != last:
@@ -126,9 +129,9 @@ class Replays:
         if match is None:
             number = key_of((content, values, flags))
         else:
-            content, known = match.shape.kind, match.shape.keys.get((values, flags))
-            number = known or match.shape.keys.setdefault((values, flags), key_of((match.shape.content, values, flags)))
-        return Run(first, last, number, externals, [x for x, flag in zip(externals, flags, strict=True) if flag], content)
+            shape = match.mould
+            number = shape.keys.get((values, flags)) or shape.keys.setdefault((values, flags), key_of((shape.content, values, flags)))
+        return Run(first, last, number, externals, [x for x, flag in zip(externals, flags, strict=True) if flag], content, match)
 
     # -- the walk ----------------------------------------------------------------------------------------------------
 
@@ -166,7 +169,7 @@ class Replays:
         """What the walk brings; None where that is more than tracers."""
         cts, masks, owned, blank = walk.cts, walk.masks, walk.owned, walk.blank
         first = run.first
-        key: list[Any] = [self.builder.last == self.records[first].segment]
+        key: list[Any] = [self.builder.last == self.trace.tape[first].segment]
         held: list[Tracer] = []
         names: dict[int, int] = {}
         positions = [i for i in range(first, run.last) if i in cts]
@@ -201,7 +204,7 @@ class Replays:
     def play(self, walk: Any, run: Run, entry: Entry, known: _Known) -> None:
         trace, builder = self.trace, self.builder
         first = run.first
-        segment = self.records[first].segment
+        segment = trace.tape[first].segment
         if known.plan.opens:
             trace.new_segment(trace.depths[segment] + builder.extra)
             builder.last = segment
@@ -210,12 +213,12 @@ class Replays:
             del cts[i]
             if masks:
                 masks.pop(i, None)
-        known.function(self.light)(walk, trace, self.freezer, len(trace.tape), first, run.externals, entry.held, trace.segment, known.kind)
+        known.function(self.light)(walk, trace, self.freezer, len(trace.tape), first, run.externals, entry.held, trace.segment)
         if self.light and not masks:
             for held in entry.held[: len(entry.positions)]:
                 self.freezer.drop(held)
         if known.plan.at >= 0:
-            trace.site = self.records[first + known.plan.at].site
+            trace.site = trace.tape[first + known.plan.at].site
         if len(trace.tape) > trace.limit:
             trace.too_long()
 
@@ -254,7 +257,7 @@ class Replays:
             if ct is None or names[0] is None or (mask is not None and names[1] is None):
                 return None
             exits.append(Exit(run.externals.index(x), names[0], names[1], owned, blank))
-        at = next((j for j in range(run.last - run.first) if records[run.first + j].site is trace.site), -1)
+        at = next((j for j in range(run.last - run.first) if trace.tape[run.first + j].site == trace.site), -1)
         return Plan(tuple(emissions), tuple(exits), bool(opens), at)
 
 
@@ -309,7 +312,7 @@ class _Naming:
         """What rules recorded at `index`, for the value at `visited`."""
         record, tracer, source = self.records[index], self.tape[index], self.records[visited]
         op = record.op
-        if op is None or op.traits & GUARD or type(tracer) is not Tracer or record.site is not source.site:
+        if op is None or op.traits & GUARD or type(tracer) is not Tracer or record.site != source.site:
             return None
         operands = [self.operand(o) for o in record.operands]
         if any(o is None for o in operands) or not self.first <= visited < self.last:
@@ -323,7 +326,9 @@ class _Naming:
         in_place = op.in_place is not None and bool(values) and tracer.value is values[0]
         if op.name == "convert" and _kind(values[0]) == "c" and _kind(tracer.value) != "c":
             return None
-        return Emission(op, tuple(operands), params, visited - self.first, record.aval, record.code, in_place, tuple(map(_form, values)))
+        forms = tuple(map(_form, values))
+        element = op.name if op.name in DYNAMIC and (in_place or op.name == "slice") and _is_element(record.params, values) else ""
+        return Emission(op, tuple(operands), params, visited - self.first, record.aval, record.code, in_place, forms, element)
 
 
 def key_of(whole: Any) -> int:
@@ -343,6 +348,13 @@ def _state(walk: Any, x: int) -> tuple[Any, Any, bool, bool]:
 def _form(value: Any) -> Any:
     """What decides the loop of an elementwise operation."""
     return value.dtype if hasattr(value, "dtype") and hasattr(value, "__len__") else type(value)
+
+
+def _is_element(params: dict[str, Any], values: list[Any]) -> bool:
+    """Is a slice one element of an array, by an integer for each axis, and what is written there a number?"""
+    if not len(params["drop"]) == len(params["start"]) > 0 or type(values[0]) is not np.ndarray:
+        return False
+    return len(values) == 1 or np.ndim(values[1]) == 0
 
 
 def _kind(value: Any) -> str:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irgrad.ir.aval import Aval
 from irgrad.ir.primitive import GUARD, Primitive
+
+if TYPE_CHECKING:
+    from irgrad.ir.blocks import Block
 
 
 class Data:
@@ -63,28 +66,6 @@ class Input:
     value: Any = None
 
 
-class Kind:
-    """What records that are alike have in common: the same operations on values of the same forms, wired in the same way.
-
-    They may differ in numbers, in the offsets of slices and in which values they take from before. `memo` is for what is worked out
-    of one of them and holds for all.
-    """
-
-    __slots__ = ("memo",)
-
-    def __init__(self) -> None:
-        self.memo: dict[Any, Any] = {}
-
-
-class Block(NamedTuple):
-    """The records [first, last), a segment or a part of one, of a kind; `externals` are the values from before, by first appearance."""
-
-    first: int
-    last: int
-    kind: Kind
-    externals: Sequence[int]
-
-
 @dataclass
 class Recording:
     """One path: its records, inputs, and outputs (record indices, or constants of any type in a 1-tuple).
@@ -92,7 +73,7 @@ class Recording:
     `guards` are the indices of guards, `blocks` (in order) what is known to be alike.
     """
 
-    records: list[Record]
+    records: Sequence[Record]
     inputs: list[Input]
     outputs: list[int | tuple[Any]]
     kinds: list[str] = field(default_factory=list)

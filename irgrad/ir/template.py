@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from irgrad.ir.blocks import aval_at
 from irgrad.ir.graph import Graph, Literal, Node
 from irgrad.ir.primitive import GUARD
 from irgrad.ir.recording import INTERNED, Data, Record, is_dynamic
@@ -99,7 +100,7 @@ class TemplateTable:
                         if name is None:
                             name = external[operand] = ~len(externals)
                             externals.append(operand)
-                            key.append(records[operand].aval)
+                            key.append(aval_at(records, operand))
                     key.append(name)
                 elif kind is Static:
                     key.append(_STATIC + INTERNED.static(operand.value))
@@ -113,7 +114,7 @@ class TemplateTable:
             start = record.params.get("start") if record.params else None
             if start is not None:
                 first = record.operands[0]
-                if is_dynamic(record.op, INTERNED.avals[records[first].aval]):  # type: ignore[arg-type]
+                if is_dynamic(record.op, INTERNED.avals[aval_at(records, first)]):  # type: ignore[arg-type]
                     pattern = patterns.get((first, start))
                     if pattern is None:
                         pattern = patterns[first, start] = len(starts)
@@ -134,7 +135,7 @@ def template_graph(instance: Instance, records: Sequence[Record], name: str) -> 
     their start among the instance's.
     """
     graph = Graph(name)
-    inputs = [graph.add_input(f"e{k}", INTERNED.avals[records[index].aval]) for k, index in enumerate(instance.externals)]
+    inputs = [graph.add_input(f"e{k}", INTERNED.avals[aval_at(records, index)]) for k, index in enumerate(instance.externals)]
     numbers = [graph.add_input(f"c{k}", INTERNED.avals[INTERNED.aval((), data.dtype)]) for k, data in enumerate(instance.literals)]
     by_key = {data.key: numbers[k] for k, data in enumerate(instance.literals)}
     named: dict[int, Node] = dict(zip(instance.externals, inputs, strict=True))
@@ -154,7 +155,7 @@ def template_graph(instance: Instance, records: Sequence[Record], name: str) -> 
         params = record.params
         if "start" in params:
             first = record.operands[0]
-            if is_dynamic(record.op, INTERNED.avals[records[first].aval]):
+            if is_dynamic(record.op, INTERNED.avals[aval_at(records, first)]):
                 params = {**params, "dynamic": starts.setdefault((first, params["start"]), len(starts))}
         node = graph.add(record.op, operands, params, INTERNED.avals[record.aval])
         named[index] = node

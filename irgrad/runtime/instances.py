@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from irgrad.ir.blocks import Block, items_of
 from irgrad.ir.primitive import EFFECT, ELEMENTWISE, GUARD
-from irgrad.ir.recording import INTERNED, SMALL, TINY, Block, Data, Record, is_dynamic
+from irgrad.ir.recording import INTERNED, SMALL, TINY, Data, Record, is_dynamic
 from irgrad.ir.template import Instance, Template, TemplateTable
 from irgrad.runtime.turns import checkpoint
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 JOINED = 96  # records of all segments up to which
 LARGE = 1 << 15  # arrays of this many elements have them in one template
 _NONE: list[Any] = []  # never changed
+_new = object.__new__
 CHUNK = 900  # and by count, as the last resort
+TURN = 16  # instances between checkpoints
 
 
 def analyse_node(node: PathNode, table: TemplateTable) -> None:
@@ -52,6 +55,7 @@ class _Marks:
 
     def __init__(self, path: Sequence[Record], start: int, end: int) -> None:
         self.path = path
+        self.items = items_of(path)
         self.start = start
         self.end = end
         self.live = bytearray(end - start)
@@ -68,7 +72,7 @@ class _Marks:
 
     def records(self, first: int, last: int) -> None:
         """Mark what the live ones among these records need."""
-        path, start, live = self.path, self.start, self.live
+        path, items, start, live = self.path, self.items, self.start, self.live
         for index in range(last - 1, first - 1, -1):
             record = path[index]
             if record.op is None or not (live[index - start] or record.op.traits & (GUARD | EFFECT)):
@@ -80,17 +84,17 @@ class _Marks:
                         self.uses.add(operand)
                     else:
                         live[operand - start] = 1
-                        if path[operand].segment != record.segment:
+                        if items[operand].segment != record.segment:
                             self.exported[operand - start] = 1
 
     def block(self, block: Block) -> None:
         """`records` of a block, by what is asked of it."""
-        first, last, kind, externals = block
+        first, last, externals, memo = block.first, block.last, block.externals, block.kind.memo
         start, live, exported = self.start, self.live, self.exported
         asked = bytes(live[first - start : last - start])
-        known = kind.memo.get(asked)
+        known = memo.get(asked)
         if known is None:
-            known = kind.memo[asked] = self.look(block, asked)
+            known = memo[asked] = self.look(block, asked)
         flags, used = known
         live[first - start : last - start] = flags
         for n in used:  # `need`
@@ -124,15 +128,16 @@ class _Marks:
         path, start, live = self.path, self.start, self.live
         dead: list[int] = []
         at = start
-        for first, last in (*((b.first, b.last) for b in blocks), (self.end, self.end)):
+        for block in (*blocks, None):
+            first, last = (self.end, self.end) if block is None else (block.first, block.last)
             dead += [i for i in range(at, first) if path[i].carried and not live[i - start]]
-            if live.find(0, first - start, last - start) >= 0:
-                dead += [i for i in range(first, last) if path[i].carried and not live[i - start]]
+            if block is not None and live.find(0, first - start, last - start) >= 0:
+                kept = [k for k in range(last - first) if path[first + k].carried] if block.mould is None else block.kept
+                dead += [first + k for k in kept if not live[first + k - start]]
             at = last
         if not dead:
             return
-        alive = {path[i].segment for i in range(start, self.end) if live[i - start]}
-        for root in [i for i in dead if path[i].segment in alive]:
+        for root in [i for i in dead if self.is_alive(i)]:
             needed: list[int] = []
             stack, seen = [root], {root}
             while stack:
@@ -145,6 +150,15 @@ class _Marks:
             if all(_is_cheap(path[index]) for index in needed):
                 self.revive(needed)
 
+    def is_alive(self, index: int) -> bool:
+        """Is anything of the segment of a value live?"""
+        items, segment, first, last = self.items, self.items[index].segment, index, index + 1
+        while first > self.start and items[first - 1].segment == segment:
+            first -= 1
+        while last < self.end and items[last].segment == segment:
+            last += 1
+        return self.live.find(1, first - self.start, last - self.start) >= 0
+
     def revive(self, needed: list[int]) -> None:
         path, start, live = self.path, self.start, self.live
         for index in needed:
@@ -154,7 +168,7 @@ class _Marks:
                     continue
                 if operand < start:
                     self.uses.add(operand)
-                elif path[operand].segment != path[index].segment:
+                elif self.items[operand].segment != self.items[index].segment:
                     self.exported[operand - start] = 1
 
 
@@ -179,17 +193,15 @@ def _instances(marks: _Marks, blocks: Sequence[Block], table: TemplateTable) -> 
     for block in (*blocks, None):
         first, last = (marks.end, marks.end) if block is None else (block.first, block.last)
         found = _whole(marks, block, table.long) if block is not None else None
-        pieces = (range(at, first),) if found is not None else (range(at, first), range(first, last))
-        for piece in pieces:
-            for index in piece:
-                record = path[index]
-                if record.op is None or not live[index - start] or record.op.traits & GUARD:
-                    continue
-                if record.segment != segment:
-                    if current:
-                        runs += _cut(path, current, table.long)
-                    current, segment = [], record.segment
-                current.append(index)
+        for index in range(at, last if found is None else first):
+            record = path[index]
+            if record.op is None or not live[index - start] or record.op.traits & GUARD:
+                continue
+            if record.segment != segment:
+                if current:
+                    runs += _cut(path, current, table.long)
+                current, segment = [], record.segment
+            current.append(index)
         if block is not None and found is not None:
             if current:
                 runs += _cut(path, current, table.long)
@@ -209,33 +221,47 @@ def _instances(marks: _Marks, blocks: Sequence[Block], table: TemplateTable) -> 
                 for operand in path[index].operands:
                     if type(operand) is int and start <= operand < run[0]:
                         marks.exported[operand - start] = 1
-    for run in runs:
-        checkpoint()
+    for k, run in enumerate(runs):
+        if not k % TURN:
+            checkpoint()
         yield _instance(marks, run, table) if isinstance(run, list) else _block_instance(marks, run[0], run[1], table)
 
 
 class _Live:
-    """Where in blocks of a kind, some of whose values are live, live operations are, and where slices whose offsets are data."""
+    """Where in blocks of a kind, some of whose values are live, live operations are, and where slices whose offsets are data.
 
-    __slots__ = ("dynamic", "offsets")
+    `operands` are those of the latter in one of the blocks; `shared` are groups with the same: equal offsets of these are one number.
+    `slots` are the params of moulded blocks that have the offsets, None where a mould has some of them, or none was seen.
+    """
 
-    def __init__(self, path: Sequence[Record], first: int, live: bytes) -> None:
+    __slots__ = ("dynamic", "has_mould", "moulded", "offsets", "operands", "shared", "slots")
+
+    def __init__(self, path: Sequence[Record], block: Block, live: bytes) -> None:
+        first = block.first
         self.offsets = [k for k, flag in enumerate(live) if flag and (op := path[first + k].op) is not None and not op.traits & GUARD]
         self.dynamic = _dynamic(path, first, self.offsets)
+        self.operands = [path[first + offset].operands[0] for offset in self.dynamic]
+        groups = [[o for o, operand in zip(self.dynamic, self.operands, strict=True) if operand == each] for each in set(self.operands)]
+        self.shared = [group for group in groups if len(group) > 1]
+        self.moulded = object()  # for forms of moulded blocks
+        self.slots: list[int] | None = None
+        self.has_mould = block.mould is not None
+        if self.has_mould:
+            own = [block.mould.params[offset] for offset in self.dynamic]
+            self.slots = list(dict.fromkeys(own)) if all(type(p) is int for p in own) else None
 
 
 def _whole(marks: _Marks, block: Block, long: int) -> _Live | None:
     """What of a block is live, if it is all of its segment, and of a length that is not cut."""
-    first, last, kind, _ = block
-    path, start = marks.path, marks.start
-    if first > start and path[first - 1].segment == path[first].segment:
+    first, last, items, start = block.first, block.last, marks.items, marks.start
+    if first > start and items[first - 1].segment == items[first].segment:
         return None
-    if last < marks.end and path[last].segment == path[last - 1].segment:
+    if last < marks.end and items[last].segment == items[last - 1].segment:
         return None
-    live = bytes(marks.live[first - start : last - start])
-    found: _Live | None = kind.memo.get((live, "places"))
-    if found is None:
-        found = kind.memo[live, "places"] = _Live(path, first, live)
+    places, live = block.kind.places, bytes(marks.live[first - start : last - start])
+    found: _Live | None = places.get(live)
+    if found is None or (block.mould is not None and not found.has_mould):
+        found = places[live] = _Live(marks.path, block, live)
     return found if 0 < len(found.offsets) <= long else None
 
 
@@ -249,7 +275,7 @@ def _instance(marks: _Marks, run: list[int], table: TemplateTable) -> Instance:
 class _Form:
     """The instance of a block of some kind with some live values, in terms of the block."""
 
-    __slots__ = ("count", "exports", "externals", "latest", "literals", "offsets", "starts", "template")
+    __slots__ = ("count", "exports", "externals", "has_all", "latest", "literals", "offsets", "own", "slots", "starts", "template")
 
     def __init__(self, template: Template, block: Block, instance: Instance, path: Sequence[Record]) -> None:
         first = block.first
@@ -258,6 +284,7 @@ class _Form:
         self.count = len(self.offsets) if self.offsets == list(range(len(self.offsets))) else 0  # of all records from the first on
         numbers = {x: n for n, x in enumerate(block.externals)}
         self.externals = [numbers[x] for x in instance.externals]
+        self.has_all = self.externals == list(range(len(block.externals)))
         found: dict[Any, tuple[int, int]] = {}
         for value in instance.values:
             for k, o in enumerate(path[value].operands):
@@ -274,6 +301,8 @@ class _Form:
                 self.starts.append(offset)
         self.exports: set[bytes] = set()
         self.latest: list[Data] = []  # the literals of the last instance
+        self.own: tuple[Data, ...] | None = None  # all those of its block
+        self.slots: list[int] | None = None  # the places of `starts` among the offsets of a moulded block
 
 
 def _dynamic(path: Sequence[Record], first: int, offsets: Sequence[int]) -> list[int]:
@@ -287,37 +316,79 @@ def _dynamic(path: Sequence[Record], first: int, offsets: Sequence[int]) -> list
 
 
 def _block_instance(marks: _Marks, block: Block, live: _Live, table: TemplateTable) -> Instance:
-    path, first, externals = marks.path, block.first, block.externals
+    slots = live.slots
+    if slots is None or block.mould is None:
+        return _written_instance(marks, block, live, table)
+    own = block.params
+    starts = [own[k]["start"] for k in slots] if slots else _NONE
     pattern: tuple[int, ...] = ()
-    if live.dynamic:
-        places = [(record.operands[0], record.params["start"]) for record in [path[first + offset] for offset in live.dynamic]]
-        if len(set(places)) < len(places):
-            numbers: dict[Any, int] = {}
-            pattern = tuple([numbers.setdefault(place, len(numbers)) for place in places])
-    forms = table.forms.get(live)
-    if forms is None:
-        forms = table.forms[live] = {}
-    form: _Form | None = forms.get(pattern)
-    if form is None:
-        instance = table.instance(path, [first + offset for offset in live.offsets])
-        form = forms[pattern] = _Form(instance.template, block, instance, path)
-    literals = [path[first + p].operands[k] for p, k in form.literals]
-    if literals == form.latest:
+    if slots and len(set(starts)) < len(starts):
+        numbers: dict[Any, int] = {}
+        pattern = tuple([numbers.setdefault(start, len(numbers)) for start in starts])
+    form = _form(marks, block, live, table, live.moulded, pattern)
+    if block.literals == form.own:
         literals = form.latest  # one list for constants of the loop
     else:
-        form.latest = literals
-    made = Instance(
-        form.template,
-        range(first, first + form.count) if form.count else [first + offset for offset in form.offsets],
-        [externals[n] for n in form.externals],
-        literals,
-        [path[first + p].params["start"] for p in form.starts] if form.starts else _NONE,
-    )
-    exported = bytes(marks.exported[first - marks.start : block.last - marks.start])
+        form.own, places = block.literals, block.mould.literals
+        literals = form.latest = [block.literals[places[place]] for place in form.literals]
+    if form.starts:
+        params = block.mould.params
+        if form.slots is None:
+            form.slots = [slots.index(params[offset]) for offset in form.starts]
+        starts = [starts[k] for k in form.slots]
+    return _made(marks, block, form, literals, starts if form.starts else _NONE)
+
+
+def _written_instance(marks: _Marks, block: Block, live: _Live, table: TemplateTable) -> Instance:
+    """The instance of a block that goes by its records."""
+    path, first = marks.path, block.first
+    pattern: tuple[int, ...] = ()
+    if any(len(set(_starts(path, block, group))) < len(group) for group in live.shared):
+        numbers: dict[Any, int] = {}
+        places = zip(live.operands, _starts(path, block, live.dynamic), strict=True)
+        pattern = tuple([numbers.setdefault(place, len(numbers)) for place in places])
+    form = _form(marks, block, live, table, live, pattern)
+    literals = [path[first + p].operands[k] for p, k in form.literals]
+    if literals == form.latest:
+        literals = form.latest
+    else:
+        form.latest, form.own = literals, None
+    return _made(marks, block, form, literals, _starts(path, block, form.starts) if form.starts else _NONE)
+
+
+def _form(marks: _Marks, block: Block, live: _Live, table: TemplateTable, key: Any, pattern: tuple[int, ...]) -> _Form:
+    forms = table.forms.get(key)
+    if forms is None:
+        forms = table.forms[key] = {}
+    form: _Form | None = forms.get(pattern)
+    if form is None:
+        instance = table.instance(marks.path, [block.first + offset for offset in live.offsets])
+        form = forms[pattern] = _Form(instance.template, block, instance, marks.path)
+    return form
+
+
+def _made(marks: _Marks, block: Block, form: _Form, literals: list[Data], starts: list[Any]) -> Instance:
+    first, externals = block.first, block.externals
+    made = _new(Instance)  # slot by slot: a call of the class costs 0.1 us more
+    made.template = form.template
+    made.values = range(first, first + form.count) if form.count else [first + offset for offset in form.offsets]
+    made.externals = list(externals) if form.has_all else [externals[n] for n in form.externals]
+    made.literals = literals
+    made.starts = starts
+    at = first - marks.start
+    exported = bytes(marks.exported[at : at + block.last - first])
     if exported not in form.exports:
         form.exports.add(exported)
         form.template.export([position for position, offset in enumerate(form.offsets) if exported[offset]])
     return made
+
+
+def _starts(path: Sequence[Record], block: Block, offsets: Sequence[int]) -> list[Any]:
+    """Where slices of a block begin."""
+    if block.mould is None:
+        return [path[block.first + offset].params["start"] for offset in offsets]
+    own, params = block.params, block.mould.params
+    return [(own[p] if type(p := params[offset]) is int else p)["start"] for offset in offsets]
 
 
 def _is_heavy(path: Sequence[Record], runs: list[list[int]]) -> bool:

@@ -21,13 +21,14 @@ from irgrad.codegen.program import FIRST_INPUT, NUMBERS, Argument, HostCall, Num
 from irgrad.codegen.scalar import conversion_kernel
 from irgrad.codegen.split import CALLED_CHUNK
 from irgrad.codegen.team import shared
+from irgrad.ir.blocks import inputs_of, is_input
 from irgrad.ir.plan import contiguous
 from irgrad.ir.recording import INTERNED, Record, guard_outcome
 from irgrad.ir.sizes import Structures
 from irgrad.ir.template import Instance, Template, TemplateTable
 from irgrad.runtime.binding import Symbols, bind
 from irgrad.runtime.lowering import LinkCounts, lowered_instance
-from irgrad.runtime.memory import Arena, Buffer, Place, States, copied
+from irgrad.runtime.memory import Arena, Buffer, Place, States, Use, copied
 from irgrad.runtime.recompute import Schedule, plan
 from irgrad.runtime.repeated import OFTEN, Repeated, repeated
 from irgrad.runtime.runs import Forms, Runs
@@ -36,19 +37,8 @@ from irgrad.runtime.tree import Limb, PathNode, PathTree, analyse, analyse_limb,
 from irgrad.runtime.turns import checkpoint
 
 _FLOAT64 = np.dtype(np.float64)
+TURN = 8  # uses between checkpoints
 _GUARDED = {"bool": np.dtype(bool), "int": np.dtype(np.int64), "bits": np.dtype(np.float64)}
-
-
-@dataclass(slots=True)
-class Use:
-    """An instance while it is linked: where its external values are, as places, references of its slots, and arena buffers."""
-
-    instance: Instance
-    path: list[Record]
-    places: dict[int, Place]
-    bound: list[Place]
-    slots: list[int]
-    buffers: list[Buffer | None]
 
 
 @dataclass
@@ -214,7 +204,7 @@ class Linker:
         self.repeated = {}
         path = limb.nodes[0].path
         for value in limb.external:
-            if value not in places and path[value].op is None:
+            if value not in places and is_input(path, value):
                 places[value] = self.input(path[value])  # at any time where it was
 
     def input(self, record: Record) -> Place:
@@ -244,20 +234,26 @@ class Linker:
             self.begin(node)
         start = node.first
         if start < node.start:  # all of the path once more
-            for value in [value for value in places if node.path[value].op is not None]:
+            for value in [value for value in places if not is_input(node.path, value)]:
                 self.forget(value, places, arena)
-        for offset in [k for k, record in enumerate(node.path[start : node.end]) if record.op is None]:
-            places[start + offset] = self.input(node.path[start + offset])
+        for index in inputs_of(node.path, start, node.end):
+            places[index] = self.input(node.path[index])
         outputs: list[int] = [o for o in node.outputs if type(o) is int] if node.outputs is not None else []
         schedule = self.schedule(node, outputs)
         direct = self.direct_outputs(node, outputs) if node.is_leaf else {}
-        for instance, dying, kept in zip(schedule.instances, schedule.dying, schedule.kept, strict=False):  # `dying` has an end of its own
-            known = self.repeated.get(instance.template)
-            if known is None or not self.again(known, known.link(instance, places, arena, dying, kept, direct, self.literal, self.symbols)):
+        repeated, literal, symbols = self.repeated, self.literal, self.symbols
+        each = zip(schedule.instances, schedule.dying, schedule.kept, strict=False)  # `dying` has an end of its own
+        for k, (instance, dying, kept) in enumerate(each):
+            known = repeated.get(instance.template)
+            refs = known.link(instance, places, arena, dying, kept, direct, literal, symbols) if known is not None else None
+            if refs is None:
                 self.instance(instance, node, places, arena, dying, kept, direct)
+            elif not self.silent:
+                self.again(known, refs)  # type: ignore[arg-type]
             for value in dying:
                 self.forget(value, places, arena)
-            checkpoint()
+            if refs is None or not k % TURN:
+                checkpoint()
         if node.guard is not None:
             self.guard(node, places, arena)
             for value in schedule.dying[-1]:
@@ -303,7 +299,12 @@ class Linker:
 
     def forget(self, value: int, places: dict[int, Place], arena: Arena) -> None:
         place = places.pop(value, None)
-        if place is not None:
+        if place is None or (buffer := place.buffer) is None:
+            return
+        if buffer.values == 1 and buffer.holders == value:  # most of them
+            buffer.values, buffer.holders = 0, -1
+            arena.release(buffer)
+        else:
             self.drop(value, place, arena)
 
     def drop(self, value: int, place: Place, arena: Arena) -> None:
@@ -377,15 +378,15 @@ class Linker:
                 if buffer.values == 0:
                     arena.release(buffer)
 
-    def again(self, known: Repeated, refs: tuple[list[int], ...] | None) -> bool:
-        """Write the rows of a use that its function has linked, with these references; False where it has not."""
-        if refs is None:
-            return False
-        if not self.silent:
-            self.flops += known.flops
-            for (source, sizes), each in zip(known.rows, refs, strict=True):
-                self.emit(source, each, sizes)
-        return True
+    def again(self, known: Repeated, refs: tuple[list[int], ...]) -> None:
+        """Write the rows of a use that its function has linked, with these references."""
+        self.flops += known.flops
+        runs = self.runs
+        if known.source == runs.source:
+            runs.rows.append(refs[0])
+            return
+        for (source, sizes), each in zip(known.rows, refs, strict=True):
+            self.emit(source, each, sizes)
 
     def literal(self, value: Any, dtype: np.dtype[Any]) -> int:
         """The reference of a number; a float of the user's program is asked for in every iteration."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from irgrad.codegen.program import REF_BITS
+from irgrad.ir.recording import Record
+from irgrad.ir.template import Instance
 
 
 @dataclass(slots=True)
@@ -71,6 +73,18 @@ def rounded(nbytes: int) -> int:
     return max(-(-nbytes // 64) * 64 if nbytes >= 64 else -(-nbytes // 16) * 16, 16)
 
 
+@dataclass(slots=True)
+class Use:
+    """An instance while it is linked: where its external values are, as places, references of its slots, and arena buffers."""
+
+    instance: Instance
+    path: Sequence[Record]
+    places: dict[int, Place]
+    bound: list[Place]
+    slots: list[int]
+    buffers: list[Buffer | None]
+
+
 class Arena:
     """Bump allocation with free lists by size."""
 
@@ -89,7 +103,11 @@ class Arena:
 
     def release(self, buffer: Buffer) -> None:
         if not buffer.lent:
-            self.free.setdefault(buffer.size, []).append(buffer.offset)
+            known = self.free.get(buffer.size)
+            if known is None:
+                self.free[buffer.size] = [buffer.offset]
+            else:
+                known.append(buffer.offset)
 
     def copy(self) -> Arena:
         made = Arena()

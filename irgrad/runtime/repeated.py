@@ -23,11 +23,12 @@ Link: TypeAlias = Callable[..., "tuple[list[int], ...] | None"]
 @dataclass(slots=True)
 class Repeated:
     """The function, ``link(instance, places, arena, dying, kept, direct, literal, symbols)``, and the text and sizes of the rows whose
-    references it gives."""
+    references it gives; `source` is the text where there is one row without sizes."""
 
     link: Link
     rows: list[tuple[str, list[int]]]
     flops: int
+    source: str | None
 
 
 def repeated(
@@ -42,7 +43,8 @@ def repeated(
     text.look(may_take, taken)
     text.bind(rows)
     text.hand_out()
-    return Repeated(text.compiled(), [(row.source, row.sizes) for row in rows], sum(row.flops for row in rows))
+    source = rows[0].source if len(rows) == 1 and not rows[0].sizes else None
+    return Repeated(text.compiled(), [(row.source, row.sizes) for row in rows], sum(row.flops for row in rows), source)
 
 
 class _Text:

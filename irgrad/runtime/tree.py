@@ -10,13 +10,14 @@ nothing of its prefix that others did not ask before, only its limb is looked at
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from irgrad.ir.blocks import Block, is_input, items_of, joined, same_number
 from irgrad.ir.primitive import GUARD, PURE
-from irgrad.ir.recording import Block, Record, Recording, guard_outcome, is_guard
+from irgrad.ir.recording import Record, Recording, guard_outcome, is_guard
 from irgrad.ir.template import Instance, Template, TemplateTable
 from irgrad.runtime.instances import analyse_node
 from irgrad.runtime.turns import checkpoint
@@ -51,7 +52,7 @@ class PathNode:
         self.end = end
         self.limb = limb
         self.place = len(limb.nodes)  # in the limb
-        self.path: list[Record] = []  # of the whole path that first came here
+        self.path: Sequence[Record] = []  # of the whole path that first came here
         self.guard: Record | None = None
         self.children: dict[int, PathNode] = {}  # by `guard_outcome`
         self.outputs: list[Any] | None = None
@@ -65,7 +66,7 @@ class PathNode:
         self.calls = np.zeros(1, np.int64)  # of a leaf: counted by the driver
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> Sequence[Record]:
         return self.path[self.start : self.end]
 
     @property
@@ -208,7 +209,7 @@ class PathTree:
                 if limb is None:
                     limb = Limb(parent)
                     if parent is not None:
-                        path = parent.path[: start - 1] + records[start - 1 :]
+                        path = joined(parent.path, records, start - 1)
                 node = PathNode(start, min(cut + 1, len(records)), limb)
                 node.path = path
                 node.guard = records[cut] if cut < len(records) else None
@@ -243,12 +244,18 @@ class PathTree:
         """Where a recording contradicts the tree's records on a shared prefix; None where it agrees."""
         node = self.root
         records = recording.records
+        given = items_of(records)
         position = 0
         while node is not None:
-            for mine in node.records:
+            path, ours = node.path, items_of(node.path)
+            while position < node.end:
                 if position >= len(records):
                     return "the path ends early"
-                other = records[position]
+                item, block = ours[position], given[position]
+                if type(item) is Block and type(block) is Block and item.last <= node.end and item.agrees(block):
+                    position = item.last
+                    continue
+                mine, other = path[position], records[position]
                 guards = is_guard(mine) and is_guard(other) and mine.operands == other.operands
                 if not guards and (mine.code != other.code or not same_operands(mine, other)):
                     return describe_difference(mine, other)
@@ -272,14 +279,10 @@ def same_operands(a: Record, b: Record) -> bool:
         if type(x) is int or type(y) is int:
             if x != y or type(x) is not type(y):
                 return False
-        elif not _same_number(x.value, y.value):
+        elif not same_number(x.value, y.value):
             return False
     start_a, start_b = a.params.get("start"), b.params.get("start")
     return start_a == start_b
-
-
-def _same_number(a: Any, b: Any) -> bool:
-    return bool(a == b) or (a != a and b != b)
 
 
 def describe_difference(mine: Record, other: Record) -> str:
@@ -310,7 +313,7 @@ def analyse(tree: PathTree, table: TemplateTable, replays: bool = False) -> None
 def extends(limb: Limb, parent: PathNode) -> bool:
     """Are all values that an analysed limb needs of its prefix kept behind `parent`, as other limbs need them?"""
     kept, path = parent.limb.last, parent.path
-    return all(kept.get(value, -1.0) >= parent.place + 0.5 or path[value].op is None for value in limb.external)
+    return all(kept.get(value, -1.0) >= parent.place + 0.5 or is_input(path, value) for value in limb.external)
 
 
 def _ask_parent(limb: Limb) -> None:
@@ -402,7 +405,7 @@ def _expected(limb: Limb, line: list[PathNode]) -> Iterator[tuple[int, int, Path
                         yield node.place, value + shift, target
 
 
-def _left(path: list[Record], before: PathNode, node: PathNode) -> bool:
+def _left(path: Sequence[Record], before: PathNode, node: PathNode) -> bool:
     """Do two nodes have the same records, and their guards different outcomes on this path?"""
     shift = node.start - before.start
     if guard_outcome(path[before.end - 1]) == guard_outcome(path[node.end - 1]):

@@ -10,7 +10,8 @@ import pytest
 
 from irgrad.frontend import replay
 from irgrad.frontend.record import freeze
-from irgrad.ir.recording import Block, Recording
+from irgrad.ir.blocks import Block
+from irgrad.ir.recording import Recording
 from irgrad.ir.template import TemplateTable
 from irgrad.runtime import instances
 from irgrad.runtime.signature import call_form

@@ -40,6 +40,7 @@ from irgrad.ops.index import region
 
 Plan = tuple[dict[str, Shape] | None, Shape | None, bool]  # params of the slice node, shape with new axes, is the result an array
 PLANS: dict[tuple[Any, ...], Plan] = {}
+_tuples: dict[Shape, Shape] = {}
 _SLICE = REGISTRY["slice"]
 _LIMIT = 4096
 _USER = 2  # frames from `GraphTrace.locate` to the user's
@@ -228,9 +229,15 @@ def basic_plan(shape: Shape, items: list[Any]) -> Plan:
             step.append(1)
             drop.append(axis)
     untouched = not drop and tuple(count) == shape and not any(start) and all(s == 1 for s in step)
-    params = None if untouched else {"start": tuple(start), "count": tuple(count), "step": tuple(step), "drop": tuple(drop)}
+    params = None if untouched else {"start": tuple(start), "count": one(count), "step": one(step), "drop": one(drop)}
     grown = tuple(new) if any(item is None for item in items) else None
     return params, grown, has_ellipsis or bool(new)
+
+
+def one(numbers: list[int]) -> Shape:
+    """A tuple, the same object for equal ones: iterations of a loop are compared."""
+    made = tuple(numbers)
+    return _tuples.setdefault(made, made) if len(_tuples) < _LIMIT else made
 
 
 # ---- the general case ----
