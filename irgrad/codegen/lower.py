@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irgrad.codegen import beside, library, panels, polynomial, split, staged, streams
+from irgrad.codegen import beside, items, library, panels, polynomial, split, staged, streams
 from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Export, HostRow, Lowered, Ref, Row, Streamed
@@ -72,6 +72,8 @@ class _Lowering:
         if cluster.kind == "host":
             self.check_operands(cluster.inside[0])
             return [self.host_row(cluster.inside[0])]
+        if cluster.kind == "items":
+            return [items.row(self, cluster)]
         if cluster.kind in ("scalar", "nest"):
             found: Sequence[Row | None] = split.rows(self, cluster) or [self.write(cluster)]
             return [row for row in found if row is not None]

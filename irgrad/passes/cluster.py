@@ -30,6 +30,7 @@ from irgrad.passes.forms import (
     is_scalar_form,
     multiplications,
 )
+from irgrad.passes.items import Items
 from irgrad.passes.parts import place_parts
 from irgrad.passes.rows import SHORT, Rows, has_columns, is_short, is_total, panel_of, plan_stages, spread
 from irgrad.passes.totals import Totals
@@ -63,6 +64,7 @@ class _Clustering:
         self.closed: dict[int, Node] = {}  # clusters with an update of a region, which take few more nodes
         self.rows = Rows(self)
         self.totals = Totals(self)
+        self.items = Items(self)
 
     def run(self) -> Plan:
         place_parts(self)
@@ -70,6 +72,7 @@ class _Clustering:
         nodes = self.graph.nodes()
         for number, node in enumerate(nodes):
             self.order[node.index] = number
+        self.items.find()
         for node in nodes:
             if not self.is_memory_view(node):
                 self.assign(node)
@@ -263,6 +266,9 @@ class _Clustering:
         assert op is not None
         if node.index in self.joined:
             self.join_parts(node)
+            return
+        if node.index in self.items.stacks:
+            self.items.join(node)
             return
         by_row = self.rows.once_a_row(node) if node.aval.size > 1 or not self.is_scalar(node) else None
         if by_row is not None:
