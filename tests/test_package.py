@@ -64,8 +64,32 @@ def test_importing_it_leaves_out_what_few_programs_need() -> None:
     """Each of these is memory and milliseconds of every process."""
     done = run("import sys, irgrad; print(*sys.modules)")
     assert done.returncode == 0, done.stderr
-    heavy = {"scipy", "numba", "llvmlite", "networkx", "tempfile", "shutil", "fractions", "decimal", "numpy.ma"}
+    heavy = {"scipy", "numba", "llvmlite", "networkx", "tempfile", "shutil", "fractions", "decimal", "numpy.ma", "typing_extensions"}
     assert not set(done.stdout.split()) & heavy
+
+
+def test_documentation_is_made_when_a_name_is_used() -> None:
+    program = """
+import inspect, pydoc
+import numpy, irgrad, irgrad.numpy as np
+from irgrad.frontend.documented import _LATER
+before = len(_LATER)
+irgrad.grad(lambda x: np.sum(x * x))(numpy.ones(3))
+print(before > 300, before - len(_LATER))
+for function in (np.sum, np.linalg.norm, np.busday_count, np.shape):
+    assert "Traced by irgrad" in function.__doc__ and "Traced by irgrad" in pydoc.render_doc(function), function
+assert np.random.normal.__doc__ == numpy.random.normal.__doc__
+assert inspect.getdoc(np.random.RandomState.normal) == inspect.getdoc(numpy.random.RandomState.normal)
+space = {}
+exec("from irgrad.numpy import *", space)
+assert space["tanh"] is np.tanh and space["linalg"] is np.linalg and space["fft"] is np.fft and "add" in dir(np)
+assert {name for name in dir(numpy) if name[0] != "_"} <= set(dir(np))
+for module, own in ((numpy.linalg, np.linalg), (numpy.fft, np.fft), (numpy.random, np.random)):
+    assert set(module.__all__) <= set(dir(own)) and not hasattr(own, "nothing")
+"""
+    done = run(program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "1"]  # np.sum's
 
 
 def test_the_version_is_the_changelogs() -> None:

@@ -1,7 +1,8 @@
 """Documentation of traced forms: the library's own, and a section on what irgrad adds.
 
 The section says by which arguments a function is differentiable, in which modes, and whether compiled code has a kernel for it or calls
-Python. It is put together from the declaration of a primitive, or from what the samples of docs/coverage.md gave (`outcomes`).
+Python. It is put together from the declaration of a primitive, or from what the samples of docs/coverage.md gave (`outcomes`), and for
+numpy's functions when their name is first used: all of them are a megabyte.
 """
 
 from __future__ import annotations
@@ -29,7 +30,29 @@ _KNOWN: dict[str, tuple[str, str]] = {}  # a qualified name -> the outcome and t
 def described(original: Callable[..., Any], impl: Callable[..., Any] | None = None, name: str = "", more: str = "") -> str:
     """The docstring of `original` with a section on its traced form: that of `impl`, and what is known of a function of this name."""
     parts = [_plain(impl.__doc__)] if impl is not None and impl.__doc__ else []
-    return with_section(original.__doc__, [*parts, more or of_samples(name or qualified(original))])
+    known = [part for part in [*parts, more or of_samples(name or qualified(original))] if part]
+    return with_section(original.__doc__, known) if known else original.__doc__ or ""
+
+
+_LATER: dict[Any, tuple[Any, ...]] = {}  # traced forms -> what their documentation is made from
+
+
+def explain_later(form: Any, original: Callable[..., Any], impl: Callable[..., Any] | None = None, more: str = "") -> None:
+    """Give a traced form the library's documentation, as far as that takes no memory, until `explained` adds the section."""
+    text = original.__doc__
+    form.__doc__ = text if original.__doc__ is text else None  # compiled functions make a new one at each look
+    _LATER[form] = (original, impl, "", more)
+
+
+def explained(form: Any) -> Any:
+    """The form itself, with its documentation."""
+    try:
+        made_from = _LATER.pop(form, None)
+    except TypeError:  # not hashable: no function
+        return form
+    if made_from is not None:
+        form.__doc__ = described(*made_from)
+    return form
 
 
 def _plain(text: str) -> str:

@@ -286,7 +286,8 @@ def _is_scalar(item: Any, scalars: dict[Any, type]) -> bool:
 def _public(module: str) -> dict[str, Any]:
     """The names of a module, which stay as they are; none if there is no such module."""
     try:
-        return vars(importlib.import_module(module))
+        found = vars(importlib.import_module(module))
+        return {**found.get("_forms", {}), **found}  # functions are among a module's names from their first use on
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("irgrad"):
             raise

@@ -20,19 +20,19 @@ else:
     from irgrad.numpy import linalg as linalg
     from irgrad.numpy import random as random
 
-globals().update({name: item for name, item in _wrap.public_names(_np).items() if name not in ("fft", "linalg", "random")})
 globals()["__version__"] = _np.__version__
+_forms, _find = _wrap.fill(globals(), _np, ("fft", "linalg", "random"))
 _late = _wrap.late_names(_np)
 
 if not TYPE_CHECKING:  # a checker would take every name for one of these
 
     def __getattr__(name: str) -> Any:
-        """The modules that numpy imports on first use (`np.ma`, `np.testing`, ...): they would double what importing irgrad costs."""
-        if name.startswith("_"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        """Functions, and the modules that numpy imports on first use (`np.ma`, `np.testing`, ...), which would double what this costs."""
+        if name in _forms or name.startswith("_"):
+            return _find(name)
         item = globals()[name] = _wrap.public_form(getattr(_np, name), f"numpy.{name}")
         return item
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_late})
+    return sorted({*globals(), *_forms, *_late})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from irgrad.frontend.documented import UNTRACED, described
+from irgrad.frontend.documented import UNTRACED, explain_later, explained
 from irgrad.frontend.handlers.core import PUBLIC, find_in_call, unsupported
 
 
@@ -17,10 +17,31 @@ def public_names(module: ModuleType) -> dict[str, Any]:
 
     Names that the module makes on first use are left out: asking for them would import them.
     """
+    return {name: explained(form) for name, form in forms_of(module).items()}
+
+
+def forms_of(module: ModuleType) -> dict[str, Any]:
+    """`public_names`, functions without their documentation."""
     there = vars(module)
-    return {
-        name: public_form(there[name], f"{module.__name__}.{name}") for name in dir(module) if name in there and not name.startswith("_")
-    }
+    return {name: _form(there[name], f"{module.__name__}.{name}") for name in dir(module) if name in there and not name.startswith("_")}
+
+
+def fill(space: dict[str, Any], module: ModuleType, own: Sequence[str] = ()) -> tuple[dict[str, Any], Callable[[str], Any]]:
+    """Give a module of irgrad's the public names of numpy's, but for its `own` ones; functions on first use, when they are documented.
+
+    The forms by name, and what the module has as ``__getattr__``.
+    """
+    forms = {name: form for name, form in forms_of(module).items() if name not in own}
+    there = vars(module)
+    space.update({name: form for name, form in forms.items() if form is there[name]})
+    space["__all__"] = sorted({*forms, *own})
+
+    def find(name: str) -> Any:
+        if name not in forms:
+            raise AttributeError(f"module {space['__name__']!r} has no attribute {name!r}")
+        return space.setdefault(name, explained(forms[name]))
+
+    return forms, find
 
 
 def late_names(module: ModuleType) -> list[str]:
@@ -30,6 +51,10 @@ def late_names(module: ModuleType) -> list[str]:
 
 def public_form(item: Any, name: str) -> Any:
     """One name in its traced form."""
+    return explained(_form(item, name))
+
+
+def _form(item: Any, name: str) -> Any:
     try:
         known = PUBLIC.get(item)
     except TypeError:  # not hashable: no function
@@ -49,7 +74,7 @@ def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     guarded.__name__ = guarded.__qualname__ = getattr(function, "__name__", name)
-    guarded.__doc__ = described(function, more=UNTRACED)
+    explain_later(guarded, function, more=UNTRACED)
     guarded.__wrapped__ = function  # type: ignore[attr-defined]
     return guarded if not isinstance(function, np.ufunc) else _with_methods(guarded, function)
 

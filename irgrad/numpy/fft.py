@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as _np
 
 import irgrad.frontend.handlers as _handlers  # noqa: F401  (registers the handlers)
-from irgrad.numpy._wrap import public_names as _public_names
+from irgrad.numpy._wrap import fill as _fill
 
 if TYPE_CHECKING:
     from numpy.fft import *  # noqa: F403 # pyright: ignore[reportWildcardImportFromLibrary]
+else:
+    _forms, __getattr__ = _fill(globals(), _np.fft)
 
-globals().update(_public_names(_np.fft))
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_forms})

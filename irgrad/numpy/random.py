@@ -23,12 +23,15 @@ from irgrad.frontend.handlers.random import PARAMETERS as _PARAMETERS
 from irgrad.frontend.handlers.random import call_method as _call_method
 from irgrad.frontend.handlers.random import made_generator as _made_generator
 from irgrad.frontend.handlers.random import other_effect as _other_effect
-from irgrad.numpy._wrap import public_names as _public_names
+from irgrad.numpy._wrap import fill as _fill
 
 if TYPE_CHECKING:
     from numpy.random import *  # noqa: F403 # pyright: ignore[reportWildcardImportFromLibrary]
+else:
+    _forms, __getattr__ = _fill(globals(), _np.random, ("RandomState", "Generator", "default_rng"))
 
-globals().update(_public_names(_np.random))
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_forms})
 
 
 class _Recorded(type):
@@ -105,7 +108,6 @@ def _recorded(cls: type, name: str) -> None:
 
     method.__name__ = name
     method.__qualname__ = f"{cls.__name__}.{name}"
-    method.__doc__ = original.__doc__
     setattr(cls, name, method)
 
 

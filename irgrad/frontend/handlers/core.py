@@ -20,7 +20,7 @@ from irgrad.errors import IrgradError, PlainArrayError, UnsupportedError, transl
 from irgrad.frontend.choices import weakened
 from irgrad.frontend.context import current
 from irgrad.frontend.deferral import postpone
-from irgrad.frontend.documented import PLAIN, described
+from irgrad.frontend.documented import PLAIN, explain_later
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers.decided import DECIDED, DECISIONS, ONLY_RECORDED, PLAIN_TOO, Decisions
 from irgrad.frontend.storage import identity, resolve_tree, write
@@ -175,7 +175,7 @@ def handles(*functions: Any, method: str | None = None, creates: bool = False, b
             FUNCTIONS[function] = _protocol_entry(function, impl)
             PUBLIC[function] = public = _public_entry(function, impl, creates, buffers)
             if function is not None:
-                public.__doc__ = described(function, impl)
+                explain_later(public, function, impl)
         if method is not None:
             METHODS[method] = _method_entry(method, impl)
         return impl
@@ -250,7 +250,7 @@ def inspects(*functions: Any) -> None:
             return function(*[unwrap(a) for a in args], **{k: unwrap(v) for k, v in kwargs.items()})
 
         public.__name__ = public.__qualname__ = function.__name__
-        public.__doc__ = described(function, more=PLAIN)
+        explain_later(public, function, more=PLAIN)
         return public
 
     for function in functions:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from irgrad.frontend.context import current
+from irgrad.frontend.documented import explain_later
 from irgrad.frontend.draws import Standard, make_generator, note_effect, record_draw
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers.core import (
@@ -280,7 +281,7 @@ def _module_function(name: str, method: str) -> Callable[..., Any]:
         return entry(GLOBAL, method, args, kwargs, original)
 
     public.__name__ = public.__qualname__ = name
-    public.__doc__ = original.__doc__
+    explain_later(public, original)
     public.__wrapped__ = original  # type: ignore[attr-defined]
     return public
 

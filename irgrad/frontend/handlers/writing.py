@@ -13,7 +13,7 @@ import numpy as np
 
 from irgrad.errors import TraceError
 from irgrad.frontend.context import current
-from irgrad.frontend.documented import described
+from irgrad.frontend.documented import explain_later
 from irgrad.frontend.graph_trace import GraphTrace
 from irgrad.frontend.handlers.core import (
     NO_VALUE,
@@ -349,7 +349,7 @@ def _entry(function: Any, impl: Callable[..., Any]) -> Callable[..., Any]:
         return run(trace, name, impl, args, kwargs, handles=True)
 
     public.__name__ = public.__qualname__ = name
-    public.__doc__ = described(function, impl)
+    explain_later(public, function, impl)
     public.__wrapped__ = function  # type: ignore[attr-defined]
     return public
 
