@@ -82,7 +82,7 @@ def test_loops_call_the_vector_routine(llvm: Callable[[str], str]) -> None:
 def test_half_a_vector_runs_the_same_routine(llvm: Callable[[str], str]) -> None:
     """Loops that LLVM cuts into shorter vectors give the same bits."""
     lanes = vector.width() // 64
-    text = llvm(LOOP.replace("store(o, i,", "store(o, 3 * i,"))
+    text = llvm(LOOP.replace("store(o, i,", "store(o, i - i % 2,"))
     half = text[text.index(f"define weak_odr <{lanes // 2} x double> @irgrad_exp_half") :].partition("}")[0]
     assert re.search(rf"@_ZGV[de]N{lanes}v_exp\(", half)
 

@@ -15,6 +15,10 @@ class Unsupported(Exception):
     """Kernel text that is not understood here."""
 
 
+class Serial(Unsupported):
+    """A loop that is no vectors, for LLVM neither."""
+
+
 LLVM: dict[str, Type] = {
     "bool": I1, "int8": I8, "int16": I16, "int32": I32, "int64": I64, "uint8": I8, "uint16": I16, "uint32": I32, "uint64": I64,
     "float32": SINGLE, "float64": DOUBLE, "complex64": SINGLE, "complex128": DOUBLE,

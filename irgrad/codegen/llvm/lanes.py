@@ -14,12 +14,10 @@ from typing import Any
 from irgrad.codegen import formulas, polynomial
 from irgrad.codegen.llvm.kinds import Number, Unsupported
 from irgrad.codegen.llvm.module import PURE
-from irgrad.codegen.llvm.writer import DOUBLE, I1, I32, I64, POINTER, RELATIONS, Type, Value, Writer, pair_of
+from irgrad.codegen.llvm.writer import DOUBLE, I1, I64, POINTER, RELATIONS, Type, Value, Writer
 
 INTRINSICS = frozenset({"fabs", "sqrt", "floor", "ceil", "trunc", "rint", "roundeven", "copysign", "fma", "maximum", "minimum", "ctpop"})
 KEEPS = "intel_ocl_bicc "  # a convention by which a function leaves half of the vectors' registers as they were
-NEAR = 4  # elements
-SAFE = 1  # in lanes behind the end of a loop: a value that few functions mind
 
 
 class Wider(Exception):
@@ -99,10 +97,10 @@ class Place(_NoText):
 
 def _steady(x: Value) -> Step:
     """A number as one that advances by nothing."""
-    return Step(I64(0), int(x.text), I64(0)) if _is_whole(x) else Step(x, 0, I64(0))
+    return Step(I64(0), int(x.text), I64(0)) if is_whole(x) else Step(x, 0, I64(0))
 
 
-def _is_whole(x: Value) -> bool:
+def is_whole(x: Value) -> bool:
     """Is a number written out?"""
     return x.text.lstrip("-").isdigit()
 
@@ -111,31 +109,7 @@ def is_varying(x: Value) -> bool:
     return isinstance(x, _NoText)
 
 
-class Access:
-    """A read or write of memory in a loop, of one element (without a place) or of one for each iteration."""
-
-    __slots__ = ("is_store", "note", "place", "pointer")
-
-    def __init__(self, is_store: bool, note: str, pointer: str, place: Place | None = None) -> None:
-        self.is_store = is_store
-        self.note = note
-        self.pointer = pointer
-        self.place = place
-
-    def meets(self, other: Access) -> bool:
-        """May two accesses of different iterations be of one element?"""
-        p, q = self.place, other.place
-        if p is not None and q is not None and (p.row, p.step.text) == (q.row, q.step.text):
-            near = abs(p.offset - q.offset)
-            if near == 0 or (p.step.text.lstrip("-").isdigit() and near < abs(int(p.step.text))):
-                return False  # each iteration has its own
-        if self.note and other.note:
-            return self.note == other.note
-        on_stack = self.pointer.startswith("%s") or other.pointer.startswith("%s")
-        return not on_stack or self.pointer == other.pointer
-
-
-class LaneWriter(Writer):
+class Lanewise(Writer):
     """Writes the body of a loop for `count` iterations at once, any number of times; `turn` is the iteration in the first lane."""
 
     def __init__(self, around: Writer, count: int, bits: int, is_long: bool = False, is_chain: bool = False) -> None:
@@ -146,19 +120,15 @@ class LaneWriter(Writer):
         self.lanes = count
         self.bits = bits
         self.before: list[str] = []  # in front of the loop
-        self.accesses: list[Access] = []
-        self.loaded: dict[str, Place] = {}  # vectors as they are in memory
-        self.stored: list[tuple[Value, Type, Place]] = []
         self._same: dict[str, Value] = {}
         self._known: dict[str, Value] = {}
-        self._loads: dict[str, tuple[str, Value]] = {}
         self._negated: dict[str, Value] = {}  # what a vector is the negative of
         self.turn = Value(I64, "0")
         self.mask = ""
 
     def begin(self, first: str, mask: str = "") -> None:
         """Write the next copy of the body, of all lanes or of those in a mask."""
-        self.lines, self.stored, self._known, self._loads, self._negated = [], [], {}, {}, {}
+        self.lines, self._known, self._negated = [], {}, {}
         self.turn, self.mask = Value(I64, first), mask
 
     # -- what is written where --
@@ -256,7 +226,7 @@ class LaneWriter(Writer):
             a, b = b, a
         if not isinstance(a, Step) or is_varying(b):
             return self._lanewise("mul", a, b)
-        if _is_whole(b):
+        if is_whole(b):
             return Step(self._product(a.base, b), a.offset * int(b.text), self._product(a.step, b))
         return Step(self._product(self._base(a), b), 0, self._product(a.step, b))
 
@@ -269,7 +239,7 @@ class LaneWriter(Writer):
         return Step(base, x.offset + (y.offset if word == "add" else -y.offset), step)
 
     def _sum(self, word: str, a: Value, b: Value) -> Value:
-        if _is_whole(a) and _is_whole(b):
+        if is_whole(a) and is_whole(b):
             return I64(int(a.text) + (int(b.text) if word == "add" else -int(b.text)))
         if b.text == "0":
             return a
@@ -278,7 +248,7 @@ class LaneWriter(Writer):
         return self.emit(f"{word} i64 {a.text}, {b.text}", I64)
 
     def _product(self, a: Value, b: Value) -> Value:
-        if _is_whole(a) and _is_whole(b):
+        if is_whole(a) and is_whole(b):
             return I64(int(a.text) * int(b.text))
         if a.text == "0" or b.text == "1":
             return a
@@ -351,7 +321,7 @@ class LaneWriter(Writer):
         """
         symbol = f"irgrad_{name}{'' if type_.element is DOUBLE else 'f'}{self.lanes}"
         if symbol not in self.module.defined:
-            w = LaneWriter(Writer(self.module), self.lanes, self.bits)
+            w = Lanewise(Writer(self.module), self.lanes, self.bits)
             w.begin("0")
             made = polynomial.written(w, name, [Many(type_, f"%x{k}") for k in range(arity)])
             given = ", ".join(f"{type_.name} %x{k}" for k in range(arity))
@@ -370,7 +340,7 @@ class LaneWriter(Writer):
             raise Unsupported("pow of vectors")
         symbol = f"irgrad_power_below{'' if type_.element is DOUBLE else 'f'}{self.lanes}"
         if symbol not in self.module.defined:
-            w = LaneWriter(Writer(self.module), self.lanes, self.bits)
+            w = Lanewise(Writer(self.module), self.lanes, self.bits)
             w.begin("0")
             given = [Many(type_, f"%x{k}") for k in range(3)]
             good = formulas.has_digits(w, given[2])
@@ -386,177 +356,13 @@ class LaneWriter(Writer):
             raise Unsupported(f"{name} of one number at a time")
         return super().scalar_libm(name, *operands)
 
-    # -- memory --
 
-    def element(self, type_: Type, pointer: Value, index: Value) -> Value:
-        if not is_varying(index):
-            return super().element(type_, pointer, index)
-        if not isinstance(index, Step) or (index.step.text != "1" and (type_.width < 32 or self._is_near(index.step))):
-            raise Unsupported("elements that are anywhere")
-        row = pointer if index.base.text == "0" else super().element(type_, pointer, index.base)
-        return Place(pointer.text, row.text, index.offset, index.step)
-
-    def _is_near(self, step: Value) -> bool:
-        """Are elements at a known distance that LLVM reads with their neighbours, and takes apart?"""
-        return _is_whole(step) and (abs(int(step.text)) <= NEAR or not self.is_long)
-
-    def _address(self, type_: Type, place: Place) -> str:
-        """Where the elements are: one address, or a vector of them."""
-        first, step = self.turn.text, place.step
-        if not place.is_dense:
-            first = self.each(f"mul i64 {first}, {step.text}", I64).name
-        at = self.each(f"getelementptr {type_.name}, ptr {place.row}, i64 {first}", POINTER).name
-        if place.offset:
-            at = self.each(f"getelementptr {type_.name}, ptr {at}, i64 {place.offset}", POINTER).name
-        if place.is_dense:
-            return at
-        whole = lanes_of(I64, self.lanes).name
-        apart = self.emit(f"mul {whole} {self.iota(I64)}, {self.many(step)}", I64).text
-        return self.each(f"getelementptr {type_.name}, ptr {at}, {whole} {apart}", POINTER).name
-
-    def load(self, type_: Type, pointer: Value, note: str = "") -> Value:
-        if not isinstance(pointer, Place):
-            self.accesses.append(Access(False, note, pointer.text))
-            return super().load(type_, pointer, note)
-        self.accesses.append(Access(False, note, pointer.pointer, pointer))
-        key = f"{pointer.key} {type_.name}"
-        known = self._loads.get(key)
-        if known is not None:
-            return known[1]
-        whole, address = self.of(Value(type_, "")), self._address(type_, pointer)
-        if self.mask or not pointer.is_dense:
-            name, at = self._masked("load" if pointer.is_dense else "gather", whole, pointer)
-            masks = f"<{self.lanes} x i1>"
-            self.module.declare(f"@{name}", f"{whole.name} @{name}({at}, i32 immarg, {masks}, {whole.name})")
-            rest = f"i32 {type_.width // 8}, {masks} {self._mask()}, {whole.name} {self.many(type_(SAFE))}"
-            made = self._read(f"call {whole.name} @{name}({at} {address}, {rest}){note}", whole)
-        else:
-            made = self._read(f"load {whole.name}, ptr {address}, align {type_.width // 8}{note}", whole)
-        self._loads[key] = note, made
-        if pointer.is_dense:
-            self.loaded[made.name] = pointer
-        return made
-
-    def _masked(self, word: str, whole: Lanes, place: Place) -> tuple[str, str]:
-        """The name of an access under a mask, and the type of its addresses."""
-        name = f"llvm.masked.{word}.v{self.lanes}{'f' if whole.is_float else 'i'}{whole.width}"
-        return (f"{name}.p0", "ptr") if place.is_dense else (f"{name}.v{self.lanes}p0", f"<{self.lanes} x ptr>")
-
-    def _mask(self) -> str:
-        return self.mask or f"<{', '.join(['i1 true'] * self.lanes)}>"
-
-    def _read(self, text: str, type_: Lanes) -> Many:
-        self._known.pop(text, None)
-        return self.each(text, type_)
-
-    def store(self, value: Value, pointer: Value, note: str = "") -> None:
-        if not isinstance(pointer, Place) or not (pointer.is_dense or _is_whole(pointer.step)):
-            raise Unsupported("writes that are not side by side")  # and perhaps in one place
-        self.accesses.append(Access(True, note, pointer.pointer, pointer))
-        whole, text = self.of(value), self.many(value)
-        self.stored.append((value, whole.element, pointer))
-        address, width = self._address(whole.element, pointer), whole.width // 8
-        if self.mask or not pointer.is_dense:
-            name, at = self._masked("store" if pointer.is_dense else "scatter", whole, pointer)
-            masks = f"<{self.lanes} x i1>"
-            self.module.declare(f"@{name}", f"void @{name}({whole.name}, {at}, i32 immarg, {masks})")
-            self.lines.append(f"  call void @{name}({whole.name} {text}, {at} {address}, i32 {width}, {masks} {self._mask()}){note}")
-        else:
-            self.lines.append(f"  store {whole.name} {text}, ptr {address}, align {width}{note}")
-        self._forget(note)
-
-    def pair(self, type_: Type, pointer: Value, index: Value) -> tuple[Value, Value]:
-        if is_varying(index):
-            raise Unsupported("addresses of complex numbers")
-        return super().pair(type_, pointer, index)
-
-    def _pairs(self, type_: Type, pointer: Value, index: Value, note: str, is_store: bool) -> Place:
-        """Where the first of consecutive complex numbers is."""
-        place = self.element(pair_of(type_), pointer, index)
-        if not isinstance(place, Place) or not place.is_dense:
-            raise Unsupported("complex numbers that are not side by side")
-        self.accesses.append(Access(is_store, note, place.pointer, place))
-        return place
-
-    def load_pair(self, type_: Type, pointer: Value, index: Value, note: str = "") -> tuple[Value, Value]:
-        """Both parts of consecutive complex numbers, which are read together and taken apart."""
-        if not is_varying(index):
-            self.accesses.append(Access(False, note, pointer.text))
-            return super().load_pair(type_, pointer, index, note)
-        place = self._pairs(type_, pointer, index, note, False)
-        whole, both = lanes_of(type_, self.lanes), lanes_of(type_, 2 * self.lanes).name
-        keys = [f"{place.key} {type_.name} {k}" for k in range(2)]
-        if keys[1] not in self._loads:
-            made, at = self._new(), self._address(pair_of(type_), place)
-            if self.mask:
-                name, masks = self._masked_pairs("load", type_), f"<{2 * self.lanes} x i1>"
-                self.module.declare(f"@{name}", f"{both} @{name}(ptr, i32 immarg, {masks}, {both})")
-                safe = f"<{', '.join([f'{type_.name} {type_(SAFE).text}'] * (2 * self.lanes))}>"
-                made_by = f"call {both} @{name}(ptr {at}, i32 {type_.width // 8}, {masks} {self._mask_of_pairs()}, {both} {safe})"
-                self.lines.append(f"  {made} = {made_by}{note}")
-            else:
-                self.lines.append(f"  {made} = load {both}, ptr {at}, align {type_.width // 8}{note}")
-            for k, key in enumerate(keys):
-                chosen = ", ".join(f"i32 {2 * i + k}" for i in range(self.lanes))
-                part = self.each(f"shufflevector {both} {made}, {both} poison, <{self.lanes} x i32> <{chosen}>", whole)
-                self._loads[key] = note, part
-        return self._loads[keys[0]][1], self._loads[keys[1]][1]
-
-    def store_pair(self, parts: tuple[Value, Value], pointer: Value, index: Value, note: str = "") -> None:
-        if not is_varying(index):
-            raise Unsupported("one place for all iterations")
-        type_ = self.of(parts[0]).element
-        place = self._pairs(type_, pointer, index, note, True)
-        one, both = self.of(parts[0]).name, lanes_of(type_, 2 * self.lanes).name
-        re, im, made, at = *map(self.many, parts), self._new(), self._address(pair_of(type_), place)
-        order = ", ".join(f"i32 {i}, i32 {i + self.lanes}" for i in range(self.lanes))
-        self.lines.append(f"  {made} = shufflevector {one} {re}, {one} {im}, <{2 * self.lanes} x i32> <{order}>")
-        if self.mask:
-            name, masks = self._masked_pairs("store", type_), f"<{2 * self.lanes} x i1>"
-            self.module.declare(f"@{name}", f"void @{name}({both}, ptr, i32 immarg, {masks})")
-            mask = self._mask_of_pairs()
-            self.lines.append(f"  call void @{name}({both} {made}, ptr {at}, i32 {type_.width // 8}, {masks} {mask}){note}")
-        else:
-            self.lines.append(f"  store {both} {made}, ptr {at}, align {type_.width // 8}{note}")
-        self._forget(note)
-
-    def _masked_pairs(self, word: str, type_: Type) -> str:
-        return f"llvm.masked.{word}.v{2 * self.lanes}f{type_.width}.p0"
-
-    def _mask_of_pairs(self) -> str:
-        """The mask of lanes, each lane twice."""
-        twice = ", ".join(f"i32 {i}, i32 {i}" for i in range(self.lanes))
-        one, count = f"<{self.lanes} x i1>", 2 * self.lanes
-        type_ = lanes_of(I1, count)
-        return self.each(f"shufflevector {one} {self.mask}, {one} poison, <{count} x i32> <{twice}>", type_).name
-
-    def _forget(self, note: str) -> None:
-        """What was read from memory that a write may have changed."""
-        self._loads = {key: found for key, found in self._loads.items() if note and found[0] and found[0] != note}
-
-    def check(self) -> None:
-        """Raise Unsupported where iterations may depend on one another through memory."""
-        for k, access in enumerate(self.accesses):
-            for other in self.accesses[: k + 1]:
-                if (access.is_store or other.is_store) and access.meets(other):
-                    raise Unsupported("iterations that share memory")
-
-    # -- masks --
-
-    def masked(self, left: str) -> str:
-        """The lanes of the first `left` iterations: an int32."""
-        type_ = lanes_of(I32, self.lanes)
-        one = self.each(f"insertelement {type_.name} poison, i32 {left}, i32 0", type_)
-        all_ = self.each(f"shufflevector {type_.name} {one.name}, {type_.name} poison, <{self.lanes} x i32> zeroinitializer", type_)
-        return self.each(f"icmp ult {type_.name} {self.iota(I32)}, {all_.name}", lanes_of(I1, self.lanes)).name
-
-
-def _binary(opcode: str) -> Callable[[LaneWriter, Value, Value], Value]:
+def _binary(opcode: str) -> Callable[[Lanewise, Value, Value], Value]:
     return lambda self, a, b: self._lanewise(opcode, a, b)
 
 
-def _whole_only(name: str) -> Callable[[LaneWriter, Value, Value], Value]:
-    def write(self: LaneWriter, a: Value, b: Value) -> Value:
+def _whole_only(name: str) -> Callable[[Lanewise, Value, Value], Value]:
+    def write(self: Lanewise, a: Value, b: Value) -> Value:
         if is_varying(a) or is_varying(b):  # a lane behind the end could divide by zero
             raise Unsupported(f"{name} of vectors")
         made: Value = getattr(Writer, name)(self, a, b)
@@ -565,8 +371,8 @@ def _whole_only(name: str) -> Callable[[LaneWriter, Value, Value], Value]:
     return write
 
 
-def _cast(opcode: str) -> Callable[[LaneWriter, Value, Type], Value]:
-    def write(self: LaneWriter, x: Value, type_: Type) -> Value:
+def _cast(opcode: str) -> Callable[[Lanewise, Value, Type], Value]:
+    def write(self: Lanewise, x: Value, type_: Type) -> Value:
         if not is_varying(x):
             return self.emit(f"{opcode} {x.type.name} {x.text} to {type_.name}", type_)
         whole = type_ if isinstance(type_, Lanes) else lanes_of(type_, self.lanes)
@@ -575,8 +381,8 @@ def _cast(opcode: str) -> Callable[[LaneWriter, Value, Type], Value]:
     return write
 
 
-def _comparison(opcode: str, prefix: str) -> Callable[[LaneWriter, str, Value, Value], Value]:
-    def write(self: LaneWriter, relation: str, a: Value, b: Value) -> Value:
+def _comparison(opcode: str, prefix: str) -> Callable[[Lanewise, str, Value, Value], Value]:
+    def write(self: Lanewise, relation: str, a: Value, b: Value) -> Value:
         word = RELATIONS.get(relation, relation)
         sign = "" if word == "uno" or (opcode == "icmp" and word in ("eq", "ne")) else prefix
         if not is_varying(a) and not is_varying(b):
@@ -587,12 +393,12 @@ def _comparison(opcode: str, prefix: str) -> Callable[[LaneWriter, str, Value, V
 
 
 for _name in ("and", "or", "xor", "shl", "ashr", "lshr", "fadd", "fsub", "fmul", "fdiv"):
-    setattr(LaneWriter, f"{_name}_" if _name in ("and", "or") else _name, _binary(_name))
-LaneWriter.add_any_order = _binary("fadd reassoc")  # type: ignore[method-assign]
+    setattr(Lanewise, f"{_name}_" if _name in ("and", "or") else _name, _binary(_name))
+Lanewise.add_any_order = _binary("fadd reassoc")  # type: ignore[method-assign]
 for _name in ("sdiv", "udiv", "srem", "urem"):
-    setattr(LaneWriter, _name, _whole_only(_name))
+    setattr(Lanewise, _name, _whole_only(_name))
 for _name in ("trunc", "zext", "sext", "bitcast", "sitofp", "uitofp", "fptosi", "fptoui", "fpext", "fptrunc", "inttoptr", "ptrtoint"):
-    setattr(LaneWriter, _name, _cast(_name))
+    setattr(Lanewise, _name, _cast(_name))
 for _name, _opcode, _prefix in (("icmp_signed", "icmp", "s"), ("icmp_unsigned", "icmp", "u"), ("fcmp_ordered", "fcmp", "o"),
                                 ("fcmp_unordered", "fcmp", "u")):  # fmt: skip
-    setattr(LaneWriter, _name, _comparison(_opcode, _prefix))
+    setattr(Lanewise, _name, _comparison(_opcode, _prefix))

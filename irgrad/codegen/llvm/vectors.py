@@ -9,6 +9,7 @@ vector form) is left to LLVM's vectoriser; so are processors without masks.
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections import Counter
 from functools import cache, lru_cache
@@ -16,8 +17,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from irgrad.codegen import processor, vector
-from irgrad.codegen.llvm.kinds import FLOATS, LLVM, Number, Unsupported, cast
-from irgrad.codegen.llvm.lanes import LaneWriter, Many, Place, Step, Wider, lanes_of
+from irgrad.codegen.llvm.groups import Group
+from irgrad.codegen.llvm.kinds import FLOATS, LLVM, MEMORY, Number, Pointer, Serial, Unsupported, cast
+from irgrad.codegen.llvm.lanes import Many, Place, Step, Wider, is_whole, lanes_of
+from irgrad.codegen.llvm.moves import LaneWriter, Near
 from irgrad.codegen.llvm.tree import walk
 from irgrad.codegen.llvm.writer import I64, Type, Value
 
@@ -25,11 +28,14 @@ if TYPE_CHECKING:
     from irgrad.codegen.llvm.function import Function
 
 FOLDS = {"add_any_order": "fadd", "greatest": "maximum", "least": "minimum"}
+# what does not pay for elements an unknown distance apart to be written as vectors
+CHEAP = re.compile(r"load|store|select|greatest|least|m(ax|in)imum|add_any_order|fabs|sign|sqrt|is\w+|as_\w+|real|imag|conj|complex")
 COPIES = re.compile(r"  (%\w+ = (getelementptr|load) |store )")
 NEUTRAL = {"fadd": -0.0, "maximum": float("-inf"), "minimum": float("inf")}
 ENOUGH = 16  # statements in a turn of a loop with totals: shorter bodies are written several times, for sums need not wait for each other
 MOST = 4
 FEWEST = 4  # lanes
+FEW = 4  # statements of a body that may copy memory
 LONG = 40  # statements of a body that gathers, and is written once, under a mask in every turn
 
 
@@ -69,20 +75,20 @@ def vectorised(function: Function, statement: ast.For, start: Value, stop: Value
     name = statement.target.id if isinstance(statement.target, ast.Name) else ""
     if function.module.may_have_vectors and is_possible() and name not in (*function.kept, *function.loop_names, *function.assigned):
         w, names, count = function.w, function.names, function.w.count
-        bits, lanes = vector.width(), vector.width() // 32
-        is_known = w.is_constant(start) and w.is_constant(stop)
-        extent = int(stop.text) - int(start.text) if is_known else lanes
-        is_long, is_chain = len(statement.body) >= LONG and not is_known, _is_chain(statement)
+        lanes = vector.width() // (64 if _is_wide(function, statement) else 32)
+        extent = int(stop.text) - int(start.text) if w.is_constant(start) and w.is_constant(stop) else lanes
         while lanes // 2 >= max(extent, FEWEST):
             lanes //= 2
         while lanes >= FEWEST:
             try:
-                loop = _Loop(function, statement, start, stop, LaneWriter(w, lanes, bits, is_long, is_chain))
-                made = loop.lines()
+                loop, made = _written(function, statement, start, stop, lanes)
             except Wider:
                 w.count = count
                 lanes //= 2
                 continue
+            except Serial:
+                w.count = count
+                return False
             except Unsupported:
                 w.count = count
                 break
@@ -95,6 +101,38 @@ def vectorised(function: Function, statement: ast.For, start: Value, stop: Value
             return True
     function.module.num_plain_loops += 1
     return False
+
+
+def _is_wide(function: Function, statement: ast.For) -> bool:
+    """Does a loop move 64-bit numbers alone?"""
+    used = {node.id for each in statement.body for node in walk(each) if isinstance(node, ast.Name)}
+    pointers = [value for name in used if isinstance(value := function.names.get(name), Pointer)]
+    return bool(pointers) and all(MEMORY[pointer.element].width == 64 for pointer in pointers)
+
+
+def _written(function: Function, statement: ast.For, start: Value, stop: Value, lanes: int) -> tuple[_Loop, list[str]]:
+    """A loop in so many lanes, and its text: written again where elements are near one another, which is known behind it."""
+    w, names, count = function.w, function.names, function.w.count
+    is_known = w.is_constant(start) and w.is_constant(stop)
+    is_long, is_chain = len(statement.body) >= LONG and not is_known, _is_chain(statement)
+    called = [node.func for each in statement.body for node in walk(each) if isinstance(node, ast.Call)]
+    scatters = any(isinstance(name, ast.Name) and not CHEAP.fullmatch(name.id) for name in called)
+    groups: list[Group | None] | None = None
+    for _ in range(2):
+        lane_writer = LaneWriter(w, lanes, vector.width(), is_long, is_chain)
+        lane_writer.groups, lane_writer.scatters = groups, scatters
+        loop = _Loop(function, statement, start, stop, lane_writer)
+        try:
+            made = loop.lines()
+        except Near as found:
+            groups = found.groups
+            function.w, function.names, w.count = w, names, count
+            if not is_known:
+                continue
+        if is_known and (groups or any(a.place and not a.place.is_dense and is_whole(a.place.step) for a in lane_writer.accesses)):
+            break  # LLVM may read them in front of a loop around this one
+        return loop, made
+    raise Unsupported("elements near one another")
 
 
 class _Loop:
@@ -176,8 +214,10 @@ class _Loop:
                 else:
                     assert isinstance(value, ast.Call)
                     new[name] = self._fold(total, new[name], f.number(value.args[1]))
+            w.flush()
         finally:
             f.w, f.names = w.around, outer
+        w.find_groups()
         return w.lines, list(new.values())
 
     def _fold(self, total: Total, old: str, value: Number) -> str:
@@ -199,7 +239,7 @@ class _Loop:
         """Text from the block before the loop to the one behind it; `results` are then the totals' vectors."""
         w, outer = self.w, self.w.around
         short = self._short() if not self.totals and self.extent <= MOST * w.lanes else []
-        moved = short or (self._moved() if not self.totals else [])
+        moved = short or (self._moved() if not self.totals and len(self.body) <= FEW else [])
         if moved:
             return moved
         moved = self._once() if w.is_long and self.least == 1 else []
@@ -216,7 +256,7 @@ class _Loop:
         masked, new = self._copy(j, last, "some")
         joined, join = self._joined(made, neutral, types, before, main)
         self.results = [f"%{outer.label('t')}" for _ in self.totals]
-        w.check()
+        w.check(copies)
         again = f"i1 {j}m" if copies > 1 else "i1 false"  # one copy leaves less than a vector
         notes = w.module.vector_loop(), w.module.vector_loop() if copies > 1 else ""
         start, stop, count = self.start.text, self.stop.text, f"%{before}c"
@@ -275,9 +315,8 @@ class _Loop:
         value, element, place = w.stored[0]
         source = w.loaded.get(value.name) if isinstance(value, Many) else None
         zero = w.is_constant(value) and value.text in ("0", "false", element(0).text)
-        if (source is None and not zero) or not place.is_dense:
+        if (source is None and not zero) or not place.is_dense or w.is_shared(math.inf):
             return []
-        w.check()
         before, self.after = outer.label("before"), outer.label("after")
         start, stop, n, to = self.start.text, self.stop.text, f"%{before}n", f"%{before}t"
         at = self._at(place), "" if source is None else self._at(source)
