@@ -65,9 +65,26 @@ class Blocks:
                 mask = np.zeros((out.size, mark.size), bool)
                 mask[rows, columns] = True
                 whole = b.where(self.constant(mask.reshape(shape)), self.reshaped(whole, shape), self.number(whole.dtype.type(0)))
+        return self.shaped(whole, out, mark, colouring is not None)
+
+    def from_both(self, across: Any, back: Any, out: Leaf, mark: Leaf, columns: Colouring | None, rows: Colouring, entries: Entries) -> Any:
+        """A block of which some rows are those of `back` and the others have their entries in `across`."""
+        b = self.b
+        row, column = entries
+        count = mark.size if columns is None else columns.count
+        seeds = column if columns is None else columns.colours[column]
+        own = rows.colours[row]
+        places = np.where(own < 0, row * count + seeds, out.size * count + own * mark.size + column)
+        parts = [self.reshaped(x, (math.prod(b.shape(x)),)) for x in (across, back) if x is not None]
+        whole = self.spread(self.joined(parts, 0), places, row * mark.size + column, out.size * mark.size)
+        return self.shaped(whole, out, mark, True)
+
+    def shaped(self, whole: Any, out: Leaf, mark: Leaf, is_new: bool) -> Any:
+        """All entries of a block as what the operator returns."""
+        b, shape = self.b, out.shape + mark.shape
         whole = self.reshaped(whole, shape)
         if self.concrete:
-            whole = whole if colouring is not None else np.array(whole)
+            whole = whole if is_new else np.array(whole)
         elif not shape and not isinstance(out.form, _ndarray) and not isinstance(mark.form, _ndarray):
             return b.slice(whole, start=(), count=(), step=(), drop=())
         return of_kind(whole, out, mark)

@@ -11,9 +11,12 @@ from irgrad.frontend.tracer import Tracer
 from irgrad.operators.run import Run
 from irgrad.operators.values import dtype_of
 from irgrad.passes.adjoint import find_active
-from irgrad.passes.sparsity import FULL, Colouring, Finder, Pattern, colour
+from irgrad.passes.sparsity import FULL, Colouring, Finder, Pattern, chosen, colour, dense_rows
 
 Entries: TypeAlias = "tuple[Any, Any]"  # rows and columns
+
+
+_NONE = np.zeros(0, np.int64)
 
 
 class Leaf:
@@ -95,11 +98,11 @@ class Structure:
             return None
         return _useful(colour(*pattern.entries(), size, pattern.width), size)
 
-    def colour_columns(self, k: int) -> Colouring | None:
-        """For the entries of a marked leaf, over all outputs."""
+    def colour_columns(self, k: int, entries: list[list[Entries | None]] | None = None) -> Colouring | None:
+        """For the entries of a marked leaf, over all outputs; or for some of the entries."""
         mark = self.marks[k]
         rows, columns, height = [], [], 0
-        for out, blocks in zip(self.outs, self.entries, strict=True):
+        for out, blocks in zip(self.outs, self.entries if entries is None else entries, strict=True):
             if not self.is_live(out):
                 continue
             block = blocks[k]
@@ -113,6 +116,45 @@ class Structure:
         row, column = np.concatenate(rows), np.concatenate(columns)
         order = np.argsort(column, kind="stable")
         return _useful(colour(column[order], row[order], mark.size, height), mark.size)
+
+    def mixed(self, limit: int) -> Mixed | None:
+        """Long rows by cotangents, the entries of the others by tangents, where that may take no more than `limit` seeds."""
+        counts = [
+            np.diff(pattern.starts) if self.is_live(out) and pattern is not FULL else _NONE
+            for pattern, out in zip(self.patterns, self.outs, strict=True)
+        ]
+        together = np.concatenate(counts)
+        if not len(together):
+            return None
+        long, least = dense_rows(together)
+        if least > limit:
+            return None
+        rows: list[Colouring | None] = []
+        first = 0
+        for count in counts:
+            mine = long[(long >= first) & (long < first + len(count))] - first
+            first += len(count)
+            rows.append(chosen(mine, len(count)) if len(count) else None)
+        found = Mixed(self, rows)
+        return found if found.count <= limit else None
+
+
+class Mixed:
+    """A Jacobian in two parts: for each output the rows with seeds of their own (None: all), and colours for the rest of each leaf."""
+
+    def __init__(self, structure: Structure, rows: list[Colouring | None]) -> None:
+        s = structure
+        self.rows = rows
+        self.rest: list[list[Entries | None]] = []
+        for found, blocks in zip(rows, s.entries, strict=True):
+            if found is None:
+                self.rest.append([(_NONE, _NONE)] * len(s.marks))
+                continue
+            left = [(entries[0], entries[1], found.colours[entries[0]] < 0) for entries in blocks if entries is not None]
+            self.rest.append([(row[kept], column[kept]) for row, column, kept in left])
+        self.columns = [s.colour_columns(k, self.rest) for k in range(len(s.marks))]
+        backward = sum(out.size if found is None else found.count for found, out in zip(rows, s.outs, strict=True) if s.is_live(out))
+        self.count = backward + sum(mark.size if c is None else c.count for c, mark in zip(self.columns, s.marks, strict=True))
 
 
 def _useful(found: Colouring | None, size: int) -> Colouring | None:

@@ -35,7 +35,7 @@ class Walks:
         self, leaf: Leaf, colouring: Colouring | None, last: bool, walk: Callable[[Any, int], list[Any]]
     ) -> list[tuple[list[Any], int]]:
         """What the walks from the seeds at a leaf answer, with the number of seeds of each; several where a batch becomes too large."""
-        if leaf.size == 1 or (colouring is not None and colouring.count == 1):
+        if leaf.size == 1 or (colouring is not None and colouring.count == 1 and colouring.is_whole):
             return [(walk(self.blocks.ones(leaf), 0), 0)]
         total = leaf.size if colouring is None else colouring.count
         chunk = total

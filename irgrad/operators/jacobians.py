@@ -5,7 +5,9 @@ few groups that share no entry, as in a diagonal or banded one, there is one see
 matrix.
 Otherwise there is one seed for each output, or in forward mode for each input where these are far fewer. All seeds go in one walk
 (`passes/batch.py`), whose operations have an axis for them; only what has no batched form, as the rules of a user's primitive, is walked
-seed by seed. An entry that is zero by construction is exactly 0, also where a dense walk would multiply a zero with an inf or nan.
+seed by seed. Where full rows and full columns keep both from having few groups, as in an arrow, the full rows have cotangents of their own
+and the rest goes forward. An entry that is zero by construction is exactly 0, also where a dense walk would multiply a zero with an inf
+or nan.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from irgrad.errors import MissingRuleError
 from irgrad.frontend.trace import Trace
 from irgrad.operators.arguments import Argnum
 from irgrad.operators.jacobian_blocks import block_dtype, of_kind
-from irgrad.operators.jacobian_structure import Leaf
+from irgrad.operators.jacobian_structure import Leaf, Mixed
 from irgrad.operators.jacobian_walks import Walks
 from irgrad.operators.operator import Operator
 from irgrad.operators.run import Run, concretely, write
@@ -27,6 +29,7 @@ from irgrad.passes.adjoint import CONCRETE
 from irgrad.passes.sparsity import Colouring
 from irgrad.pytree import unflatten
 
+ENOUGH = 8  # seeds of one mode, from which on both are thought of
 FEW = 10  # rows that are walked one by one on concrete values
 
 
@@ -89,11 +92,15 @@ def _walked(walks: Walks) -> tuple[list[list[Any]], list[Any]]:
     if all(leaf.dtype.kind == "f" for leaf in (*s.marks, *(out for out in s.outs if out.tracer is not None))):
         columns = [s.colour_columns(k) for k in range(len(s.marks))]
         back = sum(c.count if c else out.size for c, out in zip(rows, s.outs, strict=True) if s.is_live(out))
-        if s.is_wide(back, sum(c.count if c else mark.size for c, mark in zip(columns, s.marks, strict=True))):
-            try:
+        across = sum(c.count if c else mark.size for c, mark in zip(columns, s.marks, strict=True))
+        mixed = s.mixed(min(back, across) // 2) if min(back, across) > ENOUGH else None
+        try:
+            if mixed is not None:
+                return _both_ways(walks, mixed, met), met
+            if s.is_wide(back, across):
                 return _forward(walks, columns, met), met
-            except MissingRuleError:  # of a primitive with a rule for cotangents alone
-                pass
+        except MissingRuleError:  # of a primitive with a rule for cotangents alone
+            walks.back_outside()
     return [_backward(walks, k, found, met) for k, found in enumerate(rows)], met
 
 
@@ -102,33 +109,50 @@ def _forward(walks: Walks, colourings: Sequence[Colouring | None], met: list[Any
     s, made = walks.structure, walks.blocks
     blocks: list[list[Any]] = [[] for _ in s.outs]
     for k, (mark, colouring) in enumerate(zip(s.marks, colourings, strict=True)):
-        pieces: list[list[Any]] = [[] for _ in s.outs]
-
-        def walk(seed: Any, count: int, k: int = k) -> list[Any]:
-            tangents: list[Any] = [None] * len(s.marks)
-            tangents[k] = seed
-            return walks.push(tangents, count)
-
-        for found, count in walks.in_parts(mark, colouring, True, walk) if mark.size else ():
-            for piece, t in zip(pieces, found, strict=True):
-                met.append(None if t is None else False)
-                piece.append((t, count))
-        walks.back_outside()
-        for block, piece, out, entries in zip(blocks, pieces, s.outs, s.entries, strict=True):
-            if not s.is_live(out) or not mark.size:
-                block.append(_nothing(out, mark, met))
-                continue
-            whole = made.joined([made.dense(t, n, out.shape, mark.dtype, True) for t, n in piece], len(out.shape))
-            block.append(made.finished(whole, out, mark, colouring, entries[k], True))
+        found = _pushed(walks, k, colouring, met)
+        for block, whole, out, entries in zip(blocks, found, s.outs, s.entries, strict=True):
+            block.append(_nothing(out, mark, met) if whole is None else made.finished(whole, out, mark, colouring, entries[k], True))
     return blocks
+
+
+def _pushed(walks: Walks, k: int, colouring: Colouring | None, met: list[Any]) -> list[Any]:
+    """What the tangents of a marked leaf give for each output, with an axis for the seeds behind its own; None for nothing."""
+    s, made, mark = walks.structure, walks.blocks, walks.structure.marks[k]
+    pieces: list[list[Any]] = [[] for _ in s.outs]
+
+    def walk(seed: Any, count: int) -> list[Any]:
+        tangents: list[Any] = [None] * len(s.marks)
+        tangents[k] = seed
+        return walks.push(tangents, count)
+
+    for found, count in walks.in_parts(mark, colouring, True, walk) if mark.size else ():
+        for piece, t in zip(pieces, found, strict=True):
+            met.append(None if t is None else False)
+            piece.append((t, count))
+    walks.back_outside()
+    wholes = []
+    for piece, out in zip(pieces, s.outs, strict=True):
+        live = s.is_live(out) and mark.size
+        wholes.append(made.joined([made.dense(t, n, out.shape, mark.dtype, True) for t, n in piece], len(out.shape)) if live else None)
+    return wholes
 
 
 def _backward(walks: Walks, k: int, colouring: Colouring | None, met: list[Any]) -> list[Any]:
     """Blocks of an output by cotangents of its entries."""
+    s, out = walks.structure, walks.structure.outs[k]
+    if not s.is_live(out):
+        return [_nothing(out, mark, met) for mark in s.marks]
+    found = _pulled(walks, k, colouring, met)
+    return [
+        walks.blocks.finished(whole, out, mark, colouring, entries, False)
+        for whole, mark, entries in zip(found, s.marks, s.entries[k], strict=True)
+    ]
+
+
+def _pulled(walks: Walks, k: int, colouring: Colouring | None, met: list[Any]) -> list[Any]:
+    """What the cotangents of an output give for each marked leaf, with an axis for the seeds in front."""
     s, made = walks.structure, walks.blocks
     out, marks = s.outs[k], s.marks
-    if not s.is_live(out):
-        return [_nothing(out, mark, met) for mark in marks]
     twice = out.dtype.kind == "c" and any(mark.dtype.kind != "c" for mark in marks)
     pieces: list[list[Any]] = [[] for _ in marks]
 
@@ -147,10 +171,30 @@ def _backward(walks: Walks, k: int, colouring: Colouring | None, met: list[Any])
             met.append(None if c is None else False)
             piece.append((c, count))
     walks.back_outside()
-    blocks = []
-    for piece, mark, entries in zip(pieces, marks, s.entries[k], strict=True):
-        whole = made.joined([made.dense(c, n, mark.shape, block_dtype(out, mark), False) for c, n in piece], 0)
-        blocks.append(made.finished(whole, out, mark, colouring, entries, False))
+    return [
+        made.joined([made.dense(c, n, mark.shape, block_dtype(out, mark), False) for c, n in piece], 0)
+        for piece, mark in zip(pieces, marks, strict=True)
+    ]
+
+
+def _both_ways(walks: Walks, mixed: Mixed, met: list[Any]) -> list[list[Any]]:
+    """Blocks by tangents, but for the rows that have cotangents of their own (Coleman and Verma, 1998)."""
+    s, made = walks.structure, walks.blocks
+    across = [_pushed(walks, k, colouring, met) for k, colouring in enumerate(mixed.columns)]
+    blocks: list[list[Any]] = []
+    for i, (out, rows) in enumerate(zip(s.outs, mixed.rows, strict=True)):
+        if rows is None or not s.is_live(out):
+            blocks.append(_backward(walks, i, None, met))
+            continue
+        back = _pulled(walks, i, rows, met) if rows.count else [None] * len(s.marks)
+        block = []
+        for k, mark in enumerate(s.marks):
+            entries = s.entries[i][k]
+            if across[k][i] is None or entries is None:
+                block.append(_nothing(out, mark, met))
+            else:
+                block.append(made.from_both(across[k][i], back[k], out, mark, mixed.columns[k], rows, entries))
+        blocks.append(block)
     return blocks
 
 

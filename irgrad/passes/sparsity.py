@@ -345,13 +345,29 @@ RULES: dict[str, Rule] = {
 
 
 class Colouring:
-    """Groups of rows of a pattern that share no column, so that one walk serves a group: the colour of each row."""
+    """Groups of rows of a pattern that share no column, so that one walk serves a group: the colour of each row, -1 of rows without."""
 
-    __slots__ = ("colours", "count")
+    __slots__ = ("colours", "count", "is_whole")
 
-    def __init__(self, colours: Indices, count: int) -> None:
+    def __init__(self, colours: Indices, count: int, is_whole: bool = True) -> None:
         self.colours = colours
         self.count = count
+        self.is_whole = is_whole  # has each row a colour?
+
+
+def chosen(rows: Indices, size: int) -> Colouring:
+    """A colour of its own for each of some rows."""
+    colours = np.full(size, -1, np.int64)
+    colours[rows] = np.arange(len(rows))
+    return Colouring(colours, len(rows), False)
+
+
+def dense_rows(counts: Indices) -> tuple[Indices, int]:
+    """The longest rows, so many that they and the entries of the longest row left are fewest; and how many these are."""
+    order = np.argsort(-counts, kind="stable")
+    totals = np.arange(len(counts)) + counts[order]
+    number = int(np.argmin(totals))
+    return np.sort(order[:number]), int(totals[number])
 
 
 MAX_GREEDY = 1 << 17  # entries of a pattern that is coloured row by row
