@@ -1,5 +1,6 @@
 """numpy's functions in terms of primitives. Importing this package fills the tables of `frontend.tracer`."""
 
+from irgrad.frontend import quick as _quick  # noqa: F401  (quicker operators)
 from irgrad.frontend.handlers import (
     arranging,
     callbacks,

@@ -43,6 +43,7 @@ PLANS: dict[tuple[Any, ...], Plan] = {}
 _tuples: dict[Shape, Shape] = {}
 _SLICE = REGISTRY["slice"]
 _LIMIT = 4096
+_ndarray = np.ndarray
 _USER = 2  # frames from `GraphTrace.locate` to the user's
 BASIC = (int, slice, type(None), EllipsisType)
 _ARRAYS = (np.ndarray, Tracer, list)
@@ -53,21 +54,25 @@ _ARRAYS = (np.ndarray, Tracer, list)
 def get(x: Tracer, index: Any) -> Any:
     """``x[index]``."""
     value = x.form
-    if not isinstance(value, (np.ndarray, np.generic)):
+    kind = type(index)
+    if type(value) is not _ndarray and not isinstance(value, (np.ndarray, np.generic)):
         raise TypeError(f"{type(value).__name__!r} object is not subscriptable")
-    key = key_of(index)
+    if kind is int or (kind is tuple and len(index) == 2 and type(index[0]) is int is type(index[1])):
+        key = index
+    else:
+        key = key_of(index)
     if key is not None:
         plan = PLANS.get((value.shape, key))
         if plan is None:
             plan = remember((value.shape, key), x, index if type(index) is tuple else (index,))
         trace = x._trace
         params, grown, is_array = plan
-        simple = grown is None and not trace.inside and not trace.suspended and not trace.defers
-        if type(trace) is GraphTrace and params is not None and simple:
-            base = holder_of(trace, x)
+        if type(trace) is GraphTrace and params is not None and grown is None and not (trace.inside or trace.suspended or trace.defers):
+            storage = trace.storages.get(x.index)
+            base = storage.version if storage is not None else holder_of(trace, x)
             if base is not None:
                 found = base.value[region(**params)] if is_array else base.value[index]
-                if not is_array or type(found) is np.ndarray:
+                if not is_array or type(found) is _ndarray:
                     trace.locate(_USER)
                     return trace.record(_SLICE, (base,), params, found)
         return read(present(x) if params is None and trace.storages else x, plan)
