@@ -374,7 +374,9 @@ class GraphTrace(Trace):
     def close(self) -> None:
         super().close()
         self.sites.close()
-        self.freezer = None
+        if self.finder is not None:
+            self.finder.base = None  # a frame, which knows the finder and the results: values would stay until a collection
+        self.freezer = self.finder = self.substitution = None
 
 
 class Spans:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import irgrad
+from irgrad.frontend.tracer import Tracer
 from irgrad.runtime import garbage
 from irgrad.runtime.garbage import paused_gc
 
@@ -106,3 +107,21 @@ def test_a_long_trace_is_not_collected_over() -> None:
         gc.callbacks.remove(note)
     assert compiled.stats().recorded_ops > 2000
     assert all(count < 2000 for count in looked_at)
+
+
+def test_values_of_a_trace_are_gone_without_a_collection() -> None:
+    def fun(x: Any, y: Any) -> Any:
+        for _ in range(3):
+            x = np.tanh(x * y)
+        return np.sum(x)
+
+    x = np.linspace(0.0, 1.0, 500)
+    gc.disable()
+    try:
+        for derivative in (irgrad.grad(fun), irgrad.jacobian(fun), irgrad.jit(irgrad.grad(fun)), irgrad.jit(irgrad.hessian(fun))):
+            before = {id(each) for each in gc.get_objects() if type(each) is Tracer}
+            for _ in range(3):
+                derivative(x[:20], 0.5)
+            assert not [each for each in gc.get_objects() if type(each) is Tracer and id(each) not in before], derivative
+    finally:
+        gc.enable()
