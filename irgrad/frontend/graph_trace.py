@@ -337,6 +337,7 @@ class GraphTrace(Trace):
                 known = self.constants.get(id(value))
                 if known is None or known.params["origin"] != origin:
                     known = self.constants[id(value)] = self.input(value, origin)
+                    finder.inputs.append(known)
                     self.keep.append(value)
                 return known
         return self.lift(value)
@@ -357,6 +358,8 @@ class GraphTrace(Trace):
         origin = self.finder.find(value, sys._getframe(1)) if plain and self.finder is not None else None
         tracer = self.input(array if origin is not None else np.array(array), origin)  # of numpy's own class
         self.constants[id(value)] = tracer
+        if origin is not None and self.finder is not None:
+            self.finder.inputs.append(tracer)
         self.keep.append(value)
         return tracer
 

@@ -3,11 +3,13 @@
 A plain array or float that enters an operation is looked for, by identity, where the user frames around the operation can have
 found it: in globals their code names, and in attributes (their code names them too) of those globals, of local variables and
 of their classes, one container deep. What is found is an input, read again at each call. Plain values of the same places that
-may steer the program are guarded. What is not found stays a constant.
+may steer the program are guarded. What is not found stays a constant, and so is what an object holds that the run has made and dropped:
+nothing can change it.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import CodeType, FrameType, MemberDescriptorType, ModuleType
@@ -17,8 +19,9 @@ import numpy as np
 
 from irgrad.frontend.captured import AttributeOrigin, GlobalOrigin, Guard, ItemOrigin, Origin, SelfOrigin
 from irgrad.frontend.ownership import is_user_class
-from irgrad.frontend.scopes import Globals
+from irgrad.frontend.scopes import Globals, named_globals
 from irgrad.frontend.sites import Activation, code_info
+from irgrad.frontend.tracer import Tracer
 
 _PLAIN = (bool, int, str, float, type(None))
 _MOST = 64  # elements of a container that are looked at
@@ -56,7 +59,7 @@ def places(frame: FrameType) -> Iterator[tuple[Origin, Any]]:
     """Named globals, and attributes that the code names of those and of local variables, with what is there now."""
     code, globals_ = frame.f_code, true_globals(frame)
     names = code.co_names
-    for name in names:
+    for name in named_globals(code):
         if name in globals_:
             holder = globals_[name]
             yield GlobalOrigin(globals_, name), holder
@@ -93,6 +96,7 @@ class Finder:
         self.base = base
         self.found = found
         self.guards: list[Guard] = []
+        self.inputs: list[Tracer] = []  # what stands for what was found
         self._searched: dict[CodeType, bool] = {}
 
     def searches(self, activation: Activation | None) -> bool:
@@ -115,11 +119,46 @@ class Finder:
             self.found(origin, value)
         return origin
 
+    def forget_made(self, captured: dict[Any, Any]) -> None:
+        """Make constants of what was found in objects that nobody has any more: the run has made them. Call it when the run has ended."""
+        places = [*captured, *(guard.origin for guard in self.guards), *(tracer.params["origin"] for tracer in self.inputs)]
+        roots = {id(root): root for root in map(_root, places) if type(root) is SelfOrigin and is_user_class(type(root.object))}
+        held: dict[int, Any] = {}
+        for root in roots.values():
+            with suppress(TypeError):  # an object with slots
+                held[id(root.object)] = weakref.ref(root.object)
+        keys = {each: id(root.object) for each, root in roots.items() if id(root.object) in held}
+        for each in keys:
+            roots[each].object = None
+        dead = {key for key, reference in held.items() if reference() is None}
+        for each, key in keys.items():
+            roots[each].object = held[key]()
+
+        def is_dead(origin: Origin) -> bool:
+            return keys.get(id(_root(origin))) in dead
+
+        if not dead:
+            return
+        self.guards = [guard for guard in self.guards if not is_dead(guard.origin)]
+        for tracer in self.inputs:
+            if is_dead(tracer.params["origin"]):
+                tracer.params["origin"] = None
+                if isinstance(tracer.value, np.ndarray):
+                    tracer.value = np.array(tracer.value)  # its owner may change it
+        for origin in [origin for origin in captured if is_dead(origin)]:
+            del captured[origin]
+
     def _user_frames(self, frame: FrameType | None) -> Iterator[FrameType]:
         while frame is not None and frame is not self.base:
             if not code_info(frame.f_code).internal:
                 yield frame
             frame = frame.f_back
+
+
+def _root(origin: Origin) -> Origin:
+    while isinstance(origin, (AttributeOrigin, ItemOrigin)):
+        origin = origin.parent
+    return origin
 
 
 def _names_class_state(frame: FrameType) -> bool:
@@ -136,5 +175,5 @@ def _names_class_state(frame: FrameType) -> bool:
         isinstance(holder, type)
         and is_user_class(holder)
         and any(True for _ in _attributes(holder, SelfOrigin(holder), frame.f_code.co_names))
-        for holder in (true_globals(frame).get(name) for name in frame.f_code.co_names)
+        for holder in (true_globals(frame).get(name) for name in named_globals(frame.f_code))
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _OWN = ("__builtins__", "__name__")
 _UNWATCHED = frozenset({*_OWN, "__warningregistry__", "__annotations__"})
+_OTHER_NAMES = frozenset({"KW_NAMES", "IMPORT_NAME"})  # instructions that look no name up
 
 
 class Globals(dict[str, Any]):
@@ -151,6 +152,13 @@ def outside_of(code: CodeType) -> Outside:
             in_class_bodies.update(dict.fromkeys(each.co_names))
         inner.extend(constant for constant in each.co_consts if isinstance(constant, CodeType))
     return Outside(names, tuple(in_class_bodies))
+
+
+@functools.lru_cache(maxsize=4096)
+def named_globals(code: CodeType) -> tuple[str, ...]:
+    """The names that a code object itself looks up in globals: `co_names` has those of attributes as well."""
+    steps = [i for i in dis.get_instructions(code) if "GLOBAL" in i.opname or ("NAME" in i.opname and i.opname not in _OTHER_NAMES)]
+    return tuple(dict.fromkeys(i.argval for i in steps if isinstance(i.argval, str)))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -204,7 +204,7 @@ class Sites:
         while info.internal:
             back = frame.f_back
             if back is None or frame is self.base:
-                return self._leave_all()
+                return self.leave_all()
             frame = back
             code = frame.f_code
             info = infos.get(id(code)) or code_info(code)
@@ -258,7 +258,7 @@ class Sites:
         self.top = top
         return boundary
 
-    def _leave_all(self) -> bool:
+    def leave_all(self) -> bool:
         """No user frame is between irgrad's and the start of the trace: every activation has ended."""
         boundary = False
         top = self.top

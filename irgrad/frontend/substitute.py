@@ -35,9 +35,10 @@ from irgrad.frontend.captured import (
     SelfOrigin,
     structure_of,
 )
+from irgrad.frontend.classes import guards_of
 from irgrad.frontend.generators import bound_to, is_foreign, stand_for
 from irgrad.frontend.names import Names, builtins_of, default_names
-from irgrad.frontend.ownership import is_user_function, is_user_module
+from irgrad.frontend.ownership import is_user_class, is_user_function, is_user_module
 from irgrad.frontend.purity import doubt_of_code, doubt_of_value
 from irgrad.frontend.scopes import Globals, KeptGlobals, ModuleView, compares_identity, outside_of
 from irgrad.frontend.tracer import Tracer
@@ -84,6 +85,7 @@ class Substitution:
         "_builtins",
         "_cells",
         "_class_values",
+        "_classes",
         "_copied",
         "_functions",
         "_identity",
@@ -121,6 +123,7 @@ class Substitution:
         self._views: dict[int, tuple[Any, Any]] = {}
         self._modules: dict[ModuleType, ModuleView] = {}
         self._class_values: dict[Origin, Any] = {}
+        self._classes: dict[type, list[Guard]] = {}  # those that the run names, with what their code may read
         self._absent: dict[int, tuple[Origin, dict[str, None]]] = {}  # by id of the holder, which the origin holds
         self._boxes: set[type] = {Tracer}
         self._originals: dict[int, tuple[Any, Any]] | None = None
@@ -394,6 +397,8 @@ class Substitution:
         if kind is BuiltinFunctionType and type(held := value.__self__) in _HOLDERS:
             return getattr(self.value(held, AttributeOrigin(origin, "__self__")), value.__name__)
         if issubclass(kind, (type, BuiltinFunctionType)):
+            if self.wrap is not None and issubclass(kind, type) and value not in self._classes and is_user_class(value):
+                self._classes[value] = guards_of(value, origin)
             return value
         if issubclass(kind, ModuleType):
             return self.module(value)
@@ -489,6 +494,10 @@ class Substitution:
         for space in self._spaces.values():
             space.finish(reasons)
         return reasons
+
+    def class_guards(self, captured: Collection[Origin]) -> list[Guard]:
+        """Guards on what classes that the run names may read, but for inputs and for what the run has changed. Call it at the end."""
+        return [guard for guards in self._classes.values() for guard in guards if guard.origin not in captured and guard.holds()]
 
     def _finish_cell(self, cell: _Cell, reasons: list[str]) -> None:
         try:

@@ -110,7 +110,10 @@ def trace_call(
         if begun is None:  # others may draw while a trace in turns stands still
             watch(trace)
         impure = substitution.finish()
-        return Traced(trace, outputs, out_structure, [*substitution.guards, *finder.guards], captured, impure, substitution.doubt)
+        trace.sites.leave_all()
+        finder.forget_made(captured)
+        guards = [*substitution.guards, *substitution.class_guards(captured), *finder.guards]
+        return Traced(trace, outputs, out_structure, guards, captured, impure, substitution.doubt)
     except BaseException as error:
         substitution.finish()  # writes to globals and cells up to here are the user's
         trace.close()

@@ -288,8 +288,9 @@ def same_operands(a: Record, b: Record) -> bool:
 def describe_difference(mine: Record, other: Record) -> str:
     from irgrad.frontend.sites import source_of
 
-    name = other.op.name if other.op is not None else "an input"
-    return f"{name} at {source_of(other.site) or source_of(mine.site)}"
+    if other.op is None:
+        return "they read captured values from different objects"
+    return f"{other.op.name} at {source_of(other.site) or source_of(mine.site)}"
 
 
 def analyse(tree: PathTree, table: TemplateTable, replays: bool = False) -> None:
