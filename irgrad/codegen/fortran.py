@@ -43,6 +43,7 @@ class Kernel:
         self.pointers: list[Ref | str] = []
         self.places: dict[str, tuple[int, np.dtype[Any]]] = {}
         self.work: list[tuple[int, int]] = []  # pointer number, bytes
+        self.read: set[int] = set()  # numbers of pointers to operands
         self.stacks: dict[int, int] = {}  # bytes of what a pointer has of every matrix
         self.extents: dict[str, int] = {}
         self.slots: dict[str, int] = {}
@@ -65,6 +66,7 @@ class Kernel:
         operand = self.node.operands[position]
         assert not isinstance(operand, Literal)
         self.stacks[len(self.pointers)] = operand.aval.nbytes
+        self.read.add(len(self.pointers))
         self.memory(name, self.lowering.ref(self.lowering.view(operand)), operand.aval.dtype)
 
     def result(self, name: str = "o") -> None:
@@ -123,11 +125,11 @@ class Kernel:
 
     def finite(self, name: str, start: str, count: str) -> list[str]:
         """Fail unless all of `count` elements are: numpy's own routines say where nan and infinities go."""
-        nothing = "v - v" if self.dtype.kind == "f" else "(real(v) - real(v)) + (imag(v) - imag(v))"  # or nan
+        nothing = "entry - entry" if self.dtype.kind == "f" else "(real(entry) - real(entry)) + (imag(entry) - imag(entry))"  # or nan
         return [
             f"check = {literal(0, real_dtype(self.dtype))}",
             f"for i in range({count}):",
-            f"    v = load({name}, {start} + i)",
+            f"    entry = load({name}, {start} + i)",
             f"    check = add_any_order(check, {nothing})",
             "if check != check:",
             f"    return {FAILED}",
@@ -153,13 +155,20 @@ class Kernel:
         ]
 
     def by_rows(self, source: str, stride: str, target: str, start: str, rows: str, columns: str) -> list[str]:
-        """Copy a matrix in column order of `source` to row order at `start` of `target`."""
+        """Copy a matrix in column order of `source` to row order at `start` of `target`, a tile of columns at a time."""
         return [
-            f"for i0 in range(0, {rows}, {TILE}):",
-            f"    for j in range({columns}):",
-            f"        for i in range(i0, min(i0 + {TILE}, {rows})):",
+            f"for j0 in range(0, {columns}, {TILE}):",
+            f"    for i in range({rows}):",
+            f"        for j in range(j0, min(j0 + {TILE}, {columns})):",
             f"            store({target}, {start} + i * {columns} + j, load({source}, j * {stride} + i))",
         ]
+
+    def _pointer(self, name: str) -> str:
+        """A pointer: operands may overlap each other, but not what the kernel writes to (results are new memory)."""
+        apart = [other for other, (number, _) in self.places.items() if number not in self.read]
+        scope = 1 + apart.index(name) if name in apart else 0
+        number, dtype = self.places[name]
+        return f"scoped_{dtype.name}(p, {number}, {scope}, {1 + len(apart)})"
 
     def row(self, flops: int) -> Row:
         """The finished row; work space becomes one buffer that rows of the template share, or one for each chunk of matrices."""
@@ -176,7 +185,7 @@ class Kernel:
             for (number, _), offset in zip(self.work, sizes, strict=True):
                 self.pointers[number] = Ref(home, offset)
         head = ["def kernel(p, n):"]
-        head += [f"    {name} = pointer_{dtype.name}(p, {number})" for name, (number, dtype) in self.places.items()]
+        head += [f"    {name} = {self._pointer(name)}" for name in self.places]
         head += [f"    {name} = size(n, {k})" for k, name in enumerate(self.extents)]
         head += [f"    t = stack({max(len(self.slots), 1)})"]
         head += ["    " + line.format(place) for line, place in self.slots.items()]

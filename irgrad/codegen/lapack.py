@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from irgrad.codegen.lower import _Lowering
 
 FEW = 8  # rows of a system that is solved by loops
+WIDE = 4  # right-hand sides that are worth vectors
 INT64 = np.dtype(np.int64)
 
 
@@ -53,20 +54,29 @@ def _cholesky(k: Kernel) -> Row:
     return k.row(k.matrix[0] ** 3 // 3)
 
 
-def _solve_rows(k: Kernel, start: str, lower: bool, trans: bool, unit: bool, matrix: str = "a") -> list[str]:
-    """Solve with the triangle by rows at `start` of `matrix` for the right-hand sides by rows at `to` of the result.
+class Triangle(NamedTuple):
+    """A triangle by rows at `start` of `matrix`; transposed, it is solved as such."""
+
+    matrix: str
+    start: str
+    lower: bool
+    trans: bool
+    unit: bool
+
+
+def _solve_rows(k: Kernel, triangle: Triangle) -> list[str]:
+    """Solve with a triangle for the right-hand sides by rows at `to` of the result.
 
     By columns these are x' = b' A'^-1 with A' the transposed triangle. Blocks of rows keep products of middle size below the
     size from which OpenBLAS wakes its threads: on a busy machine that costs a time slice.
     """
+    matrix, start, lower, trans, unit = triangle
     ascending = lower != trans
-    if _is_few(k):
-        return _substituted(k, start, ascending, trans, unit, matrix)
     count, rest = k.variable("count"), k.variable("rest")
     columns, rows, flag = k.whole("columns"), k.whole("rows"), k.char("T" if trans else "N")
-    triangle = [k.char("R"), k.char("U" if lower else "L"), flag, k.char("U" if unit else "N"), columns, count, k.at("one")]
+    sides = [k.char("R"), k.char("U" if lower else "L"), flag, k.char("U" if unit else "N"), columns, count, k.at("one")]
     solved = f"{k.at('o', 'to + first * columns')}"
-    solve = k.call("trsm", *triangle, k.at(matrix, f"{start} + first * (rows + 1)"), rows, solved, columns)
+    solve = k.call("trsm", *sides, k.at(matrix, f"{start} + first * (rows + 1)"), rows, solved, columns)
     block = k.at(matrix, f"{start} + {'other + first * rows' if trans else 'first + other * rows'}")
     minus, target = k.at("factors", "1"), k.at("o", "to + other * columns")
     update = k.call("gemm", k.char("N"), flag, columns, rest, count, minus, solved, columns, block, rows, k.at("factors"), target, columns)
@@ -89,21 +99,38 @@ def _is_few(k: Kernel) -> bool:
     return rows <= FEW and rows * rows * columns <= FEW**3 and k.dtype.kind == "f" and not is_any()
 
 
-def _substituted(k: Kernel, start: str, ascending: bool, trans: bool, unit: bool, matrix: str) -> list[str]:
-    """Solve with a small triangle, row after row."""
-    rows = k.matrix[0]
-    entry = "other * rows + i" if trans else "i * rows + other"
-    lines = [
-        f"for step in range({rows}):",
-        f"    i = {'step' if ascending else f'{rows - 1} - step'}",
-        "    for c in range(columns):",
-        "        v = load(o, to + i * columns + c)",
-        "        for before in range(step):",
-        f"            other = {'before' if ascending else f'{rows - 1} - before'}",
-        f"            v = v - load({matrix}, {start} + {entry}) * load(o, to + other * columns + c)",
-    ]
-    lines += [] if unit else [f"        v = v / load({matrix}, {start} + i * (rows + 1))"]
-    return [*lines, "        store(o, to + i * columns + c, v)"]
+def _in_columns(k: Kernel, places: list[str], triangles: list[Triangle], targets: list[str]) -> list[str]:
+    """A small system, one right-hand side after the other: rows of `x` at `places`, solved by triangles, go to `targets` of the result.
+
+    The rows of a result do not overlap, so that each has a pointer of its own.
+    """
+    values = [f"v{i}" for i in range(len(places))]
+    lines = [f"{value} = load(x, {place} + c)" for value, place in zip(values, places, strict=True)]
+    for triangle in triangles:
+        _substitute(triangle, values, lines)
+    number = k.places.pop("o")
+    for i, (value, target) in enumerate(zip(values, targets, strict=True)):
+        k.places[f"o{i}"] = number
+        lines.append(f"store(o{i}, {target} + c, {value})")
+    loop = "range" if k.node.aval.shape[-1] >= WIDE else "singles"
+    return [f"for c in {loop}(columns):", *["    " + line for line in lines]]
+
+
+def _substitute(triangle: Triangle, values: list[str], lines: list[str]) -> None:
+    """Solve with a small triangle, row after row: the variables of the rows become those of the solution."""
+    count = len(values)
+    order = range(count) if triangle.lower != triangle.trans else range(count - 1, -1, -1)
+
+    def entry(i: int, j: int) -> str:
+        return f"load({triangle.matrix}, {triangle.start} + {j * count + i if triangle.trans else i * count + j})"
+
+    for step, i in enumerate(order):
+        for j in order[:step]:
+            lines.append(f"s{len(lines)} = {values[i]} - {entry(i, j)} * {values[j]}")
+            values[i] = f"s{len(lines) - 1}"
+        if not triangle.unit:
+            lines.append(f"s{len(lines)} = {values[i]} / {entry(i, i)}")
+            values[i] = f"s{len(lines) - 1}"
 
 
 def _system(k: Kernel) -> None:
@@ -127,8 +154,13 @@ def _solve_triangular(k: Kernel) -> Row:
     _system(k)
     if not params["unit"]:
         k.add("for i in range(rows):", f"    if load(a, b * rows * rows + i * rows + i) == {k.zero()}:", f"        return {FAILED}")
-    k.add("to = b * rows * columns", "for i in range(rows * columns):", "    store(o, to + i, load(x, to + i))")
-    k.add(_solve_rows(k, "b * rows * rows", params["lower"], params["trans"], params["unit"]))
+    triangle = Triangle("a", "b * rows * rows", params["lower"], params["trans"], params["unit"])
+    k.add("to = b * rows * columns")
+    if _is_few(k):
+        rows = [f"to + {i} * columns" for i in range(k.matrix[0])]
+        k.add(_in_columns(k, rows, [triangle], rows))
+    else:
+        k.add("for i in range(rows * columns):", "    store(o, to + i, load(x, to + i))", _solve_rows(k, triangle))
     return k.row(k.matrix[0] ** 2 * k.node.aval.shape[-1])
 
 
@@ -157,10 +189,10 @@ def _lu(k: Kernel) -> Row:
         "for i in range(rows):",
         f"    store(o, to + i, {conversion('i', INT64, k.dtype)})",
         "for i in range(least):",
-        "    j = as_int64(load(pivots, i)) - 1",
-        "    v = load(o, to + i)",
-        "    store(o, to + i, load(o, to + j))",
-        "    store(o, to + j, v)",
+        "    other = as_int64(load(pivots, i)) - 1",
+        "    kept = load(o, to + i)",
+        "    store(o, to + i, load(o, to + other))",
+        "    store(o, to + other, kept)",
     )
     return k.row(m * n * min(m, n))
 
@@ -190,13 +222,20 @@ def _solve(k: Kernel) -> Row:
         "for i in range(rows):",
         f"    if load(f, at + i * rows + i) == {k.zero()}:",
         f"        return {FAILED}",
-        f"    j = {'i' if trans else index.format('rows * rows + rows + i')}",
-        "    for c in range(columns):",
-        "        store(o, to + i * columns + c, load(x, to + j * columns + c))",
     )
-    first, second = ((False, False), (True, True)) if trans else ((True, True), (False, False))
-    for lower, unit in (first, second):
-        k.add(_solve_rows(k, "at", lower, trans, unit, "f"))
+    triangles = [Triangle("f", "at", True, trans, True), Triangle("f", "at", False, trans, False)]
+    if trans:
+        triangles.reverse()
+    if _is_few(k):
+        count = k.matrix[0]
+        k.add([f"j{i} = to + {index.format(count * count + count + i)} * columns" for i in range(count)])
+        rows, ordered = [f"to + {i} * columns" for i in range(count)], [f"j{i}" for i in range(count)]
+        k.add(_in_columns(k, rows, triangles, ordered) if trans else _in_columns(k, ordered, triangles, rows))
+        return k.row(2 * k.matrix[0] ** 2 * k.node.aval.shape[-1])
+    k.add("for i in range(rows):", f"    j = {'i' if trans else index.format('rows * rows + rows + i')}")
+    k.add("    for c in range(columns):", "        store(o, to + i * columns + c, load(x, to + j * columns + c))")
+    for triangle in triangles:
+        k.add(_solve_rows(k, triangle))
     if trans:
         k.add(
             "for r in range(rows):",
@@ -204,9 +243,9 @@ def _solve(k: Kernel) -> Row:
             f"    j = {index.format('rows * rows + i')}",
             "    if i != j:",
             "        for c in range(columns):",
-            "            v = load(o, to + i * columns + c)",
+            "            kept = load(o, to + i * columns + c)",
             "            store(o, to + i * columns + c, load(o, to + j * columns + c))",
-            "            store(o, to + j * columns + c, v)",
+            "            store(o, to + j * columns + c, kept)",
         )
     return k.row(2 * k.matrix[0] ** 2 * k.node.aval.shape[-1])
 

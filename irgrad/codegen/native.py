@@ -301,7 +301,7 @@ def names() -> dict[str, Any]:
         "load": load, "store": store, "size": size, "put": put, "select": select, "add_any_order": add_any_order,
         "count_ones": count_ones, "byte_at": byte_at, "half_at": half_at, "stack": stack,
         "call_blas": call_blas, "call_kernel": call_kernel,
-        "line": line, "stream": stream, "fence": fence, "lanes": range, "pairs": range,
+        "line": line, "stream": stream, "fence": fence, "lanes": range, "pairs": range, "singles": range,
     }  # fmt: skip
     for name, type_ in TYPES.items():
         found[f"pointer_{name}"] = POINTERS[name]

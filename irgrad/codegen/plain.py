@@ -170,7 +170,7 @@ def names() -> dict[str, Any]:
         "hurwitz_zeta": _hurwitz_zeta, **{f"call_real{n}": _call_real for n in (1, 2, 3, 4)},
         "greatest": np.maximum, "least": np.minimum, "complex_of": _complex_of, "divide_complex": np.divide,
         "reciprocal_complex": np.reciprocal, "stack": stack, "put": put, "call_blas": call_blas,
-        "call_kernel": call_kernel, "line": line, "stream": stream, "fence": lambda: None, "lanes": range, "pairs": range,
+        "call_kernel": call_kernel, "line": line, "stream": stream, "fence": lambda: None, "lanes": range, "pairs": range, "singles": range,
     }  # fmt: skip
     for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",
                  "floor", "ceil", "trunc", "rint", "fabs", "fmod", "hypot", "copysign", "nextafter", "maximum", "minimum", "fmax", "fmin",

@@ -15,6 +15,7 @@ import scipy.linalg
 
 import irgrad
 from irgrad.codegen.lapack import KERNELS
+from irgrad.codegen.llvm import machine, vectors
 from irgrad.config import CONFIG
 from irgrad.ir.primitive import REGISTRY
 from irgrad.ops.blas import lapack
@@ -191,8 +192,21 @@ def test_small_systems_are_solved_by_loops(n: int, columns: int, dtype: str) -> 
         given[0, 0] = np.nan
         assert np.array_equal(np.isnan(jitted(a, given)), np.isnan(f(a, given)))
         few = n <= 8 and n * n * columns <= 512 and dtype != "complex128"
-        assert any("for before in range(step)" in kernel.source for kernel in jitted.kernels) == few
+        assert any(f"store(o{n - 1}, " in kernel.source for kernel in jitted.kernels) == few
+        assert any("in singles(columns)" in kernel.source for kernel in jitted.kernels) == (few and columns < 4)
         assert any("factors = " in kernel.source for kernel in jitted.kernels) != few  # those that call trsm
+
+
+@pytest.mark.skipif(not vectors.is_possible(), reason="no masks here")
+@pytest.mark.parametrize(("n", "columns"), [(2, 2), (5, 8), (12, 3)])
+def test_no_loop_of_a_solve_is_left_to_llvms_vectoriser(n: int, columns: int) -> None:
+    a, x = matrix(n, n) + 4 * np.eye(n), matrix(n, columns)
+    jitted = irgrad.jit(irgrad.grad(lambda a, x: (np.linalg.solve(a, x) * x).sum(), (0, 1))).compile(a, x)
+    texts = [kernel.source for kernel in jitted.kernels if "call_blas(" in kernel.source or "store(o0, " in kernel.source]
+    assert len(texts) >= 3
+    for text in texts:
+        name = text.partition("(")[0].removeprefix("def ")
+        assert machine.translated(name, text)[1].level == 0
 
 
 @pytest.mark.usefixtures("plain")

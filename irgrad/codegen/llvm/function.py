@@ -303,7 +303,7 @@ class Function:
 
     def _range(self, found: ast.expr) -> tuple[Value, Value, int, str]:
         """First value, end and step of a range, and what LLVM is told of the loop."""
-        names = ("range", "lanes", "pairs")  # `lanes` are for vectors, not to be unrolled into numbers before
+        names = ("range", "lanes", "pairs", "singles")  # `lanes` are for vectors, not to be unrolled into numbers before
         if not isinstance(found, ast.Call) or not isinstance(found.func, ast.Name) or found.func.id not in names or found.keywords:
             raise Unsupported("a loop over something else than a range")
         step = 1

@@ -72,6 +72,8 @@ def vectorised(function: Function, statement: ast.For, start: Value, stop: Value
     inside = {type(node) for each in statement.body for node in walk(each)}
     if inside & {ast.For, ast.While, ast.Return, ast.Break}:  # no loop that can be vectors, for LLVM neither
         return False
+    if _kind(statement) == "singles" or _is_scattered(statement):
+        return False
     name = statement.target.id if isinstance(statement.target, ast.Name) else ""
     if function.module.may_have_vectors and is_possible() and name not in (*function.kept, *function.loop_names, *function.assigned):
         w, names, count = function.w, function.names, function.w.count
@@ -114,7 +116,7 @@ def _written(function: Function, statement: ast.For, start: Value, stop: Value, 
     """A loop in so many lanes, and its text: written again where elements are near one another, which is known behind it."""
     w, names, count = function.w, function.names, function.w.count
     is_known = w.is_constant(start) and w.is_constant(stop)
-    is_long, is_chain = len(statement.body) >= LONG and not is_known, _is_chain(statement)
+    is_long, is_chain = len(statement.body) >= LONG and not is_known, _kind(statement) == "pairs"
     called = [node.func for each in statement.body for node in walk(each) if isinstance(node, ast.Call)]
     scatters = any(isinstance(name, ast.Name) and not CHEAP.fullmatch(name.id) for name in called)
     groups: list[Group | None] | None = None
@@ -412,8 +414,22 @@ def _names(statement: Any) -> list[tuple[str, bool]]:
     return [(node.id, isinstance(node.ctx, ast.Load)) for node in walk(statement) if isinstance(node, ast.Name)]
 
 
-def _is_chain(statement: ast.For) -> bool:
-    return isinstance(statement.iter, ast.Call) and ast.unparse(statement.iter.func) == "pairs"
+def _kind(statement: ast.For) -> str:
+    """The word for a loop: `range`, `lanes`, `pairs` (long chains, two vectors at a time) or `singles` (few iterations, no vectors)."""
+    return statement.iter.func.id if isinstance(statement.iter, ast.Call) and isinstance(statement.iter.func, ast.Name) else ""
+
+
+def _is_scattered(statement: ast.For) -> bool:
+    """Does a loop write at places that it has read from memory, of which two may be one?"""
+    places: set[str] = set()
+    for each in statement.body:
+        calls = [node for node in walk(each) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+        for call in calls:
+            if call.func.id == "store" and any(name in places or name == "load" for name, _ in _names(call.args[1])):  # type: ignore[attr-defined]
+                return True
+        if isinstance(each, ast.Assign) and any(name in places or name == "load" for name, _ in _names(each.value)):
+            places.update(name for target in each.targets for name, _ in _names(target))
+    return False
 
 
 @lru_cache(maxsize=8)

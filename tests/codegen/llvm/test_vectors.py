@@ -378,3 +378,19 @@ def test_loops_around_others_are_none() -> None:
     source = kernel("for i1 in range(3):\n            store(p2, i0 * 3 + i1, load(p0, i1))")
     (loop,) = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.For) and isinstance(node.body[0], ast.For)]
     assert not vectors.vectorised(None, loop, I64(0), I64(3))  # type: ignore[arg-type]
+
+
+def test_places_that_were_read_need_no_vectoriser(rng: np.random.Generator) -> None:
+    """An exchange of elements, as of pivots: whatever the places, one after the other."""
+    source = kernel("""v1 = load(p2, i0)
+        v2 = as_int64(load(p0, i0))
+        store(p2, i0, load(p2, v2))
+        store(p2, v2, v1)""")
+    if vectors.is_possible():
+        assert machine.translated("kernel", source)[1] == binding.LIGHT
+    arrays = [rng.normal(size=size) for size in (1400, 1400, 1400, 2, 1)]
+    arrays[0][:40] = rng.integers(0, 40, 40)
+    others = [a.copy() for a in arrays]
+    run(source, arrays, (40, 3))
+    run(source, others, (40, 3), "plain")
+    np.testing.assert_array_equal(arrays[2], others[2])
