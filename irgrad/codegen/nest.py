@@ -122,11 +122,17 @@ class NestText:
         if self.is_vector or self._is_short():
             self.extents[-1] = str(self.axes[-1][0])
         self.strides: dict[tuple[int, int], str] = {}
+        self.known = self._known_strides()
 
     def _size(self, name: str, value: int) -> str:
         self.head.append(f"{name} = size(n, {self.first + len(self.sizes)})")
         self.sizes.append(value)
         return name
+
+    def _known_strides(self) -> set[int]:
+        """Small steps of what the innermost loop writes: as text they are not zero, so that it may write vectors."""
+        written = [int(line.split("@")[1]) for stage in self.nest.stages for line in stage.body if line.startswith("store(")]
+        return {s for s in (self.axes[-1][2][k] for k in written if self.axes and not is_any()) if 1 < abs(s) <= FEW}
 
     def _merged(self) -> list[tuple[int, bool, list[int]]]:
         """Axes as (extent, reduced, stride per access) after dropping axes of 1, sorting by stride and merging neighbours."""
@@ -253,6 +259,8 @@ class NestText:
 
     def _stride(self, axis: int, number: int, stride: int) -> str:
         if self.nest.unrolled and abs(stride) <= NEAR:  # known to LLVM, elements of neighbouring rows are loaded together
+            return str(stride)
+        if axis == len(self.axes) - 1 and stride in self.known:
             return str(stride)
         known = self.strides.get((number, axis))
         if known is None:

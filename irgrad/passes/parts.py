@@ -41,9 +41,12 @@ def _place(c: _Clustering, node: Node) -> None:
             part = c.as_full(node, part, position)
         region = View(whole.root, whole.strides, whole.offset + at * whole.strides[axis], whole.terms)
         source = _source(c, part, node, is_changed)
-        if source is None or not _may_live(c, source, _without_ones(part, source, region)):
+        place = None if source is None else _in_shape(part, source, region)
+        if source is None or place is None or not _may_live(c, source, place):
             part, source = _copied(c, node, position, part)
-        c.views[source.index] = _without_ones(part, source, region)
+            place = _in_shape(part, source, region)
+        assert place is not None
+        c.views[source.index] = place
         c.parts.add(source.index)
         sources.append(source)
         at += part.aval.shape[axis]
@@ -73,7 +76,7 @@ def _source(c: _Clustering, part: Operand, node: Node, is_changed: bool) -> Node
     while isinstance(part, Node) and part.op is not None and part.op.name == "reshape":
         inner = part.operands[0]
         alone = c.graph.num_users(part) == 1 and not c.graph.is_output(part)
-        if not alone or not _is_grown(inner, part):
+        if not alone:
             return None
         reader, part = part, inner
     if not isinstance(part, Node) or part.op is None or c.graph.is_output(part) or part.index in c.parts:
@@ -104,9 +107,13 @@ def _reads_anywhere(user: Node) -> bool:
     return has_text(user) or op.name in REDUCTIONS or op.name == "concatenate" or is_view(user)
 
 
-def _without_ones(part: Node, source: Node, region: View) -> View:
-    """The region in the shape of what the part was made of: strides of axes of 1 are left out, or any."""
+def _in_shape(part: Node, source: Node, region: View) -> View | None:
+    """The region in the shape of what the part was made of; None where there are no strides for that."""
     if part is source:
         return region
+    if region.strides == contiguous(part.aval.shape):
+        return View(region.root, contiguous(source.aval.shape), region.offset, region.terms)
+    if not _is_grown(source, part):
+        return None
     steps = iter(s for n, s in zip(part.aval.shape, region.strides, strict=True) if n != 1)
     return View(region.root, tuple(0 if n == 1 else next(steps) for n in source.aval.shape), region.offset, region.terms)

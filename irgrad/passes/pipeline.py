@@ -12,8 +12,10 @@ from irgrad.ir.graph import Graph
 from irgrad.passes.contractions import contractions
 from irgrad.passes.cse import cse
 from irgrad.passes.dce import dce
+from irgrad.passes.joins import joins
 from irgrad.passes.powers import powers
 from irgrad.passes.products import products
+from irgrad.passes.ranges import ranges
 from irgrad.passes.result import PassResult
 from irgrad.passes.simplify import simplify
 from irgrad.passes.spectra import spectra
@@ -30,6 +32,8 @@ PIPELINE: tuple[Pass, ...] = (
     spectra,  # before products look for sums and factors
     contractions,  # by what is left, who else reads a product is known
     products,  # also those just made
+    joins,  # products look for sums of slices; what regions have is final here
+    ranges,  # also of what was joined just now
 )
 EXACT = tuple(each for each in PIPELINE if each not in (contractions, products, spectra))  # numpy's own orders
 
