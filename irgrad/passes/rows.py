@@ -17,7 +17,7 @@ from irgrad.ir.graph import Node, Operand
 from irgrad.ir.plan import Cluster, View, contiguous, is_cheap, is_view
 from irgrad.ir.primitive import UPDATE
 from irgrad.ir.sizes import is_any
-from irgrad.passes.forms import REDUCTIONS, has_text, is_reduction
+from irgrad.passes.forms import EXTREMES, REDUCTIONS, has_text, is_reduction
 
 if TYPE_CHECKING:
     from irgrad.passes.cluster import _Clustering
@@ -29,10 +29,11 @@ MANY = 3  # rows, which threads can share, beyond which nothing is won
 SHORT = 17  # elements of a row below which costly code once a row is better done in vectors of rows
 FEW = 16  # elements of a row that need no loop, where
 STATEMENTS = 320  # all elements of a row together have at most this many operations
-NARROW, WIDE = 32, 256  # columns that go through the stages of a nest together, so many that
-CACHE = 1 << 20  # bytes hold what is read and written of them
+NARROW, WIDE = 128, 256  # columns that go through the stages of a nest together, so many that
+CACHE = 1 << 20  # bytes hold what is read and written of them; fewer take longer, as every element of a column is on another page
+ONE, TWO = 128, 512  # elements of a column that panels gain up to, with one total, with two of which one is an extreme (softmax), and
+DEEP = 1 << 13  # with others
 RUN = 16  # elements side by side from which a row may be in several places
-DEEP = 1 << 13  # elements of a column beyond which nothing is won
 RECOMPUTED = 4  # operations, and
 RELOADED = 2  # loads, up to which a value is computed again
 
@@ -106,6 +107,7 @@ class Rows:
 
     def __init__(self, clustering: _Clustering) -> None:
         self.clustering = clustering
+        self.limits: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
 
     def root(self, operand: Node) -> Node:
         c = self.clustering
@@ -128,12 +130,25 @@ class Rows:
         assert space is not None
         length = math.prod(space[axis] for axis in reduced)
         if has_columns(space, reduced):
-            return 0 < length <= DEEP and all(is_by_columns(strides, space) for strides in self.clustering.strides[number])
+            if not 0 < length <= self.tallest(space, reduced):
+                return False
+            return all(is_by_columns(strides, space) for strides in self.clustering.strides[number])
         rows = math.prod(kept_extents(space, reduced))
         limit = WHOLE if rows == 1 else LONG if rows < MANY else HUGE
         if not 0 < length <= limit or not (is_trailing(space, reduced) or math.prod(space[stretch(space, reduced) :]) >= RUN):
             return False
         return all(is_by_rows(strides, space, reduced) for strides in self.clustering.strides[number])
+
+    def tallest(self, space: tuple[int, ...], reduced: tuple[int, ...]) -> int:
+        """Elements of a column up to which panels gain: by the totals of arrays of this shape along these axes, and perhaps others."""
+        known = self.limits.get((space, reduced))
+        if known is None:
+            nodes = self.clustering.graph.nodes()
+            totals = [n for n in nodes if is_reduction(n) and n.operands[0].aval.shape == space and set(reduced) <= set(n.params["axes"])]
+            has_extreme = any(n.op is not None and n.op.name in EXTREMES for n in totals)
+            known = ONE if len(totals) == 1 else TWO if len(totals) == 2 and has_extreme else DEEP
+            self.limits[space, reduced] = known
+        return known
 
     def is_along(self, operand: Node, space: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
         """Does an operand lie along rows (or columns) of these axes?"""

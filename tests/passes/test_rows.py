@@ -118,10 +118,31 @@ def test_totals_over_the_rows_are_taken_as_the_rows_pass() -> None:
 
 
 def test_totals_of_columns_have_stages_in_panels() -> None:
-    (only,) = plan(lambda x: x / np.sum(x, axis=0), np.ones((200, 300))).clusters
+    (only,) = plan(lambda x: x / np.sum(x, axis=0), np.ones((100, 300))).clusters
     assert only.panel == 256
     assert staged(only) == ["| reduce_sum", "| div"]
-    assert plan(lambda x: x / np.sum(x, axis=0), np.ones((4000, 300))).clusters[0].panel == 32  # which fit into the cache
+    made = plan(standard_columns, np.arange(4000.0 * 300).reshape(4000, 300))
+    assert made.clusters[0].panel == 128  # fewer would be slow, as each row is on another page
+
+
+def standard_columns(x: Any) -> Any:
+    return (x - np.mean(x, axis=0)) / np.std(x, axis=0)
+
+
+def softmax_columns(x: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=0))
+    return e / np.sum(e, axis=0)
+
+
+def test_long_columns_with_few_totals_have_nests_of_their_own() -> None:
+    """Where panels save no more than a pass over memory, walking along rows is faster."""
+    for f, tall in ((lambda x: x / np.sum(x, axis=0), 128), (softmax_columns, 512), (standard_columns, 8192)):
+        for length in (tall, tall + 1):
+            x = np.linspace(-1.0, 1.0, length * 20).reshape(length, 20) + 2.0
+            assert (len(plan(f, x).clusters) == 1) == (length == tall)
+            np.testing.assert_allclose(irgrad.jit(f).compile(x)(x), f(x), rtol=1e-12, atol=1e-12)
+    gradient = irgrad.grad(lambda x: np.sum(np.sin(softmax_columns(x))))
+    assert len(plan(gradient, np.ones((600, 20))).clusters) == 1  # two more totals
 
 
 def test_totals_across_memory_in_another_order_are_no_columns() -> None:
