@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import statistics
 from typing import Any
 
 import numpy as np
@@ -63,3 +64,23 @@ def test_bools_of_python_are_integers_in_arithmetic(f: Any) -> None:
         assert np.array_equal(found, want)
     slope = irgrad.jit(irgrad.grad(lambda x: x * x * ((x < 1.0) + (x < 2.0))))
     assert [slope(x) for x in (0.5, 1.5, 2.5) * 2] == [2.0, 3.0, 0.0] * 2
+
+
+def test_text_by_percent_shows_the_value_and_loses_nothing() -> None:
+    form, named = "%5.2f", "%(k).1f"
+
+    def f(x: Any) -> Any:
+        text = form % x[0]
+        text += "; %g"
+        text %= x[1]
+        assert named % {"k": x[0]} in ("0.8", "0.7")
+        assert text in (" 0.75; 2", " 0.76; 2.02"), text
+        return np.sum(x**2) + 5.0 % x[0]
+
+    x = np.array([0.75, 2.0])
+    fast = irgrad.jit(irgrad.grad(f))
+    for k in (1.0, 1.0, 1.01, 1.01):
+        np.testing.assert_allclose(fast(x * k), [1.5 * k - 6, 4.0 * k])
+    assert fast.stats().paths == 1
+    with pytest.raises(irgrad.errors.ConcretizationError, match="float"):
+        irgrad.grad(lambda x: statistics.fmean([x[0]]))(x)
