@@ -331,7 +331,9 @@ class _Writer:
         """The scalar text of a node; a routine of scipy is written out, or called by the address that the pointer table has for it."""
 
         def called(call: re.Match[str]) -> str:
-            return call[0] if polynomial.is_written(call[1]) else f"call_real{len(operands)}({self.routine(call[1])}, "
+            if node.aval.ndim and polynomial.is_written(call[1]):  # of a single number scipy's answer comes as soon, and without compiling
+                return call[0]
+            return f"call_real{len(operands)}({self.routine(call[1])}, "
 
         return ROUTINE.sub(called, expand(node, operands))
 

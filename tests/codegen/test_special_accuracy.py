@@ -179,9 +179,18 @@ CALLS = re.compile(r"call [^@]*@(?!llvm\.|_ZGV)(\w+)")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", list(polynomial.SPECIAL))
 def test_loops_are_vectors(name: str, dtype: str) -> None:
-    body = vector_body(optimised(LOOP.format(name=name, dtype=dtype), "llvm"))
-    assert body
-    assert not CALLS.search(body)
+    text = optimised(LOOP.format(name=name, dtype=dtype), "llvm")
+    symbol = f"irgrad_{name}{'f' if dtype == 'float32' else ''}8"
+    assert set(CALLS.findall(vector_body(text))) == {symbol}
+    written = re.search(rf"^define [^@]*@{symbol}\((.*?)^}}", text, re.M | re.S)
+    assert written and not CALLS.search(written[1])
+
+
+def test_single_numbers_take_scipys_routines() -> None:
+    """As fast, and nothing to compile."""
+    jitted = irgrad.jit(lambda x: scipy.special.gammaln(x) * 2.0).compile(2.5)
+    assert all("call_real1(" in kernel.source for kernel in jitted.kernels)
+    assert jitted(3.7) == scipy.special.gammaln(3.7) * 2.0
 
 
 @FAST

@@ -305,17 +305,18 @@ class Lanewise(Writer):
             return super().libm(name, *operands)
         type_ = self.of(operands[0])
         if polynomial.is_written(name, type_.element is not DOUBLE):
-            if not self.is_chain:
+            if not self.is_chain and name not in polynomial.SPECIAL:
                 found: Value = polynomial.written(self, name, [Many(type_, self.many(o)) for o in operands])
                 return found
-            return self._called(self._written(name, type_, len(operands)), type_, operands, KEEPS)
+            keeps = "" if name in polynomial.SPECIAL else KEEPS  # what calls a routine keeps no registers
+            return self._called(self._written(name, type_, len(operands), keeps), type_, operands, keeps)
         symbol = self.module.vector_function(name, type_.element, len(operands), self.lanes)
         if not symbol:
             raise Unsupported(f"{name} of vectors")
         return self._called(symbol, type_, operands)
 
-    def _written(self, name: str, type_: Lanes, arity: int) -> str:
-        """The symbol of a function of the module that has the arithmetic of `name`, for loops that have it many times.
+    def _written(self, name: str, type_: Lanes, arity: int, keeps: str) -> str:
+        """The symbol of a function of the module that has the arithmetic of `name`, for loops that have it many times or long ones.
 
         Elsewhere it stands in the loop: a call is 5 to 10 % of it.
         """
@@ -325,7 +326,7 @@ class Lanewise(Writer):
             w.begin("0")
             made = polynomial.written(w, name, [Many(type_, f"%x{k}") for k in range(arity)])
             given = ", ".join(f"{type_.name} %x{k}" for k in range(arity))
-            head = f"define internal {KEEPS}{type_.name} @{symbol}({given}) noinline {PURE}{self.module.width()} {{"
+            head = f"define internal {keeps}{type_.name} @{symbol}({given}) noinline {PURE}{self.module.width()} {{"
             self.module.defined[symbol] = "\n".join([head, *w.before, *w.lines, f"  ret {type_.name} {made.name}", "}"])
         return f"@{symbol}"
 
