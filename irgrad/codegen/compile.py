@@ -1,8 +1,8 @@
 """Kernel source to machine code: a library of kernels by content, compiled by `irgrad.codegen.llvm` or, where that refuses, by Numba.
 
-A kernel is compiled once per process at most, and once per user with the store on disk. Its source text stays on it and is
-registered with `linecache`, so that tracebacks and debuggers show it. Several threads may ask. `ask` translates a kernel and leaves
-LLVM's part to a queue (`irgrad.codegen.jobs`); the kernel has an address when it is settled.
+A kernel is compiled once per process at most, and once per user with the store on disk. Its text stays on it, and where Python or Numba
+has it `linecache` does too, so that tracebacks and debuggers show it. Several threads may ask. `ask` translates a kernel and leaves LLVM's
+part to a queue (`irgrad.codegen.jobs`); the kernel has an address when it is settled.
 """
 
 from __future__ import annotations
@@ -30,14 +30,19 @@ SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 @dataclass(slots=True)
 class Kernel:
-    """A compiled kernel: its name (with the hash of its content), readable source, and address."""
+    """A compiled kernel: its name (with the hash of its content), the text it is made of, and address."""
 
     name: str
-    source: str
+    text: str  # of the row, whose function is `kernel`: one object for both
     address: int
-    keep: Any
+    keep: Any = None
     refused: str = ""  # why Numba compiled it
     waits: Job[bytes] | None = None  # for LLVM; the address is 0 until then
+
+    @property
+    def source(self) -> str:
+        """The readable text, with the function named as the kernel is."""
+        return named(self.text, self.name)
 
 
 @dataclass(slots=True)
@@ -56,6 +61,11 @@ class Counts:
     refused: int = 0
     loaded: int = 0
     seconds: float = 0.0
+
+
+def named(text: str, name: str) -> str:
+    """The text of a kernel with the name of its function."""
+    return text.replace("def kernel(", f"def {name}(", 1)
 
 
 def kernel_key(source: str, evaluate: bool = False) -> str:
@@ -124,10 +134,9 @@ class Library:
             if made:
                 self.num_objects += 1
                 self.store.put(key, kernel.name, made)
-                kernel.address, kernel.keep = objects.load(kernel.name, made), made
+                kernel.address = objects.load(kernel.name, made)
             if not kernel.address:
-                text = kernel.source
-                code = self._by_numba(key, kernel.name, text, {})
+                code = self._by_numba(key, kernel.name, kernel.source, {})
                 kernel.address, kernel.keep = code.address, code.keep
         except BaseException:
             self.kernels.pop(key, None)
@@ -136,31 +145,29 @@ class Library:
 
     def _make(self, key: str, source: str, counts: Counts) -> Kernel:
         name = f"kernel_{key}"
-        text = source.replace("def kernel(", f"def {name}(", 1)
-        file = f"<irgrad {name}>"
-        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+        text = named(source, name)
         if CONFIG.dump in ("source", "all"):
             print(text)  # noqa: T201
         if CONFIG.evaluate:
             counts.compiled += 1
-            return plain_kernel(name, text, file)
+            return plain_kernel(name, source)
         stored = self.kept(key)
         if stored is not None:
             address = objects.load(*stored)
             if address:
                 counts.loaded += 1
-                return Kernel(name, text, address, None)
+                return Kernel(name, source, address)
         counts.compiled += 1
         why = ""
         if CONFIG.backend == "llvm":
             try:
                 work, weight = self._translated(name, text)
-                return Kernel(name, text, 0, None, waits=QUEUE.add(work, weight=weight))
+                return Kernel(name, source, 0, waits=QUEUE.add(work, weight=weight))
             except Unsupported as reason:
                 counts.refused += 1
                 why = str(reason)
         code = self._by_numba(key, name, text, {})
-        return Kernel(name, text, code.address, code.keep, why)
+        return Kernel(name, source, code.address, code.keep, why)
 
     def _translated(self, name: str, text: str) -> tuple[Callable[[], bytes], int]:
         """What makes the object code of a kernel, and about how long it takes. Raises Unsupported where its text is not understood."""
@@ -228,6 +235,7 @@ class Library:
         """The function `name` of a text, as machine code that is kept on disk too."""
         from irgrad.codegen import native
 
+        register(name, text)
         address, keep, symbol, made = native.machine_code(name, text, constants)
         if made:
             self.store.put(key, symbol, made)
@@ -261,10 +269,18 @@ class Library:
             self._drivers = {}
 
 
-def plain_kernel(name: str, text: str, file: str) -> Kernel:
+def register(name: str, text: str) -> str:
+    """Let tracebacks and debuggers find the text of a function that Python or Numba has; the name of its file."""
+    file = f"<irgrad {name}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    return file
+
+
+def plain_kernel(name: str, source: str) -> Kernel:
     """The kernel as plain Python behind the same native signature: the oracle of the compiled one."""
     space = plain.names()
-    exec(compile(text, file, "exec"), space)
+    text = named(source, name)
+    exec(compile(text, register(name, text), "exec"), space)
     function = space[name]
 
     def run(pointers: int, sizes: int) -> int:
@@ -273,7 +289,7 @@ def plain_kernel(name: str, text: str, file: str) -> Kernel:
     callback = SIGNATURE(run)
     address = ctypes.cast(callback, ctypes.c_void_p).value
     assert address is not None
-    return Kernel(name, text, address, callback)
+    return Kernel(name, source, address, callback)
 
 
 def _driver_text() -> str:

@@ -66,7 +66,7 @@ class _Lowering:
         exports = [self.export(output) for output in self.graph.outputs]
         counts = {"clusters": len(rows), "nodes": len(self.graph)}
         rows = beside.grouped(streams.keep_what_is_read(rows), written, self.work, self.buffers)
-        return Lowered(self.graph, rows, share_buffers(rows, self.buffers, exports), exports, frozenset(self.changed), counts)
+        return Lowered(len(self.graph.inputs), rows, share_buffers(rows, self.buffers, exports), exports, frozenset(self.changed), counts)
 
     def rows(self, cluster: Cluster) -> list[Row | HostRow]:
         if cluster.kind == "host":
@@ -154,10 +154,10 @@ class _Lowering:
 
     def export(self, output: Operand) -> Export:
         if isinstance(output, Literal):
-            return Export(None, (), output.aval.dtype.type(output.value))
+            return Export(None, output.aval, (), output.aval.dtype.type(output.value))
         view = self.view(output)
         self.check_read(output, view)
-        return Export(self.ref(view), view.strides)
+        return Export(self.ref(view), output.aval, view.strides)
 
     def host_row(self, node: Node) -> HostRow:
         operands: list[Any] = []

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from irgrad.ir.aval import Aval
-from irgrad.ir.graph import Graph
 
 Terms = tuple[tuple[int, tuple[int, ...]], ...]
 
@@ -108,15 +107,19 @@ class Export:
     """Where an exported value lives, with strides in elements; or the number it is."""
 
     ref: Ref | None
+    aval: Aval
     strides: tuple[int, ...] = ()
     number: Any = None
 
 
 @dataclass(slots=True)
 class Lowered:
-    """A template's rows, the sizes of its buffers in bytes, its exports, and which input slots it changes in place."""
+    """A template's rows, the sizes of its buffers in bytes, its exports, and which input slots it changes in place.
 
-    graph: Graph
+    Its graph is gone: what is lowered is kept for long.
+    """
+
+    num_inputs: int
     rows: list[Row | HostRow]
     buffers: list[int]
     exports: list[Export]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Pattern:
     carried: tuple[tuple[int, int], ...]
 
 
-@cache
+@lru_cache(maxsize=2048)
 def form(source: str) -> Form | None:
     """The parts of a kernel's text; None where it is not straight-line code on scalars."""
     head: list[str] = []
@@ -272,7 +272,7 @@ def _meet(gap: Table, width: int, other: int) -> bool:
     return bool(((gap < width) & (gap > -other)).any())
 
 
-@cache
+@lru_cache(maxsize=2048)
 def text(source: str, pattern: Pattern) -> str:
     """The repeat kernel."""
     parts = form(source)

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def address_of(array: np.ndarray[Any, Any]) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-@cache
+@lru_cache(maxsize=1024)
 def best_work(routine: str, *arguments: str | int | np.dtype[Any] | None, integer: np.dtype[Any]) -> tuple[int, ...]:
     """What a LAPACK routine answers about its best work space.
 

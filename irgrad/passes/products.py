@@ -10,7 +10,7 @@ The order for a chain is the classical dynamic program over its extents; work is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from irgrad.ir.graph import Graph, Literal, Node, Operand
 from irgrad.ir.plan import is_view
@@ -131,7 +131,7 @@ def root(operand: Operand) -> Operand:
     return operand
 
 
-@cache
+@lru_cache(maxsize=4096)
 def best_order(extents: tuple[int, ...]) -> tuple[int, Tree]:
     """Cost and order of a chain of matrices of these extents."""
     count = len(extents) - 1

@@ -401,8 +401,8 @@ class Linker:
         """References of local buffers, and those of the arena among them; results in their fresh arrays."""
         chosen: dict[int, int] = {}
         if direct:
-            for value, export, output in zip(results, lowered.exports, lowered.graph.outputs, strict=True):
-                ref, aval = export.ref, output.aval
+            for value, export in zip(results, lowered.exports, strict=True):
+                ref, aval = export.ref, export.aval
                 if value not in direct or ref is None or ref.home[0] != "buffer" or ref.terms or ref.offset:
                     continue
                 index = ref.home[1]

@@ -1,4 +1,4 @@
-"""Templates to rows: passes, clusters and lowering, once per template, kept for all functions of the process."""
+"""Templates to rows: passes, clusters and lowering, once per template, kept for the functions of the process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class LinkCounts:
     exact: bool = False
 
 
-_lowered: dict[Any, Lowered] = {}
+_lowered: dict[Any, Lowered] = {}  # the last ones: functions hold their own
+MANY = 2048
 
 
 def lowered_template(
@@ -58,6 +59,8 @@ def lowered_template(
     found = _lowered.get(key)
     if found is None:
         start = clock()
+        while len(_lowered) >= MANY:
+            _lowered.pop(next(iter(_lowered), None), None)
         with any_size(many_sizes):
             found = _lowered[key] = _lower(template, exported, instance, records, strides, counts, taken)
         counts.templates += 1

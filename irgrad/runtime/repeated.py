@@ -101,10 +101,10 @@ class _Text:
         used = "".join(map(text_of, refs))
         count = len(self.strides)
         names = {f"S[{k}]": f"p{k}.ref" for k in range(count)}
-        literals = [k for k in range(len(lowered.graph.inputs) - count) if f"S[{count + k}]" in used]
+        literals = [k for k in range(lowered.num_inputs - count) if f"S[{count + k}]" in used]
         if literals:
             lines.append("L = instance.literals")
-        for k in range(len(lowered.graph.inputs) - count):
+        for k in range(lowered.num_inputs - count):
             if k in literals:
                 lines += [f"d = L[{k}]", f"c{k} = literal(d.value, d.dtype)"]
             names[f"S[{count + k}]"] = f"c{k}"

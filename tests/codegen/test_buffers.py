@@ -9,6 +9,9 @@ import irgrad
 from irgrad.codegen.buffers import share_buffers
 from irgrad.codegen.lowered import Export, Ref, Row
 from irgrad.config import CONFIG
+from irgrad.ir.aval import Aval
+
+AVAL = Aval((2,), np.dtype(float))
 
 
 def row(*buffers: int) -> Row:
@@ -21,7 +24,7 @@ def named(rows: list[Row]) -> list[list[int]]:
 
 def test_a_chain_needs_two() -> None:
     rows = [row(0), row(0, 1), row(1, 2), row(2, 3)]
-    exports = [Export(Ref(("buffer", 3)))]
+    exports = [Export(Ref(("buffer", 3)), AVAL)]
     assert share_buffers(list(rows), [800] * 4, exports) == [800, 800]
     assert named(rows) == [[0], [0, 1], [1, 0], [0, 1]]
     assert exports[0].ref == Ref(("buffer", 1))
@@ -34,13 +37,13 @@ def test_a_row_does_not_write_what_it_reads_last() -> None:
 
 def test_exports_and_what_is_read_late_stay() -> None:
     rows = [row(0), row(0, 1), row(1, 2), row(2, 0, 3)]
-    exports = [Export(Ref(("buffer", 1))), Export(Ref(("buffer", 3), 16))]
+    exports = [Export(Ref(("buffer", 1)), AVAL), Export(Ref(("buffer", 3), 16), AVAL)]
     assert share_buffers(list(rows), [800] * 4, exports) == [800] * 4
 
 
 def test_sizes_are_alike_and_those_of_exports_equal() -> None:
     rows = [row(0), row(0, 1), row(1, 2), row(2, 3), row(3, 4)]
-    assert share_buffers(list(rows), [1600, 800, 900, 100, 900], [Export(Ref(("buffer", 4)))]) == [1600, 800, 100, 900]
+    assert share_buffers(list(rows), [1600, 800, 900, 100, 900], [Export(Ref(("buffer", 4)), AVAL)]) == [1600, 800, 100, 900]
     assert named(rows) == [[0], [0, 1], [1, 0], [0, 2], [2, 3]]
 
 

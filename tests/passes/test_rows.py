@@ -92,7 +92,7 @@ def test_one_nest_and_memory_for_one_row(f: Callable[..., Any]) -> None:
         made = plan(each, x)
         assert len(made.clusters) == 1
         lowered = lower(made)
-        result = lowered.graph.outputs[0].aval.nbytes
+        result = lowered.exports[0].aval.nbytes
         assert sorted(lowered.buffers)[-1:] == [result]
         assert all(size <= x[0].nbytes for size in sorted(lowered.buffers)[:-1])
 
