@@ -79,7 +79,7 @@ def test_imports_point_one_way() -> None:
     assert found == {}
 
 
-HOMES = {"numba": "codegen/", "llvmlite": "codegen/", "networkx": "ir/graph.py"}
+HOMES = {"numba": "codegen/", "llvmlite": "codegen/", "networkx": "ir/graph.py", "optree": "pytree.py"}
 
 
 @pytest.mark.parametrize(("package", "home"), HOMES.items())

@@ -9,7 +9,7 @@ import numpy as np
 
 from irgrad.codegen.pool import LARGE, maker
 from irgrad.codegen.program import Program
-from irgrad.pytree import LEAF, unflatten
+from irgrad.pytree import unflatten
 
 MAX_PARTS = 200  # of a result that is written out
 
@@ -42,7 +42,7 @@ class Results:
 
     def is_alone(self, node: Any, described: Sequence[Any]) -> bool:
         """Has a path one result, which is computed, and no structure around it?"""
-        return self.same and len(described) == 1 and not described[0].is_constant and node.form[0] is LEAF
+        return self.same and len(described) == 1 and not described[0].is_constant and bool(node.form[0].is_leaf())
 
     def builder(self, node: Any, described: Sequence[Any]) -> Callable[[Arrays], Any]:
         structure, kinds = node.form

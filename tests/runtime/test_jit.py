@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
+import optree
 import pytest
 
 import irgrad
 from irgrad.config import CONFIG
-from irgrad.pytree import flatten
 from irgrad.runtime import run
 from irgrad.runtime.explain import explanation
 from tests.support.threads import together
@@ -34,8 +34,8 @@ def check(f: Callable[..., Any], *args: Any, rtol: float = 1e-11, **kwargs: Any)
     jitted = irgrad.jit(f)
     for _ in range(4):
         found = jitted(*args, **kwargs)
-        left, structure = flatten(found)
-        right, expected = flatten(want)
+        left, structure = optree.tree_flatten(found)
+        right, expected = optree.tree_flatten(want)
         assert structure == expected
         for a, b in zip(left, right, strict=True):
             assert type(a) is type(b)
@@ -251,7 +251,7 @@ def test_branches_with_results_of_other_shapes() -> None:
     for x in (V, V, V, -V, -V, -V, V, -V):
         found, want = jitted(x), f(x)
         assert type(found) is type(want)
-        np.testing.assert_allclose(flatten(found)[0][0], flatten(want)[0][0])
+        np.testing.assert_allclose(optree.tree_leaves(found)[0], optree.tree_leaves(want)[0])
 
 
 def test_random_draws_keep_the_function_eager() -> None:
