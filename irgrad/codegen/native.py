@@ -214,6 +214,16 @@ def stream(typing_context: Any, pointer: Any, index: Any, line: Any, count: Any)
 
 
 @intrinsic
+def ahead(typing_context: Any, pointer: Any, index: Any) -> Any:
+    """Tell the processor that elements from pointer[index] on are read soon: it does without."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64), codegen
+
+
+@intrinsic
 def fence(typing_context: Any) -> Any:
     """Stores before it are seen before those behind it."""
 
@@ -301,7 +311,7 @@ def names() -> dict[str, Any]:
         "load": load, "store": store, "size": size, "put": put, "select": select, "add_any_order": add_any_order,
         "count_ones": count_ones, "byte_at": byte_at, "half_at": half_at, "stack": stack,
         "call_blas": call_blas, "call_kernel": call_kernel,
-        "line": line, "stream": stream, "fence": fence, "lanes": range, "pairs": range, "singles": range,
+        "line": line, "stream": stream, "fence": fence, "ahead": ahead, "lanes": range, "pairs": range, "singles": range,
     }  # fmt: skip
     for name, type_ in TYPES.items():
         found[f"pointer_{name}"] = POINTERS[name]

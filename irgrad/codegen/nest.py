@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from irgrad.codegen.ahead import fetched
 from irgrad.ir.plan import contiguous
 from irgrad.ir.sizes import is_any
 
@@ -218,6 +219,7 @@ class NestText:
         """The innermost loop, in parts that fit into the line buffers."""
         extent = self.extents[axis]
         self._line(depth, f"for j{axis} in range(0, {extent}, {LINE}):")
+        self.lines += fetched(self.nest.body, axis, self.axes[axis][2], bases, depth + 1)
         self._line(depth + 1, f"for i{axis} in {'pairs' if self.in_pairs else 'range'}(j{axis}, min(j{axis} + {LINE}, {extent})):")
         body(depth + 2)
         self._move_lines(axis, depth + 1, bases, streamed, LINE)

@@ -172,6 +172,7 @@ def names() -> dict[str, Any]:
         "reciprocal_complex": np.reciprocal, "stack": stack, "put": put, "call_blas": call_blas,
         "call_kernel": call_kernel, "line": line, "stream": stream, "fence": lambda: None, "lanes": range, "pairs": range, "singles": range,
     }  # fmt: skip
+    found["ahead"] = lambda pointer, index: None
     for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",
                  "floor", "ceil", "trunc", "rint", "fabs", "fmod", "hypot", "copysign", "nextafter", "maximum", "minimum", "fmax", "fmin",
                  "sign", "signbit", "floor_divide", "remainder", "isnan", "isinf", "isfinite"):  # fmt: skip

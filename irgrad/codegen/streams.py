@@ -3,7 +3,9 @@
 A store to memory that is in no cache reads the line first and later evicts another: two passes over memory instead of one. A nest that
 writes a result of the program of STREAM bytes or more therefore fills a line buffer on the stack in its innermost loop, and
 moves it out by whole lines of the cache, which the processor does not read (`stream`: non-temporal stores, ordered by the `fence`
-at the end). Memory in the cache is written as fast as before. Values that the program reads again stay in the cache.
+at the end). Such stores take the room in which the processor fetches what is read next, so that loops of little arithmetic say so in
+time (`ahead`: 0.82 to 1.0 of the time). Memory in the cache is written as fast as before. Values that the program reads again stay in
+the cache.
 """
 
 from __future__ import annotations

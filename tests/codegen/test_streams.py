@@ -20,6 +20,7 @@ KERNEL = """def kernel(p, n):
     count = size(n, 0)
     buffer = line(o)
     for j in range(0, count, 64):
+        ahead(x, j + 128)
         for i in range(j, min(j + 64, count)):
             store(buffer, i - j, load(x, i))
         stream(o, j, buffer, min(64, count - j))
@@ -148,3 +149,20 @@ def test_results_behind_memory_that_values_share(small: None) -> None:
     jitted = irgrad.jit(f).compile(x)
     assert np.allclose(jitted(x), f(x), rtol=1e-12)
     assert num_streams(jitted) == 1
+
+
+@pytest.mark.parametrize(
+    ("f", "count"),
+    [
+        (lambda x, y: x * y + x, 2),  # once for each array
+        (lambda x, y: np.abs(x - y) + x[0], 2),  # a number stays where it is
+        (lambda x, y: np.exp(x) * y, 0),  # memory is not what takes the time
+        (lambda x, y: x[::-1] * y, 1),
+    ],
+)
+def test_what_loops_of_little_arithmetic_read_is_fetched_ahead(small: None, f: Callable[..., Any], count: int) -> None:
+    for size in (64, 65, 200):
+        x, y = np.linspace(-1.0, 1.0, size), np.linspace(2.0, 3.0, size)
+        jitted = irgrad.jit(f).compile(x, y)
+        np.testing.assert_allclose(jitted(x, y), f(x, y), rtol=1e-14)
+        assert sum(kernel.source.count("ahead(") for kernel in jitted.kernels) == count

@@ -85,6 +85,17 @@ def _stream(w: Writer, pointer: Pointer, index: Number, line: Pointer, count: Nu
     w.line(f"call void @{w.module.stream(width)}(ptr {target.text}, ptr {line.address.text}, i64 {nbytes.text})")
 
 
+def _ahead(w: Writer, pointer: Pointer, index: Number) -> None:
+    """Have the processor fetch as many elements as a line buffer holds, from an index on; it may be beyond the end."""
+    kind = pointer.element
+    width = MEMORY[kind].width // 8 * (2 if kind in COMPLEX else 1)
+    at, byte = w.mul(_word(w, index), I64(width)), MEMORY["int8"]
+    w.module.declare("@llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    for line in range(0, LINE // 2 * width, 64):
+        place = w.element(byte, pointer.address, w.add(at, I64(line)))
+        w.line(f"call void @llvm.prefetch.p0(ptr {place.text}, i32 0, i32 3, i32 1)")
+
+
 def _fence(w: Writer) -> None:
     w.line("fence seq_cst")
 
@@ -314,7 +325,7 @@ def calls() -> dict[str, Call]:
     found: dict[str, Call] = {
         "size": _size, "put": _put, "half_at": _half_at, "byte_at": _byte_at, "stack": _stack, "load": _load,
         "store": _store, "call_kernel": _call_kernel, "call_blas": _call_blas, "select": _select, "add_any_order": _add_any_order,
-        "line": _line, "stream": _stream, "fence": _fence, "count_ones": _count_ones, "sign": _sign, "signbit": _signbit,
+        "line": _line, "stream": _stream, "fence": _fence, "ahead": _ahead, "count_ones": _count_ones, "sign": _sign, "signbit": _signbit,
         "square": _square, "power_below": _power_below, "real": _real, "imag": _imag, "conj": _conj,
         "complex_of": _complex_of, "complex": _complex_of, "abs": _abs, "int": partial(_as, "int64"), "float": partial(_as, "float64"),
         "max": partial(_most, ">"), "min": partial(_most, "<"),
