@@ -2,8 +2,8 @@
 
 A loop whose iterations do not depend on one another, but for totals, becomes a loop over whole vectors and, for the iterations left
 over, one over vectors of which a mask says what lanes count. Both put the same operations on each element, so that a value does not
-depend on its position. What is not understood (elements that are not side by side, choices between statements, functions without a
-vector form) is left to LLVM's vectoriser; so are processors without masks.
+depend on its position. What is not understood (choices between statements, functions without a vector form) is left to LLVM's
+vectoriser; so are processors without masks. Writes at places that are data are no vectors for LLVM either: those loops are plain ones.
 """
 
 from __future__ import annotations
