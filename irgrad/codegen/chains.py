@@ -185,10 +185,42 @@ class _Kernel:
                 depth=depth,
             )
             return made
+        for place in (0, 1):
+            if self.is_outer(tree[place]) and self.extents(tree)[place ^ 1] == 1:
+                return self.outer_times(tree[place], self.compute(tree[place ^ 1], None, depth), out, depth, place == 1)
         x, y = (self.compute(part, None, depth) for part in tree)
         if out is None:
             out = self.scratch(x.shape[0] * y.shape[1])
         return self.multiply(x, y, out, depth, factors)
+
+    def is_outer(self, tree: Tree) -> bool:
+        """Is a part of the order as written an outer product of two operands, perhaps scaled?"""
+        plain = tree[1] if is_scaled(tree) else tree
+        return not isinstance(plain, int) and all(isinstance(part, int) for part in plain) and self.extents(plain[0])[1] == 1
+
+    def outer_times(self, tree: Tree, vector: Matrix, out: int | None, depth: int, turned: bool) -> Matrix:
+        """An outer product times a vector behind it (in front of it where `turned`), without memory for the matrix."""
+        column, row = (self.operand(part) for part in (tree[1] if is_scaled(tree) else tree))
+        rows, columns = column.shape[0], row.shape[1]
+        length, terms = (columns, rows) if turned else (rows, columns)
+        shape, strides = ((1, length), (length, 1)) if turned else ((length, 1), (1, 1))
+        made = Matrix(self.scratch(length) if out is None else out, shape, strides)
+        c0, r1, v0 = (self.size(s) for s in (column.strides[0], row.strides[1], vector.strides[1 if turned else 0]))
+        i, k = ("k", "i") if turned else ("i", "k")
+        entry = times(f"load(p{column.pointer}, {i} * {c0})", f"load(p{row.pointer}, {k} * {r1})", self.dtype)
+        entry = self.scaled(entry, signed=False) if is_scaled(tree) else entry
+        other = f"load(p{vector.pointer}, k * {v0})"
+        term = times(other, f"({entry})", self.dtype) if turned else times(f"({entry})", other, self.dtype)
+        self.add(
+            f"for i in range({self.size(length)}):",
+            f"    total = {literal(0, self.dtype)}",
+            f"    for k in range({self.size(terms)}):",
+            f"        total = {plus('total', term, self.dtype)}",
+            f"    store(p{made.pointer}, i, total)",
+            depth=depth,
+        )
+        self.flops += 3 * rows * columns
+        return made
 
     # -- kernels --
 
@@ -242,6 +274,8 @@ class _Kernel:
         if isinstance(tree, int):
             shape = self.node.operands[tree + self.first].aval.shape
             return matrix_of(shape, (0,) * len(shape), tree == 0)[0]
+        if is_scaled(tree):
+            return self.extents(tree[1])
         return (self.extents(tree[0])[0], self.extents(tree[1])[1])
 
     def is_loops(self, order: Tree) -> bool:

@@ -91,6 +91,13 @@ def test_what_is_not_finite_is_where_numpy_has_it(name: str, bad: float) -> None
             assert not wrong, wrong
 
 
+def test_nor_is_there_memory_for_it() -> None:
+    """Also where the order as written is asked for: an infinity is looked at row by row."""
+    f, arguments = LOSSES["with a factor"]
+    compiled = irgrad.jit(irgrad.value_and_grad(f, (0, 1, 2))).compile(*arguments)
+    assert compiled.stats().arena_bytes < ROWS * COLUMNS * 8
+
+
 def test_what_is_read_as_it_is_stays() -> None:
     """The product that is a result, or whose square is wanted, is there; its sums with vectors are taken on the way."""
     for f in (lambda u, v, w: (np.outer(u, v), (np.outer(u, v) * w).sum(1)), lambda u, v, w: np.sum(np.outer(u, v) ** 2)):
