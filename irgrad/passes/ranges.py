@@ -12,6 +12,7 @@ nest with several loops takes it.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ from irgrad.passes.result import PassResult, has_fuel
 LEAST = 64  # elements of a concatenation that is worth it
 MOST = 8  # ranges, and
 STATEMENTS = 120  # operations of all ranges together
+SHORT = 32  # elements of a row of a range, below which a loop over the whole is faster
 COMBINED = {"reduce_sum": "add", "reduce_prod": "mul", "reduce_max": "maximum", "reduce_min": "minimum"}
 Range = tuple[int, int]  # first element and number of elements
 
@@ -127,7 +129,7 @@ class _Component:
     def is_worth(self) -> bool:
         """Does a concatenation go, within the limits, and without totals that come back?"""
         count = len(self.ranges)
-        if not 1 < count <= MOST or count * len(self.members) > STATEMENTS or not self.can_cut():
+        if not 1 < count <= MOST or count * len(self.members) > STATEMENTS or self.has_short_rows() or not self.can_cut():
             return False
         if not any(_is_loop(node) for node in self.members.values()) and not self.totals:
             return False
@@ -136,6 +138,11 @@ class _Component:
         extents = {n for _, n in self.ranges}
         alike = len(extents) == 1 and all(self.axis in node.params["axes"] for node in self.totals.values())
         return alike or extents == {1} or not self.has_feedback()
+
+    def has_short_rows(self) -> bool:
+        """Are there rows in a range, of a few elements each? A column is no row."""
+        behind = math.prod(self.shape[self.axis + 1 :])
+        return math.prod(self.shape[: self.axis]) > 1 and any(1 < n * behind < SHORT for _, n in self.ranges)
 
     def can_cut(self) -> bool:
         """Are all operands arrays that have ranges, and all parts ranges of what needs no more memory?"""
