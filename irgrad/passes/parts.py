@@ -1,7 +1,8 @@
 """Parts of concatenations live in the memory of the whole: the nest that computes a part writes it where it belongs.
 
-A part that is a view, a result, or read through views has memory of its own, and is copied. So is the second use of a part. The
-concatenation itself computes nothing: it is there when its parts are.
+A part that is a view, a result, or read through views has memory of its own, and is copied. So is the second use of a part, and what
+would be written in rows of a few elements each, which no loop that computes should go by. The concatenation itself computes nothing: it
+is there when its parts are.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from irgrad.ir.graph import Literal, Node, Operand
 from irgrad.ir.plan import View, contiguous, is_view
-from irgrad.ir.primitive import UPDATE
+from irgrad.ir.primitive import REGISTRY, UPDATE
 from irgrad.passes.forms import FILLS, REDUCTIONS, has_kernel_dtypes, has_text, is_scalar_form
 
 if TYPE_CHECKING:
     from irgrad.passes.cluster import _Clustering
 
+SHORT = 6  # elements of a row, below which loops over rows take more than a copy
 ANYWHERE = frozenset({"dot", "batch_dot", "cumsum", "cumprod", "gather"})  # with kernels of their own that write contiguous memory
 
 
@@ -42,7 +44,10 @@ def _place(c: _Clustering, node: Node) -> None:
         region = View(whole.root, whole.strides, whole.offset + at * whole.strides[axis], whole.terms)
         source = _source(c, part, node, is_changed)
         place = None if source is None else _in_shape(part, source, region)
-        if source is None or place is None or not _may_live(c, source, place):
+        if _has_short_rows(part, region):
+            part, source = _copied_apart(c, node, position, part)
+            place = _in_shape(part, source, region)
+        elif source is None or place is None or not _may_live(c, source, place):
             part, source = _copied(c, node, position, part)
             place = _in_shape(part, source, region)
         assert place is not None
@@ -63,6 +68,22 @@ def _copied(c: _Clustering, node: Node, position: int, part: Node) -> tuple[Node
         c.position[part.index] = c.position[source.index]
     c.graph.set_operand(node, position, part)
     return part, source
+
+
+def _has_short_rows(part: Node, region: View) -> bool:
+    """Would a nest write the part in rows of a few elements, and so have no long loop?"""
+    wide = [(n, s) for n, s in zip(part.aval.shape, region.strides, strict=True) if n != 1]
+    return len(wide) > 1 and wide[-1][1] == 1 and wide[-1][0] < SHORT and wide[-2][1] != wide[-1][0]
+
+
+def _copied_apart(c: _Clustering, node: Node, position: int, part: Node) -> tuple[Node, Node]:
+    """A copy of a part in its place, in a shape that keeps it from the nests that compute parts."""
+    grown = c.graph.add_from(node, REGISTRY["reshape"], (part,), {"shape": (1, *part.aval.shape)})
+    source = c.copy_before(node, grown)
+    back = c.graph.add_from(node, REGISTRY["reshape"], (source,), {"shape": part.aval.shape})
+    c.position[grown.index] = c.position[back.index] = c.position[source.index]
+    c.graph.set_operand(node, position, back)
+    return back, source
 
 
 def _is_grown(inner: Operand, part: Node) -> bool:

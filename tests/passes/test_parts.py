@@ -60,6 +60,12 @@ def test_columns_of_a_product_are_copied() -> None:
     assert sorted(kinds(made)) == ["dot", "nest", "nest"]
 
 
+def test_rows_of_a_few_elements_are_copied_behind_the_loop_that_computes_them() -> None:
+    made = plan(lambda x, y: np.hstack([np.tanh(x), y * x]), X[:, :3].copy(), Y[:, :3].copy())
+    assert [each.space for each in made.clusters] == [(30, 3), (1, 30, 3)]
+    assert kept(made) == 2 * 30 * 3 * 8
+
+
 def test_what_others_see_through_views_has_memory_of_its_own() -> None:
     made = plan(lambda a, b: (np.concatenate([a * b, b]), np.sin((a * b)[1:])), A, B)
     assert kept(made) == A.nbytes
