@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from irgrad.codegen import gammas, normals, processor
+from irgrad.codegen import bessels, gammas, normals, processor
 
 LOG2_E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fefa3800p-1"), float.fromhex("0x1.ef35793c76730p-45")
@@ -92,7 +92,7 @@ def tanh(builder: Any, x: Any) -> Any:
 
 WRITTEN = {"tanh": tanh}
 # of scipy's: with operands of float32, computed in float64 as scipy does
-SPECIAL: dict[str, Any] = {**gammas.FUNCTIONS, **normals.FUNCTIONS}
+SPECIAL: dict[str, Any] = {**gammas.FUNCTIONS, **normals.FUNCTIONS, **bessels.FUNCTIONS}
 
 
 def is_written(name: str, single: bool = False) -> bool:

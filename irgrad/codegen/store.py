@@ -100,7 +100,7 @@ def _is_own(path: Path) -> bool:
     return info.st_uid == os.getuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(info.st_mode)
 
 
-_ROUTINES = ("native.py", "arithmetic.py", "special.py", "vector.py", "polynomial.py", "gammas.py", "normals.py",
+_ROUTINES = ("native.py", "arithmetic.py", "special.py", "vector.py", "polynomial.py", "gammas.py", "normals.py", "bessels.py",
              "reals.py", "formulas.py", "written.py", "callables.py")  # fmt: skip
 
 

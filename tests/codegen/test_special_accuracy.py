@@ -44,6 +44,8 @@ TRUTH: dict[str, tuple[Callable[[Any], Any], float]] = {  # and the largest erro
     "gammaln": (lambda x: mp.log(abs(mp.gamma(x))), 6), "gamma": (mp.gamma, 8), "rgamma": (mp.rgamma, 8), "psi": (mp.digamma, 6),
     "erfcx": (lambda x: mp.exp(x * x) * mp.erfc(x), 6), "log_ndtr": (_log_ndtr, 6), "erfcinv": (_erfcinv, 6),
     "erfinv": (lambda x: _erfcinv(1 - x), 6), "ndtri": (lambda p: -mp.sqrt(2) * _erfcinv(2 * p), 6),
+    "i0": (lambda x: mp.besseli(0, x), 6), "i1": (lambda x: mp.besseli(1, x), 6),
+    "i0e": (lambda x: mp.besseli(0, x) * mp.exp(-abs(x)), 6), "i1e": (lambda x: mp.besseli(1, x) * mp.exp(-abs(x)), 6),
     "exprel": (lambda x: mp.expm1(x) / x, 6), "exp10": (lambda x: mp.power(10, x), 6), "entr": (lambda x: -x * mp.log(x), 6),
 }  # fmt: skip
 
@@ -59,6 +61,8 @@ def points(name: str, rng: np.random.Generator) -> Any:
         return np.concatenate([top * unit, small, top * (1 - near), [5e-324, 1e-310, 0.15, 0.075, np.exp(-(4.25**2))]])
     if name in ("erfcx", "log_ndtr", "exp10"):
         return np.concatenate([rng.uniform(-26, 26, COUNT), rng.uniform(-1, 1, COUNT), -small, small])
+    if name in ("i0", "i1", "i0e", "i1e"):
+        return np.concatenate([rng.uniform(-12, 12, COUNT), rng.uniform(-700, 700, COUNT // 2), -small, [8.0, np.nextafter(8.0, 9.0), 1e5]])
     large = rng.uniform(0, 170 if "gamma" in name[-5:] else 1e4, COUNT)
     ends = [0.5, 1.5, 8.5, np.nextafter(0.5, 0), np.nextafter(1.5, 0), np.nextafter(8.5, 0), 6.0, 1e-310]
     found = np.concatenate([10 * unit, large, small, 1 + near, 2 - near, 1.4616321449683622 + near, ends])
