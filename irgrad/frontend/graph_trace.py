@@ -16,6 +16,7 @@ import numpy as np
 from irgrad.config import CONFIG
 from irgrad.errors import TraceError
 from irgrad.frontend.deferral import LARGE, Deferral
+from irgrad.frontend.forgetting import forget
 from irgrad.frontend.origins import Finder
 from irgrad.frontend.promote import LOOPS, find_loop
 from irgrad.frontend.sites import Site, Sites, source_of
@@ -29,6 +30,7 @@ from irgrad.ir.value import Static
 
 LITERALS = (bool, int, float, complex, np.generic)
 BETWEEN = 8  # operations between pauses of a trace in turns
+SWEEP = 64  # operations after which one looks for values that nobody needs
 _NO_PARAMS: dict[str, Any] = {}
 _USER = 3  # frames from `locate` to the user's, at least: of the trace's method and of the public entry that called it
 _new = object.__new__
@@ -51,7 +53,9 @@ class GraphTrace(Trace):
         self.constants: dict[int, Tracer] = {}
         self.keep: list[Any] = []
         self.finder: Finder | None = None  # finds where a captured array or float comes from
-        self.most = self.limit = CONFIG.max_nodes
+        self.most = CONFIG.max_nodes
+        self.limit = min(SWEEP, self.most)
+        self.swept = 0  # up to where values that nobody needs have been looked for
         self.pause: Callable[[], None] | None = None  # called every few operations, where the trace is made in turns
         self.primals: dict[int, int] | None = None  # for graphs that people read: adjoint value -> primal value
         self.primal: int | None = None
@@ -127,11 +131,14 @@ class GraphTrace(Trace):
         self.pause, self.limit = pause, min(BETWEEN, self.most)
 
     def too_long(self) -> None:
-        """Pause; raise where too much has been recorded."""
+        """Give up values that nobody needs, pause; raise where too much has been recorded."""
         length = len(self.tape)
-        if self.pause is not None and length <= self.most:
-            self.limit = min(length + BETWEEN, self.most)
-            self.pause()
+        if length <= self.most:
+            if length - self.swept >= SWEEP and not self.inside and type(self) is GraphTrace and self.primals is None:
+                forget(self)
+            self.limit = min(length + (SWEEP if self.pause is None else BETWEEN), self.most)
+            if self.pause is not None:
+                self.pause()
             return
         source = source_of(self.site)
         raise TraceError(
