@@ -298,9 +298,11 @@ for _axis in (None, 0, -1, (0, 2)):
     case("flip", lambda np, x, a=_axis: np.flip(x, a), T)
 case(
     "whole floats",
-    lambda np, x: (np.rot90(x, 3.0), np.tril(x, 1.0), np.triu(x, -1.0), np.roll(x, 1.5), np.roll(x, (1.0, 2), (0, 1)), np.repeat(x, 2.0)),
+    lambda np, x: (np.roll(x, 1.5), np.roll(x, (1.0, 2), (0, 1)), np.repeat(x, 2.0)),
     M,
 )
+if np.lib.NumpyVersion(np.__version__) < "2.5.0":  # which warns of them
+    case("whole floats", lambda np, x: (np.rot90(x, 3.0), np.tril(x, 1.0), np.triu(x, -1.0)), M)
 case("norms along floats", lambda np, x: np.linalg.norm(x, axis=1.0), M)
 case("flips", lambda np, x: (np.flipud(x), np.fliplr(x), np.rot90(x), np.rot90(x, 2), np.rot90(x, 3), np.rot90(x, 4)), M)
 case("flip empty", lambda np, x: np.flip(x), E0)
@@ -604,3 +606,19 @@ def test_axes_that_numpy_refuses_are_refused() -> None:
     for join in (lambda x: np.concatenate([x, x], axis=True), lambda x: np.append(x, x, axis=True)):
         with pytest.raises(TypeError):
             irgrad.jit(join)(x)
+
+
+def test_entries_that_numpy_iterates_over_stay_traced(rng: np.random.Generator) -> None:
+    def f(x: Any) -> Any:
+        doubled = np.fromiter((v * 2 for v in x), float)
+        first = np.fromiter(x, np.float64, 2)
+        return np.sum(doubled**2) + first[1] + sum(v**3 for v in np.nditer(x)) + sum(float(v) * x[0] for v in np.nditer(np.arange(3.0)))
+
+    x = rng.normal(size=4)
+    expected = 8 * x + 3 * x**2 + np.array([3.0, 1.0, 0.0, 0.0])
+    fast = irgrad.jit(irgrad.grad(f))
+    for gradient in (irgrad.grad(f), fast, fast, fast):
+        np.testing.assert_allclose(gradient(x), expected)
+    assert f(x) == irgrad.value_and_grad(f)(x)[0]
+    with pytest.raises(irgrad.errors.UnsupportedError, match="nditer of several"):
+        irgrad.grad(lambda x: sum(a * b for a, b in np.nditer([x, x])))(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -414,6 +415,22 @@ for _function in (
     np.frombuffer,
 ):
     _delegated(_function)
+
+
+_from_plain = PUBLIC[np.fromiter]
+
+
+@functools.wraps(np.fromiter)
+def fromiter(iter: Any, dtype: Any, count: int = -1, *, like: Any = None) -> Any:
+    items = list(iter if count < 0 else itertools.islice(iter, count))
+    if find_tracer(items) is None:
+        return _from_plain(items, dtype, count)
+    if len(items) < count:
+        raise ValueError(f"iterator too short: Expected {count} but iterator had only {len(items)} items.")
+    return PUBLIC[np.array](items, dtype=dtype)
+
+
+PUBLIC[np.fromiter] = fromiter
 
 
 # ---- matrices ----

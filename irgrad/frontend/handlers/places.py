@@ -19,6 +19,7 @@ from irgrad.frontend.handlers.core import (
     call,
     cast,
     dtype_of,
+    find_tracer,
     form_of,
     full,
     handles,
@@ -184,6 +185,18 @@ class Enumerated:
 
 
 PUBLIC[np.ndenumerate] = Enumerated
+
+
+def entries(op: Any, *args: Any, **kwargs: Any) -> Any:
+    """`numpy.nditer`: of one traced array its entries, which stay traced."""
+    if type(op) is Tracer and not args and not kwargs:
+        return iter(PUBLIC[np.ravel](op, order="K"))
+    if find_tracer(op if isinstance(op, (list, tuple)) else (op,)) is not None:
+        unsupported("numpy.nditer of several traced arrays or with flags", "loop over x.flat or np.ndenumerate(x)")
+    return np.nditer(op, *args, **kwargs)
+
+
+PUBLIC[np.nditer] = entries
 
 # ---- insertion ----
 
