@@ -11,19 +11,15 @@ import irgrad.frontend.handlers as _handlers  # noqa: F401  (teaches tracers num
 from irgrad import differential_operators as differential_operators
 from irgrad import errors
 from irgrad.builtins import dict, isinstance, list, tuple, type
-from irgrad.extend import primitive
-from irgrad.loops import checkpoint, cond, fori_loop, scan, while_loop
 from irgrad.operators import (
     deriv,
     elementwise_grad,
     grad,
     grad_and_aux,
     grad_named,
-    hessian,
     hessian_tensor_product,
     hessian_vector_product,
     holomorphic_grad,
-    jacobian,
     make_ggnvp,
     make_hvp,
     make_jvp,
@@ -36,11 +32,16 @@ from irgrad.operators import (
     value_and_multigrad,
     vector_jacobian_product,
 )
-from irgrad.runtime.explain import explain
 from irgrad.runtime.graphs import optimized, trace
 from irgrad.runtime.jit import jit
 from irgrad.runtime.stats import Stats
 from irgrad.version import __version__
+
+if _typing.TYPE_CHECKING:
+    from irgrad.extend import primitive
+    from irgrad.loops import checkpoint, cond, fori_loop, scan, while_loop
+    from irgrad.operators import hessian, jacobian
+    from irgrad.runtime.explain import explain
 
 __all__ = [
     "Stats",
@@ -85,8 +86,30 @@ __all__ = [
 ]
 
 
+# names that many programs do without, and where they are; the code behind them is a tenth of irgrad's
+_LATE = {
+    "checkpoint": "irgrad.loops",
+    "cond": "irgrad.loops",
+    "explain": "irgrad.runtime.explain",
+    "fori_loop": "irgrad.loops",
+    "hessian": "irgrad.operators",
+    "jacobian": "irgrad.operators",
+    "primitive": "irgrad.extend",
+    "scan": "irgrad.loops",
+    "while_loop": "irgrad.loops",
+}
+_MODULES = ("core", "extend", "loops", "misc", "scipy", "spaces", "test_util", "tracer", "util", "wrap_util")
+
+
 def __getattr__(name: str) -> _typing.Any:
-    """Modules that are imported when they are first named."""
-    if name in ("core", "misc", "scipy", "test_util", "tracer", "util", "wrap_util"):
+    """Names and modules that are imported when they are first used."""
+    if name in _MODULES:
         return _import_module(f"irgrad.{name}")
-    raise AttributeError(f"module 'irgrad' has no attribute {name!r}")
+    if name not in _LATE:
+        raise AttributeError(f"module 'irgrad' has no attribute {name!r}")
+    found = globals()[name] = getattr(_import_module(_LATE[name]), name)
+    return found
+
+
+def __dir__() -> _typing.Any:
+    return sorted({*globals(), *_LATE, *_MODULES})

@@ -64,8 +64,51 @@ def test_importing_it_leaves_out_what_few_programs_need() -> None:
     """Each of these is memory and milliseconds of every process."""
     done = run("import sys, irgrad; print(*sys.modules)")
     assert done.returncode == 0, done.stderr
-    heavy = {"scipy", "numba", "llvmlite", "networkx", "tempfile", "shutil", "fractions", "decimal", "numpy.ma", "typing_extensions"}
+    heavy = {"scipy", "numba", "llvmlite", "networkx", "tempfile", "shutil", "fractions", "decimal", "numpy.ma"}
     assert not set(done.stdout.split()) & heavy
+
+
+def test_names_bring_their_modules_when_they_are_used() -> None:
+    program = """
+import pickle, sys, threading
+import numpy, irgrad
+def late():
+    parts = ("irgrad.loops", "irgrad.extend", "irgrad.spaces", "irgrad.operators.jacobian", "irgrad.passes.batch", "irgrad.runtime.explain")
+    return {part for part in parts for module in sys.modules if module.startswith(part)}
+f = irgrad.jit(irgrad.grad(lambda x: numpy.sum(numpy.tanh(x) ** 2)), compile_after=1)
+f(numpy.ones(3)); f(numpy.ones(3))
+assert not late(), late()
+found = []
+threads = [threading.Thread(target=lambda: found.append((irgrad.scan, irgrad.jacobian, irgrad.extend.primitive))) for _ in range(4)]
+[t.start() for t in threads]; [t.join() for t in threads]
+assert len(set(found)) == 1 and found[0][2] is irgrad.primitive
+from irgrad.differential_operators import hessian
+from irgrad.operators import jacobian
+assert hessian is irgrad.hessian and jacobian is irgrad.jacobian
+assert set(irgrad.__all__) <= set(dir(irgrad)) and not hasattr(irgrad, "nothing") and not hasattr(irgrad.operators, "nothing")
+curvature = pickle.loads(pickle.dumps(irgrad.hessian(numpy.sin)))
+assert curvature(1.0) == -numpy.sin(1.0)
+print(len(late()))
+"""
+    done = run(program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["5"]
+
+
+def test_a_late_name_in_a_traced_function() -> None:
+    """Its module is imported while the function is traced."""
+    program = """
+import numpy as np, irgrad
+def total(x):
+    carry, _ = irgrad.scan(lambda c, row: (c * np.sin(row), c), 1.0, x)
+    return carry + np.sum(irgrad.jacobian(lambda y: y ** 2)(x)) + irgrad.cond(x[0] > 0, lambda v: v, lambda v: -v, x[1])
+x = np.array([0.3, 1.2, 0.7])
+slopes = [irgrad.grad(total)(x), *[fast(x) for fast in [irgrad.jit(irgrad.grad(total))] for _ in range(3)]]
+for slope in slopes:
+    np.testing.assert_allclose(slope, np.prod(np.sin(x)) / np.tan(x) + 2.0 + np.array([0.0, 1.0, 0.0]), rtol=1e-12)
+"""
+    done = run(program)
+    assert done.returncode == 0, done.stderr
 
 
 def test_documentation_is_made_when_a_name_is_used() -> None:

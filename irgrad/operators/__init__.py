@@ -9,6 +9,9 @@ Conventions are autograd's: the gradient with respect to a complex z = x + iy is
 Results own their memory.
 """
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING, Any
+
 from irgrad.operators.arguments import Argnum
 from irgrad.operators.gradients import (
     deriv,
@@ -23,7 +26,6 @@ from irgrad.operators.gradients import (
     value_and_grad,
     value_and_multigrad,
 )
-from irgrad.operators.jacobians import hessian, jacobian
 from irgrad.operators.operator import Operator
 from irgrad.operators.products import (
     hessian_tensor_product,
@@ -36,6 +38,9 @@ from irgrad.operators.products import (
     vector_jacobian_product,
 )
 from irgrad.operators.run import call_user, traced_form, write
+
+if TYPE_CHECKING:
+    from irgrad.operators.jacobians import hessian, jacobian
 
 __all__ = [
     "Argnum",
@@ -65,3 +70,11 @@ __all__ = [
     "vector_jacobian_product",
     "write",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What whole Jacobians take is imported when one is first wanted."""
+    if name not in ("hessian", "jacobian"):
+        raise AttributeError(f"module 'irgrad.operators' has no attribute {name!r}")
+    found = globals()[name] = getattr(_import_module("irgrad.operators.jacobians"), name)
+    return found

@@ -11,7 +11,6 @@ from irgrad.errors import MissingRuleError
 from irgrad.frontend.trace import Trace
 from irgrad.operators.arguments import Argnum
 from irgrad.operators.gradients import gradient
-from irgrad.operators.jacobians import whole_jacobian
 from irgrad.operators.operator import Operator
 from irgrad.operators.run import Run, traced_form
 from irgrad.operators.values import dtype_of
@@ -65,6 +64,8 @@ def _tensor_jacobian_product(d: Operator, trace: Trace, args: tuple[Any, ...], k
     run.check_numeric("tensor_jacobian_product")
     if run.out_structure is not LEAF or np.shape(tensor) == np.shape(run.outs[0]):
         return run.pull_like(tensor)
+    from irgrad.operators.jacobians import whole_jacobian
+
     contracted = Operator("jacobian", whole_jacobian, lambda *a, **k: np.tensordot(tensor, fun(*a, **k), np.ndim(tensor)), d.argnum)
     contracted.__wrapped__ = d.fun
     return whole_jacobian(contracted, trace, tuple(rest), kwargs)
