@@ -26,12 +26,12 @@ _HELD = 4  # references to a value that only its trace has: the tape, its part h
 _ndarray = np.ndarray
 
 
-def forget(trace: GraphTrace) -> None:
-    """Look through what was recorded since the last time."""
-    start, trace.swept = trace.swept, len(trace.tape)
+def forget(trace: GraphTrace, most: int) -> bool:
+    """Look through what was recorded since the last time, its last `most` operations; is there anything of the kind?"""
+    start, trace.swept = max(trace.swept, len(trace.tape) - most), len(trace.tape)
     tape = trace.tape[start:]
-    if not any(type(t) is Tracer and type(t.form) is _ndarray and t.form.nbytes >= LEAST for t in tape):
-        return
+    if not any(type(t) is Tracer and type(t.form) is _ndarray and t.form.nbytes >= LEAST and _is_linear(t) for t in tape):
+        return False
     uses: dict[int, int] = {}
     needed: set[int] = set()
     for t in tape:
@@ -51,6 +51,7 @@ def forget(trace: GraphTrace) -> None:
             del form
             t.form = stand_in(t.form.shape, t.form.dtype)
             del t.value
+    return True
 
 
 def _is_linear(t: Tracer) -> bool:

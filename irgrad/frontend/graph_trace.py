@@ -31,6 +31,7 @@ from irgrad.ir.value import Static
 LITERALS = (bool, int, float, complex, np.generic)
 BETWEEN = 8  # operations between pauses of a trace in turns
 SWEEP = 64  # operations after which one looks for values that nobody needs
+RARELY = 1024  # the same where there were none
 _NO_PARAMS: dict[str, Any] = {}
 _USER = 3  # frames from `locate` to the user's, at least: of the trace's method and of the public entry that called it
 _new = object.__new__
@@ -55,6 +56,7 @@ class GraphTrace(Trace):
         self.finder: Finder | None = None  # finds where a captured array or float comes from
         self.most = CONFIG.max_nodes
         self.limit = min(SWEEP, self.most)
+        self.pace = SWEEP
         self.swept = 0  # up to where values that nobody needs have been looked for
         self.pause: Callable[[], None] | None = None  # called every few operations, where the trace is made in turns
         self.primals: dict[int, int] | None = None  # for graphs that people read: adjoint value -> primal value
@@ -134,9 +136,9 @@ class GraphTrace(Trace):
         """Give up values that nobody needs, pause; raise where too much has been recorded."""
         length = len(self.tape)
         if length <= self.most:
-            if length - self.swept >= SWEEP and not self.inside and type(self) is GraphTrace and self.primals is None:
-                forget(self)
-            self.limit = min(length + (SWEEP if self.pause is None else BETWEEN), self.most)
+            if length - self.swept >= self.pace and not self.inside and type(self) is GraphTrace and self.primals is None:
+                self.pace = SWEEP if forget(self, length if self.pace == SWEEP else SWEEP) else min(2 * self.pace, RARELY)
+            self.limit = min(length + (self.pace if self.pause is None else BETWEEN), self.most)
             if self.pause is not None:
                 self.pause()
             return
