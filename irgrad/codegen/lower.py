@@ -340,7 +340,7 @@ class _Writer:
     def routine(self, name: str) -> str:
         known = self.pointers.get(name)
         if known is None:
-            known = self.pointers[name] = f"special_{name}"
+            known = self.pointers[name] = f"routine_{name}"
             self.head.append(f"{known} = size(p, {len(self.table)})")
             self.table.append(f"special:{name}")
         return known

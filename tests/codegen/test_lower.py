@@ -6,7 +6,8 @@ import textwrap
 
 import pytest
 
-import irgrad.ops  # noqa: F401  (declares the primitives)
+import irgrad.ops
+import irgrad.ops.special  # noqa: F401  (both declare primitives)
 from irgrad.codegen.lower import lower
 from irgrad.codegen.lowered import HostRow, Lowered, Ref, Row
 from irgrad.errors import InternalError
@@ -157,7 +158,7 @@ def test_numbers_are_exported_as_numbers() -> None:
 
 
 def test_what_has_no_kernel_is_a_host_row() -> None:
-    made = lowered(
+    plan = planned(
         """
         graph f(x: f64[9,2]) -> (f64[2,9])
         primal
@@ -166,12 +167,13 @@ def test_what_has_no_kernel_is_a_host_row() -> None:
         return %1
         """
     )
+    made, nodes = lower(plan), plan.graph.nodes()
     (found,) = made.rows
     assert isinstance(found, HostRow)
     assert found.what == "sort"
     assert found.params == {"axis": 1}
-    assert found.operands == [(Ref(("slot", 0)), made.graph.nodes()[0].aval, (8, 16))]
-    assert found.result == (Ref(("buffer", 0)), made.graph.nodes()[1].aval)
+    assert found.operands == [(Ref(("slot", 0)), nodes[0].aval, (8, 16))]
+    assert found.result == (Ref(("buffer", 0)), nodes[1].aval)
 
 
 def test_equal_templates_have_equal_text() -> None:
@@ -243,3 +245,19 @@ def test_a_whole_that_is_read_before_all_its_parts_are_written_is_an_error() -> 
         made.clusters.append(made.clusters.pop(k))
         with pytest.raises(InternalError, match="from memory before it is there"):
             lower(made)
+
+
+def test_routines_have_names_of_their_own() -> None:
+    """A number goes to scipy's routine, by address, and an array through the function that is written out, in one kernel."""
+    made = lowered(
+        """
+        graph f(x: f64[40], a: f64[]) -> (f64[40])
+        primal
+          %0: f64     = psi %a
+          %1: f64[40] = psi %x
+          %2: f64[40] = mul %1 %0
+        return %2
+        """
+    )
+    text = row(made).source
+    assert "special_psi(" in text and "call_real1(routine_psi, " in text and "special_psi =" not in text
