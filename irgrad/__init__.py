@@ -8,6 +8,8 @@ from importlib import import_module as _import_module
 
 import irgrad.ops as _ops  # noqa: F401
 import irgrad.frontend.handlers as _handlers  # noqa: F401  (teaches tracers numpy's functions)
+import irgrad.numpy as _numpy  # noqa: F401  (these two are what every first call takes)
+import irgrad.runtime.link as _link  # noqa: F401
 from irgrad import differential_operators as differential_operators
 from irgrad import errors
 from irgrad.builtins import dict, isinstance, list, tuple, type
