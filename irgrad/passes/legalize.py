@@ -179,7 +179,7 @@ def _as_loops(graph: Graph, node: Node) -> None:
     else:
         terms = [_reshaped(graph, node, operand, (*stack, operand.aval.shape[-1] * operand.aval.shape[-2])) for operand in (x, y)]
         value = _add(graph, node, "mul", tuple(terms), {})
-        if inner > 1:
+        if inner != 1:  # none too
             value = _add(graph, node, "reduce_sum", (value,), {"axes": (len(stack),)})
     for user, _ in list(graph.users(node)):
         if user.op is not None and user.op.name == "reshape" and user.aval.shape == value.aval.shape:

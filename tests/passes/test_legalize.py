@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+import irgrad
 from irgrad.passes.legalize import legalize
 from tests.support.passes import check, check_unchanged
 
@@ -134,3 +137,9 @@ def test_left_alone() -> None:
         return %2, %1, %3
         """,
     )
+
+
+def test_a_stack_of_products_of_empty_vectors_is_zero() -> None:
+    x = np.ones((4, 0))
+    made = irgrad.jit(lambda x: np.einsum("ij,ij->i", x * 1.0, x)).compile(x)(x)
+    np.testing.assert_array_equal(made, np.zeros(4), strict=True)
