@@ -105,6 +105,7 @@ def test_zeros_by_construction_are_zero() -> None:
     x[-1] = 0.0
     for found in (irgrad.jacobian(f)(x), irgrad.jit(irgrad.jacobian(f)).compile(x)(x)):
         assert found[0, -1] == 0.0 and found[29, 29] == np.inf
+        assert found[29, 0] == 0.0  # a cotangent meets the root, a tangent its infinite slope
         assert np.isfinite(found[:29]).all() and not found[29:, 1:29].any() and not found[30:].any()
         assert np.count_nonzero(found[:29]) == 29 + 2 * 28
 

@@ -96,12 +96,25 @@ def _walked(walks: Walks) -> tuple[list[list[Any]], list[Any]]:
         mixed = s.mixed(min(back, across) // 2) if min(back, across) > ENOUGH else None
         try:
             if mixed is not None:
-                return _both_ways(walks, mixed, met), met
-            if s.is_wide(back, across):
+                blocks = _both_ways(walks, mixed, met)
+                if _are_finite(walks, blocks):
+                    return blocks, met
+                met.clear()  # a tangent of zero times an infinite slope is nan, where a cotangent may meet the other factor first
+            elif s.is_wide(back, across):
                 return _forward(walks, columns, met), met
         except MissingRuleError:  # of a primitive with a rule for cotangents alone
             walks.back_outside()
     return [_backward(walks, k, found, met) for k, found in enumerate(rows)], met
+
+
+def _are_finite(walks: Walks, blocks: Sequence[Sequence[Any]]) -> bool:
+    """Is every entry a finite number? What is recorded asks as a user's `if` does."""
+    b = walks.b
+    return all(
+        np.isfinite(block).all() if walks.blocks.concrete else b.reduce_all(b.isfinite(block), axes=tuple(range(len(b.shape(block)))))
+        for row in blocks
+        for block in row
+    )
 
 
 def _forward(walks: Walks, colourings: Sequence[Colouring | None], met: list[Any]) -> list[list[Any]]:
