@@ -44,7 +44,7 @@ def _place(c: _Clustering, node: Node) -> None:
         region = View(whole.root, whole.strides, whole.offset + at * whole.strides[axis], whole.terms)
         source = _source(c, part, node, is_changed)
         place = None if source is None else _in_shape(part, source, region)
-        if _has_short_rows(part, region):
+        if _has_short_rows(part, region) and part.index not in c.parts:  # nobody has a view of what lives elsewhere
             part, source = _copied_apart(c, node, position, part)
             place = _in_shape(part, source, region)
         elif source is None or place is None or not _may_live(c, source, place):

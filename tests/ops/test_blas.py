@@ -150,8 +150,8 @@ def test_kernels_with_integers_of_their_own_differ(monkeypatch: pytest.MonkeyPat
         np.testing.assert_allclose(jitted(a), np.eye(20), atol=1e-12)
         found[asked] = {kernel.source for kernel in jitted.kernels}
     (ours,), (others,) = found["numpy"] - found["scipy"], found["scipy"] - found["numpy"]
-    assert "pivots = pointer_int64(" in ours
-    assert "pivots = pointer_int32(" in others
+    assert "pivots = scoped_int64(" in ours
+    assert "pivots = scoped_int32(" in others
     assert found["numpy"] & found["scipy"]
 
 

@@ -96,3 +96,18 @@ def test_parts_have_scopes_of_their_own_and_may_be_split() -> None:
     assert isinstance(row, Row)
     assert row.chunks is not None
     assert [line.split("(")[1] for line in row.source.splitlines() if "scoped_" in line] == [f"p, {k}, {k}, 4)" for k in range(4)]
+
+
+def test_a_part_of_two_wholes_is_copied_into_the_one_of_short_rows() -> None:
+    """It lives in the other, so that nobody may have a view of it."""
+
+    def f(x: Any, y: Any, z: Any) -> Any:
+        part = 0.4375 - x
+        return np.sum(np.tanh(np.stack([part, y], axis=2))) + np.sum(np.tanh(np.concatenate([x, part, part, z], axis=1)) * 1.25)
+
+    arguments = [RNG.normal(size=(3, 4)) for _ in range(3)]
+    fast = irgrad.jit(irgrad.value_and_grad(f, (0, 1, 2))).compile(*arguments)
+    value, slopes = fast(*arguments)
+    wanted, eager = irgrad.value_and_grad(f, (0, 1, 2))(*arguments)
+    assert np.isclose(value, wanted, rtol=1e-12)
+    assert all(np.allclose(a, b, rtol=1e-12) for a, b in zip(slopes, eager, strict=True))

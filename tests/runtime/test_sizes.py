@@ -76,7 +76,7 @@ def test_kernels_of_any_size(f: Callable[..., Any], dtype: Any, rng: np.random.G
         expected = irgrad.grad(lambda a, sizes=sizes: f(a, sizes))(a)
         np.testing.assert_allclose(gradient, expected, rtol=tolerance, atol=tolerance * np.max(np.abs(expected)))
         counts.append(fast.stats().kernels)
-    assert counts[1] <= counts[0] + (9 if f is products else 1), (
+    assert counts[1] <= counts[0] + (10 if f is products else 1), (
         counts
     )  # the last iteration's products, of one size, have their own: BLAS or loops
 
