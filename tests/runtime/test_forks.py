@@ -16,7 +16,10 @@ from irgrad.codegen.compile import LIBRARY
 from irgrad.codegen.llvm import binding
 from irgrad.runtime import forks
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="forks"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),  # JAX's, where another test has loaded it
+]
 
 
 def child_answers(check: Callable[[], bool]) -> bool:
