@@ -16,33 +16,27 @@ GENERAL = """\
   pages of LLVM's code. A kernel without jumps takes 0.6 ms of processor time, a loop 4 to 6 where irgrad writes its vectors (on
   processors with masks) or where steps wait for one another, and 9 to 13 where LLVM's vectoriser does. Two threads share this, and LLVM
   is loaded while a function is traced. The driver comes with the package (Linux on x86-64 and AArch64).
-- **Time to compiled** of long loops, cold and warm, is tracing: 3 us a recorded operation, and 2 for passes and linking (rk4_1000,
-  soft_distance_60, gauss_seidel_32, logistic_map). JAX's figure there is of a loop rewritten with `lax.scan`, which traces its body once;
-  so does `irgrad.scan` (rk4_scan_10000). Segments that repeat are frozen, differentiated and linked whole; recording is once an operation.
+- **Time to compiled** of long loops, cold and warm, is tracing (rk4_1000, soft_distance_60, gauss_seidel_32, logistic_map; the last
+  section has a step's share). JAX's figure there is of a loop rewritten with `lax.scan`, which traces its body once; so does `irgrad.scan`
+  (rk4_scan_10000). Segments that repeat are frozen, differentiated and linked whole, without records of their own; recording, a third of
+  it, is once an operation.
 - **Memory**: large arrays are not computed by traces. Of small cases it is what a first program takes, 0.3 MB (tables and code, and
   pages of numpy's and libmvec's code that are read for the first time), where autograd takes 0.15. Of loops over small arrays it is
-  tracing: the values that autograd keeps as well, of linear operations too, and 400 bytes a recorded operation, adjoint included. Of
-  the whole process it is the import, 14 MB more than autograd's.
+  tracing: the values that autograd keeps as well, but for sums and scaled arrays of 1 kB and more, and the recording. Of the whole
+  process it is the import, 13 MB more than autograd's.
 - **Size M against autograd**: numpy's loops and BLAS do the same work on the same core, so that what fusion saves in memory traffic is what
   can be won on one thread; `--threads 2` measures two. Against JAX, too, half of these cases are its BLAS against OpenBLAS.
 - **Scalar loops against Numba**: steps of a Python loop that are one kernel each are one row, its state in registers; where a step takes
   several kernels, each is a row of the driver's table, 5 ns."""
 
 NOTES: dict[str, str] = {
-    "matrix_factorisation": (
-        "Bound by BLAS: OpenBLAS's products of long thin matrices against those that XLA calls; and 6.4 MB between the products, which the "
-        "nest could write over the first of them instead of beside it."
-    ),
     "sine_chain": SCALAR_CHAIN,
     "logistic_map": (
         SCALAR_CHAIN + " Half of the time, by hand too, is the processor's handling of subnormal numbers: the cotangent shrinks to nothing."
     ),
     "rk4_10": SCALAR_CHAIN,
     "gauss_seidel_32": "A row of the driver for each line of the grid, each way.",
-    "huber": (
-        "One loop at the speed of memory; the result goes past the caches. With JAX as the only peer, and little else in the caches, 0.99 "
-        "[0.96, 1.03] and 1.02 [1.00, 1.04]."
-    ),
+    "huber": "One loop at the speed of memory, which fetches ahead what it reads; the result goes past the caches.",
     "k_means": SMALL_NESTS,
     "n_body_100": SMALL_NESTS,
     "jacobi_128": (
