@@ -11,7 +11,7 @@ from irgrad.codegen import split
 from irgrad.codegen.folds import fold, folded
 from irgrad.codegen.lowered import Row
 from irgrad.codegen.nest import Nest, NestText
-from irgrad.codegen.scalar import literal, operand_dtypes, plus, times
+from irgrad.codegen.scalar import literal, operand_dtypes
 from irgrad.ir.graph import Literal, Node, Operand
 from irgrad.ir.plan import Cluster, View, is_view
 from irgrad.ops.index import region
@@ -164,15 +164,7 @@ class _Items:
         return made
 
     def product(self, node: Node, x: Names, y: Names) -> Names:
-        dtype = node.aval.dtype
-        made = np.empty((x.shape[0], y.shape[1]), object)
-        for i, j in np.ndindex(*made.shape):
-            total = ""
-            for k in range(x.shape[1]):
-                term = times(x[i, k], y[k, j], dtype)
-                total = plus(total, term, dtype) if total else term
-            made[i, j] = self.writer.let(total)
-        return made
+        return self.writer.matrix_product(x, y, node.aval.dtype)
 
     def reduced(self, node: Node, x: Names) -> Names:
         dtype = node.operands[0].aval.dtype

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,15 @@ class _Lowering:
         self.homes[node.index] = ("buffer", len(self.buffers))
         self.buffers.append(size * node.aval.dtype.itemsize)
         self.plan.views[node.index] = View(node, strides)
+
+    def undo(self) -> Callable[[], None]:
+        """What takes back all that is stored, and all memory, from now on."""
+        stored, buffers, homes = set(self.plan.stored), list(self.buffers), dict(self.homes)
+
+        def back() -> None:
+            self.plan.stored, self.buffers, self.homes = stored, buffers, homes
+
+        return back
 
     def row_bytes(self, cluster: Cluster) -> int:
         """Bytes of what a nest keeps for one row."""
@@ -432,16 +442,14 @@ class _Writer:
 
     def tiny_dot(self, node: Node, x: Names, y: Names) -> Names:
         dtype = node.aval.dtype
-        left = x if x.ndim == 2 else x[None, :]
-        right = y if y.ndim == 2 else y[:, None]
-        made = np.empty((left.shape[0], right.shape[1]), object)
+        return self.matrix_product(x if x.ndim == 2 else x[None, :], y if y.ndim == 2 else y[:, None], dtype).reshape(node.aval.shape)
+
+    def matrix_product(self, x: Names, y: Names, dtype: np.dtype[Any]) -> Names:
+        made = np.empty((x.shape[0], y.shape[1]), object)
         for i, j in np.ndindex(*made.shape):
-            total = ""
-            for k in range(left.shape[1]):
-                term = times(left[i, k], right[k, j], dtype)
-                total = plus(total, term, dtype) if total else term
-            made[i, j] = self.let(total) if total else literal(0, dtype)
-        return made.reshape(node.aval.shape)
+            terms = [times(x[i, k], y[k, j], dtype) for k in range(x.shape[1])]
+            made[i, j] = self.let(reduce(lambda a, b: plus(a, b, dtype), terms)) if terms else literal(0, dtype)
+        return made
 
     def tiny_reduction(self, node: Node, x: Names) -> Names:
         dtype = node.operands[0].aval.dtype

@@ -91,14 +91,10 @@ class _Member:
 
 def rows(lowering: _Lowering, group: Group) -> list[Row] | None:
     """The rows of a group, None where a kernel does not go by rows."""
-    stored, buffers, homes = set(lowering.plan.stored), list(lowering.buffers), dict(lowering.homes)
+    back = lowering.undo()
     found = _rows(lowering, group)
     if found is None:
-        lowering.plan.stored.clear()
-        lowering.plan.stored.update(stored)
-        lowering.buffers[:] = buffers
-        lowering.homes.clear()
-        lowering.homes.update(homes)
+        back()
     return found
 
 

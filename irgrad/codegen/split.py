@@ -165,16 +165,12 @@ def rows(lowering: _Lowering, cluster: Cluster) -> list[Row] | None:
     names = [node.op.name for node in cluster.inside if node.op is not None]
     if count < 2 or "iota" in names or names.count("slice_add") > 1:  # additions to regions of one buffer overlap
         return None
-    stored, buffers, homes = set(lowering.plan.stored), list(lowering.buffers), dict(lowering.homes)
+    back = lowering.undo()
     first, nest, last = _parts(lowering, cluster)
     made: list[Row | None] = [lowering.write(first)] if first is not None else []
     found = _chunked(lowering, nest, count)
     if found is None:
-        lowering.plan.stored.clear()
-        lowering.plan.stored.update(stored)
-        lowering.buffers[:] = buffers
-        lowering.homes.clear()
-        lowering.homes.update(homes)
+        back()
         return None
     made += found
     if last is not None:

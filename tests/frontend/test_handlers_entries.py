@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import irgrad
 import irgrad.numpy as inp
 from irgrad.errors import TraceError, TraceIndexError, TraceValueError, UnsupportedError
 from irgrad.frontend.context import CURRENT
@@ -334,3 +335,40 @@ def test_negative_python_number_to_fractional_power(trace: Trace) -> None:
 def test_python_numbers_have_no_items(trace: Trace) -> None:
     with pytest.raises(TypeError, match="'float' object is not subscriptable"):
         traced(trace, 2.0)[0]
+
+
+def test_axes_that_numpy_refuses_are_refused() -> None:
+    x = np.arange(6.0).reshape(2, 3)
+    folds: list[Any] = [np.sum, np.prod, np.mean, np.std, np.max, np.ptp, np.count_nonzero, np.nansum, np.any, np.cumsum, np.argmax]
+    for function in folds:
+        bad: list[Any] = [True, [1], (True,), np.array([1]), 1.0]
+        for axis in bad:
+            f = lambda x, function=function, axis=axis: function(x, axis=axis)
+            with pytest.raises(TypeError):
+                f(x)
+            with pytest.raises(TypeError, match=r"test_handlers_entries\.py"):
+                irgrad.jit(f)(x)
+    for function in (np.median, np.average, np.flip):
+        loose: list[Any] = [np.array([1]), [1], (1,)] if function is not np.flip else [np.array([1]), (1,)]
+        for axis in loose:
+            f = lambda x, function=function, axis=axis: function(x, axis=axis)
+            np.testing.assert_array_equal(irgrad.jit(f)(x), f(x))
+    for join in (lambda x: np.concatenate([x, x], axis=True), lambda x: np.append(x, x, axis=True)):
+        with pytest.raises(TypeError):
+            irgrad.jit(join)(x)
+
+
+def test_entries_that_numpy_iterates_over_stay_traced(rng: np.random.Generator) -> None:
+    def f(x: Any) -> Any:
+        doubled = np.fromiter((v * 2 for v in x), float)
+        first = np.fromiter(x, np.float64, 2)
+        return np.sum(doubled**2) + first[1] + sum(v**3 for v in np.nditer(x)) + sum(float(v) * x[0] for v in np.nditer(np.arange(3.0)))
+
+    x = rng.normal(size=4)
+    expected = 8 * x + 3 * x**2 + np.array([3.0, 1.0, 0.0, 0.0])
+    fast = irgrad.jit(irgrad.grad(f))
+    for gradient in (irgrad.grad(f), fast, fast, fast):
+        np.testing.assert_allclose(gradient(x), expected)
+    assert f(x) == irgrad.value_and_grad(f)(x)[0]
+    with pytest.raises(irgrad.errors.UnsupportedError, match="nditer of several"):
+        irgrad.grad(lambda x: sum(a * b for a, b in np.nditer([x, x])))(x)
